@@ -1,0 +1,5 @@
+//! Floor 0: ids, time as values, addresses, sequence arithmetic, the random-number seam.
+
+pub mod address;
+pub mod random;
+pub mod time;

@@ -1,0 +1,1 @@
+//! Floor 8: control protocols; bytes to requests, replies to bytes.

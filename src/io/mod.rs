@@ -1,0 +1,1 @@
+//! Floor 7: everything that touches sockets and clocks.

@@ -1,0 +1,40 @@
+//! Millrace: a media proxy for SIP and WebRTC.
+//!
+//! The library is built in floors. Imports go down only, and folders of one floor never import each other;
+//! `testsuite/tests/floors.rs` reads the list below and fails on an import that goes up or sideways.
+//! `protocol-docs/architecture.md` says what each floor is for and how a packet and a command travel.
+
+// floor 0
+pub mod base;
+
+// floor 1
+pub mod wire;
+
+// floor 2
+pub mod config;
+pub mod ng;
+pub mod sdp;
+
+// floor 3
+pub mod rtp;
+
+// floor 4
+pub mod call;
+
+// floor 5
+pub mod negotiate;
+pub mod plan;
+
+// floor 6
+pub mod relay;
+
+// floor 7
+pub mod engine;
+pub mod io;
+pub mod observe;
+
+// floor 8
+pub mod control;
+
+// floor 9
+pub mod daemon;

@@ -1,0 +1,1 @@
+//! Floor 2: the language of NG messages.

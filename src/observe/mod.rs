@@ -1,0 +1,1 @@
+//! Floor 7: metrics and the views of a call that clients read.

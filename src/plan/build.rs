@@ -1,0 +1,1 @@
+//! Builds the plans of a call.

@@ -1,0 +1,109 @@
+//! Floor 5: a call compiled to forwarding plans: plain data that the packet path reads and nothing else.
+//!
+//! A plan says everything that has to be done for packets arriving on one local port. Signalling builds a new plan
+//! and hands it over whole; run-time state (latch, counters, sources) lives in the relay's stream table and outlives
+//! a change of plan.
+
+pub mod build;
+
+use crate::base::time::Mono;
+use smallvec::SmallVec;
+use std::net::SocketAddr;
+
+/// A stream's place in its shard's stream table. Reused after the stream has been closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamId(pub u32);
+
+/// What a local port carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Component {
+    /// RTP alone; its RTCP has the port above.
+    Rtp,
+    /// RTCP alone.
+    Rtcp,
+    /// RTP and RTCP on one port (RFC 5761).
+    Muxed,
+    /// Datagrams of an unknown protocol (UDPTL, for one), relayed as they are.
+    Opaque,
+}
+
+/// How the remote address is learned (RFC 7362, 4961).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Learning {
+    /// The signalled address is final.
+    Off,
+    /// The first packet decides.
+    Immediate,
+    /// The first packet after the learning window decides.
+    Delayed,
+    /// The best candidate of the learning window decides: the signalled address, then its address with another
+    /// port, then its port at another address, then any.
+    #[default]
+    Heuristic,
+}
+
+/// One payload type that the sender may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PayloadType {
+    pub number: u8,
+    pub clock_rate_hz: u32,
+    /// A telephone-event (RFC 4733), which passes when media is blocked.
+    pub is_dtmf: bool,
+}
+
+/// What is asked of packets that arrive on the port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ingress {
+    pub learning: Learning,
+    /// The peer's address as signalled; none before its SDP has been seen, or when it gave a zero address or port.
+    pub signalled: Option<SocketAddr>,
+    /// When signalling last changed this stream; learning starts anew from here.
+    pub signalled_at: Mono,
+    /// An offer has been answered on this side; before that nothing is learned.
+    pub filled: bool,
+    /// After learning, packets from other addresses are dropped.
+    pub strict_source: bool,
+    /// After learning, a changed source address is followed.
+    pub media_handover: bool,
+    /// The peer sends from an address other than the one it receives at: its source never becomes a destination.
+    pub asymmetric: bool,
+    /// Send nothing towards this peer before it has sent a packet.
+    pub wait_for_peer: bool,
+    /// Send empty packets to the signalled address until something arrives from there.
+    pub pierce_nat: bool,
+    pub payload_types: SmallVec<[PayloadType; 8]>,
+}
+
+/// What keeps RTP from a sink.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Block {
+    /// Everything is dropped (`drop-traffic`, an inactive or receive-only direction of the answer).
+    All,
+    /// Media is dropped, telephone-events pass.
+    Media,
+    /// Telephone-events are dropped, media passes.
+    Dtmf,
+}
+
+/// A subscription compiled for one stream: where copies go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sink {
+    /// The stream through whose local port, and to whose remote address, a copy is sent.
+    pub egress: StreamId,
+    pub block: Option<Block>,
+}
+
+/// Everything to do for packets arriving on one local port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForwardingPlan {
+    /// Grows with each plan of the stream.
+    pub generation: u32,
+    pub component: Component,
+    pub ingress: Ingress,
+    /// Where RTP (or opaque datagrams) go.
+    pub media: SmallVec<[Sink; 1]>,
+    /// Where RTCP goes.
+    pub control: SmallVec<[Sink; 1]>,
+    /// The type-of-service octet of packets sent from this port; none leaves the system's default.
+    pub tos: Option<u8>,
+}

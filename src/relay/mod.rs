@@ -1,0 +1,1 @@
+//! Floor 6: interprets forwarding plans, packet by packet.

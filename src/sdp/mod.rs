@@ -1,0 +1,1 @@
+//! Floor 2: session descriptions (RFC 8866), kept line by line.
