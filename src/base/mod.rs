@@ -1,5 +1,6 @@
 //! Floor 0: ids, time as values, addresses, sequence arithmetic, the random-number seam.
 
 pub mod address;
+pub mod id;
 pub mod random;
 pub mod time;

@@ -6,13 +6,10 @@
 
 pub mod build;
 
+use crate::base::id::StreamId;
 use crate::base::time::Mono;
 use smallvec::SmallVec;
 use std::net::SocketAddr;
-
-/// A stream's place in its shard's stream table. Reused after the stream has been closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct StreamId(pub u32);
 
 /// What a local port carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

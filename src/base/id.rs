@@ -1,0 +1,9 @@
+//! Handles that floors share: plain numbers, meaningful only to the table they index.
+
+/// A stream's place in its shard's stream table. Reused after the stream has been removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamId(pub u32);
+
+/// An open port's place in its shard's receiver. Reused after the port has been closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PortToken(pub u32);

@@ -1,0 +1,41 @@
+//! Format parameters whose printed form is canonical.
+
+/// The order in which Opus parameters (RFC 7587, section 6.1) are printed.
+const OPUS_ORDER: [&str; 9] = [
+    "stereo",
+    "sprop-stereo",
+    "useinbandfec",
+    "cbr",
+    "usedtx",
+    "maxplaybackrate",
+    "sprop-maxcapturerate",
+    "maxaveragebitrate",
+    "minptime",
+];
+
+/// The printed form of `parameters` for the encoding `name`: Opus parameters in a fixed order and separated by `; `,
+/// unknown ones last and all others as they were written.
+pub fn canonical(name: &str, parameters: &str) -> String {
+    if !name.eq_ignore_ascii_case("opus") {
+        return parameters.to_owned();
+    }
+    let mut entries: Vec<&str> =
+        parameters.split(';').map(str::trim).filter(|entry| !entry.is_empty()).collect();
+    entries.sort_by_key(|entry| {
+        let key = entry.split('=').next().unwrap_or_default().trim();
+        OPUS_ORDER.iter().position(|known| known.eq_ignore_ascii_case(key)).unwrap_or(OPUS_ORDER.len())
+    });
+    entries.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::canonical;
+
+    #[test]
+    fn opus_parameters_are_ordered_and_others_untouched() {
+        assert_eq!(canonical("opus", "minptime=10;useinbandfec=1"), "useinbandfec=1; minptime=10");
+        assert_eq!(canonical("OPUS", "x-y=2; useinbandfec=1; stereo=0"), "stereo=0; useinbandfec=1; x-y=2");
+        assert_eq!(canonical("AMR", "octet-align=1;mode-set=0,2"), "octet-align=1;mode-set=0,2");
+    }
+}
