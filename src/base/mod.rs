@@ -2,5 +2,6 @@
 
 pub mod address;
 pub mod id;
+pub mod learning;
 pub mod random;
 pub mod time;

@@ -6,7 +6,8 @@
 
 pub mod build;
 
-use crate::base::id::StreamId;
+pub use crate::base::id::StreamId;
+pub use crate::base::learning::Learning;
 use crate::base::time::Mono;
 use smallvec::SmallVec;
 use std::net::SocketAddr;
@@ -22,21 +23,6 @@ pub enum Component {
     Muxed,
     /// Datagrams of an unknown protocol (UDPTL, for one), relayed as they are.
     Opaque,
-}
-
-/// How the remote address is learned (RFC 7362, 4961).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Learning {
-    /// The signalled address is final.
-    Off,
-    /// The first packet decides.
-    Immediate,
-    /// The first packet after the learning window decides.
-    Delayed,
-    /// The best candidate of the learning window decides: the signalled address, then its address with another
-    /// port, then its port at another address, then any.
-    #[default]
-    Heuristic,
 }
 
 /// One payload type that the sender may use.

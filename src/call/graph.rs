@@ -1,0 +1,210 @@
+//! The call itself: its participants, medias and subscriptions, and how they are found.
+
+use super::media::{Media, MediaId};
+use super::participant::{Participant, ParticipantId, Role};
+use super::{Subscription, SubscriptionKind};
+use crate::base::time::{Mono, Now};
+use slab::Slab;
+
+/// A communication session (RFC 7656).
+#[derive(Debug, Clone)]
+pub struct Call {
+    pub id: String,
+    pub created: Now,
+    pub last_signal: Now,
+    /// Who asked for the call: the control connection's remote address.
+    pub created_from: String,
+    participants: Slab<Participant>,
+    medias: Slab<Media>,
+    subscriptions: Vec<Subscription>,
+    next_media_serial: u32,
+    /// The type-of-service octet of everything sent in this call.
+    pub tos: Option<u8>,
+    /// An answer has arrived.
+    pub is_answered: bool,
+    /// When the call ends, after a delayed delete.
+    pub delete_at: Option<Mono>,
+    /// `drop-traffic`
+    pub drops_traffic: bool,
+    /// `block media` for everybody.
+    pub blocks_media: bool,
+    /// `block DTMF` for everybody.
+    pub blocks_dtmf: bool,
+    pub metadata: Option<String>,
+}
+
+impl Call {
+    /// An empty call.
+    pub fn new(id: &str, now: Now, created_from: &str) -> Call {
+        Call {
+            id: id.to_owned(),
+            created: now,
+            last_signal: now,
+            created_from: created_from.to_owned(),
+            participants: Slab::new(),
+            medias: Slab::new(),
+            subscriptions: Vec::new(),
+            next_media_serial: 0,
+            tos: None,
+            is_answered: false,
+            delete_at: None,
+            drops_traffic: false,
+            blocks_media: false,
+            blocks_dtmf: false,
+            metadata: None,
+        }
+    }
+
+    /// The participants in the order of their coming, where nobody left in between.
+    pub fn participants(&self) -> impl Iterator<Item = (ParticipantId, &Participant)> {
+        self.participants.iter().map(|(index, participant)| (ParticipantId(index), participant))
+    }
+
+    /// The medias by serial.
+    pub fn medias(&self) -> impl Iterator<Item = (MediaId, &Media)> {
+        let mut list: Vec<(MediaId, &Media)> =
+            self.medias.iter().map(|(index, media)| (MediaId(index), media)).collect();
+        list.sort_by_key(|(_, media)| media.serial);
+        list.into_iter()
+    }
+
+    /// Every subscription.
+    pub fn subscriptions(&self) -> &[Subscription] {
+        &self.subscriptions
+    }
+
+    /// The subscriptions, to change their state.
+    pub fn subscriptions_mut(&mut self) -> impl Iterator<Item = &mut Subscription> {
+        self.subscriptions.iter_mut()
+    }
+
+    /// The participant behind `id`, which must be one of this call.
+    pub fn participant(&self, id: ParticipantId) -> &Participant {
+        &self.participants[id.0]
+    }
+
+    /// The participant behind `id`, which must be one of this call, to change it.
+    pub fn participant_mut(&mut self, id: ParticipantId) -> &mut Participant {
+        &mut self.participants[id.0]
+    }
+
+    /// The media behind `id`, which must be one of this call.
+    pub fn media(&self, id: MediaId) -> &Media {
+        &self.medias[id.0]
+    }
+
+    /// The media behind `id`, which must be one of this call, to change it.
+    pub fn media_mut(&mut self, id: MediaId) -> &mut Media {
+        &mut self.medias[id.0]
+    }
+
+    /// Adds a participant.
+    pub fn add_participant(&mut self, tag: Option<&str>, via_branch: Option<&str>, role: Role, now: Now) -> ParticipantId {
+        let participant = Participant {
+            tag: tag.map(str::to_owned),
+            via_branch: via_branch.map(str::to_owned),
+            role,
+            created: now,
+            ..Participant::default()
+        };
+        ParticipantId(self.participants.insert(participant))
+    }
+
+    /// The media at `position` (from zero) of a participant, made where it is missing.
+    pub fn media_at(&mut self, owner: ParticipantId, position: usize, kind: &str) -> MediaId {
+        if let Some(id) = self.participants[owner.0].medias.get(position) {
+            return *id;
+        }
+        let media = Media::new(self.next_media_serial, owner, position + 1, kind);
+        self.next_media_serial += 1;
+        let id = MediaId(self.medias.insert(media));
+        self.participants[owner.0].medias.push(id);
+        id
+    }
+
+    /// Takes a participant out with its medias and all their subscriptions; the medias are returned so that their
+    /// ports can be closed.
+    pub fn remove_participant(&mut self, id: ParticipantId) -> Vec<Media> {
+        let participant = self.participants.remove(id.0);
+        self.subscriptions.retain(|subscription| {
+            !participant.medias.contains(&subscription.source) && !participant.medias.contains(&subscription.sink)
+        });
+        participant.medias.into_iter().map(|media| self.medias.remove(media.0)).collect()
+    }
+
+    /// The participant that `tag` names.
+    pub fn find_tag(&self, tag: &str) -> Option<ParticipantId> {
+        self.participants().find(|(_, participant)| participant.has_tag(tag)).map(|(id, _)| id)
+    }
+
+    /// The participant with `label`.
+    pub fn find_label(&self, label: &str) -> Option<ParticipantId> {
+        self.participants().find(|(_, participant)| participant.label.as_deref() == Some(label)).map(|(id, _)| id)
+    }
+
+    /// Joins two medias, one way. An existing subscription of the same kind stays as it is.
+    pub fn subscribe(&mut self, subscription: Subscription) {
+        let same = |other: &Subscription| {
+            (other.source, other.sink, other.kind, other.is_egress)
+                == (subscription.source, subscription.sink, subscription.kind, subscription.is_egress)
+        };
+        if !self.subscriptions.iter().any(same) {
+            self.subscriptions.push(subscription);
+        }
+    }
+
+    /// Ends the subscriptions for which `ends` is true.
+    pub fn unsubscribe(&mut self, mut ends: impl FnMut(&Call, &Subscription) -> bool) {
+        let mut list = std::mem::take(&mut self.subscriptions);
+        list.retain(|subscription| !ends(self, subscription));
+        self.subscriptions = list;
+    }
+
+    /// The participants whose media `id` receives, and of what kind, each once, in the order of subscribing.
+    pub fn sources_of(&self, id: ParticipantId) -> Vec<(ParticipantId, SubscriptionKind)> {
+        self.related(|call, subscription| {
+            (call.media(subscription.sink).owner == id).then(|| call.media(subscription.source).owner)
+        })
+    }
+
+    /// The participants who receive media of `id`, and of what kind, each once, in the order of subscribing.
+    pub fn sinks_of(&self, id: ParticipantId) -> Vec<(ParticipantId, SubscriptionKind)> {
+        self.related(|call, subscription| {
+            (call.media(subscription.source).owner == id).then(|| call.media(subscription.sink).owner)
+        })
+    }
+
+    fn related(
+        &self,
+        pick: impl Fn(&Call, &Subscription) -> Option<ParticipantId>,
+    ) -> Vec<(ParticipantId, SubscriptionKind)> {
+        let mut list = Vec::new();
+        for subscription in &self.subscriptions {
+            if let Some(owner) = pick(self, subscription) {
+                if !list.contains(&(owner, subscription.kind)) {
+                    list.push((owner, subscription.kind));
+                }
+            }
+        }
+        list
+    }
+
+    /// The other sides of a participant's offer/answer exchanges, the latest last.
+    pub fn offer_answer_peers(&self, id: ParticipantId) -> Vec<ParticipantId> {
+        let of_kind = |list: Vec<(ParticipantId, SubscriptionKind)>| {
+            list.into_iter().filter(|(_, kind)| *kind == SubscriptionKind::OfferAnswer).map(|(peer, _)| peer)
+        };
+        let mut peers: Vec<ParticipantId> = of_kind(self.sinks_of(id)).collect();
+        for peer in of_kind(self.sources_of(id)) {
+            if !peers.contains(&peer) {
+                peers.push(peer);
+            }
+        }
+        peers
+    }
+
+    /// Whether nobody is left.
+    pub fn is_empty(&self) -> bool {
+        self.participants.is_empty()
+    }
+}

@@ -1,0 +1,97 @@
+//! Logical interfaces: the names that `direction` uses, each standing for one or several local addresses.
+
+use crate::base::address::Family;
+use std::net::IpAddr;
+
+/// One local address of a logical interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalAddress {
+    pub address: IpAddr,
+    /// What descriptions show instead of `address`.
+    pub advertised: IpAddr,
+    pub port_min: u16,
+    pub port_max: u16,
+    /// Ports of the range that are never used.
+    pub excluded_ports: Vec<u16>,
+}
+
+/// A logical interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interface {
+    pub name: String,
+    pub addresses: Vec<LocalAddress>,
+}
+
+/// One address of one logical interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct InterfaceId {
+    pub interface: u16,
+    pub address: u16,
+}
+
+/// All logical interfaces, the first being the default.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Interfaces {
+    list: Vec<Interface>,
+    aliases: Vec<(String, usize)>,
+}
+
+impl Interfaces {
+    /// From a list that is not empty and whose interfaces have an address each, and aliases by index into it.
+    pub fn new(list: Vec<Interface>, aliases: Vec<(String, usize)>) -> Interfaces {
+        Interfaces { list, aliases }
+    }
+
+    /// The interfaces in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Interface> {
+        self.list.iter()
+    }
+
+    /// Every address of every interface.
+    pub fn addresses(&self) -> impl Iterator<Item = (InterfaceId, &Interface, &LocalAddress)> {
+        self.list.iter().enumerate().flat_map(|(index, interface)| {
+            interface.addresses.iter().enumerate().map(move |(position, address)| {
+                (InterfaceId { interface: index as u16, address: position as u16 }, interface, address)
+            })
+        })
+    }
+
+    /// The interface called `name`, by its own name or an alias.
+    pub fn find(&self, name: &str) -> Option<usize> {
+        let own = self.list.iter().position(|interface| interface.name == name);
+        own.or_else(|| self.aliases.iter().find(|(alias, _)| alias == name).map(|(_, index)| *index))
+    }
+
+    /// The members of a round-robin group: the interfaces called `BASE:SUFFIX`.
+    pub fn group(&self, base: &str) -> Vec<usize> {
+        let is_member = |interface: &Interface| {
+            interface.name.strip_prefix(base).is_some_and(|suffix| suffix.starts_with(':'))
+        };
+        (0..self.list.len()).filter(|index| is_member(&self.list[*index])).collect()
+    }
+
+    /// The primary address of `interface` for `family`: its own first one, else the first of any interface.
+    pub fn primary(&self, interface: usize, family: Family) -> Option<InterfaceId> {
+        let of = |index: usize| {
+            let addresses = &self.list.get(index)?.addresses;
+            let position = addresses.iter().position(|local| Family::of(local.address) == family)?;
+            Some(InterfaceId { interface: index as u16, address: position as u16 })
+        };
+        of(interface).or_else(|| (0..self.list.len()).find_map(of))
+    }
+
+    /// The first address of `interface`, whatever its family.
+    pub fn first(&self, interface: usize) -> InterfaceId {
+        InterfaceId { interface: interface as u16, address: 0 }
+    }
+
+    /// The address behind `id`.
+    pub fn address(&self, id: InterfaceId) -> Option<&LocalAddress> {
+        self.list.get(usize::from(id.interface))?.addresses.get(usize::from(id.address))
+    }
+
+    /// The name of the interface behind `id`.
+    pub fn name(&self, id: InterfaceId) -> &str {
+        self.list.get(usize::from(id.interface)).map_or("", |interface| &interface.name)
+    }
+}

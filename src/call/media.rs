@@ -1,0 +1,157 @@
+//! One `m=` section of a participant.
+
+use super::{InterfaceId, ParticipantId, PortSet};
+use crate::base::address::Family;
+use crate::base::id::StreamId;
+use crate::base::learning::Learning;
+use crate::base::time::Mono;
+use crate::sdp::{Attribute, Codec, Direction, Protocol};
+use std::net::SocketAddr;
+
+/// A media's place in its call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MediaId(pub usize);
+
+/// Where a participant wants a media, as its description says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Signalled {
+    pub rtp: Option<SocketAddr>,
+    pub rtcp: Option<SocketAddr>,
+}
+
+/// The part of rtcp-mux (RFC 5761) that has to be remembered between messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RtcpMux {
+    /// The participant's last description had `a=rtcp-mux`.
+    pub is_wanted: bool,
+    /// The last description shown to the participant had it.
+    pub is_shown: bool,
+    /// Both had it: RTP and RTCP share a port with this participant.
+    pub is_agreed: bool,
+    /// What the participant is told when it offers: accept (true) or reject (false), whatever the other side says.
+    pub reply: Option<bool>,
+}
+
+/// What signalling has asked of the packets of a media.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Behaviour {
+    pub learning: Learning,
+    pub strict_source: bool,
+    pub media_handover: bool,
+    pub asymmetric: bool,
+    pub wait_for_peer: bool,
+    pub pierce_nat: bool,
+}
+
+/// The two streams of a media; RTCP's is unused while both share one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Streams {
+    pub rtp: StreamId,
+    pub rtcp: StreamId,
+}
+
+/// A media.
+#[derive(Debug, Clone)]
+pub struct Media {
+    /// Counts the medias of a call in the order of their making.
+    pub serial: u32,
+    pub owner: ParticipantId,
+    /// The position of the `m=` line, from one.
+    pub index: usize,
+    /// The media type: `audio`, `video`, ...
+    pub kind: String,
+    /// What the participant speaks; none before the first exchange.
+    pub protocol: Option<Protocol>,
+    /// The format list of the participant's last description.
+    pub formats: Vec<String>,
+    /// The codecs of the participant's last description, in its order.
+    pub codecs: Vec<Codec>,
+    /// The codecs that the participant was shown last.
+    pub shown_codecs: Vec<Codec>,
+    /// Payload types of `codecs` that count as not offered (`codec-ignore`).
+    pub ignored: Vec<u8>,
+    /// What the participant does, zero connection addresses counted as not receiving.
+    pub direction: Direction,
+    /// The direction attribute as it was written, if there was one.
+    pub written_direction: Option<Direction>,
+    pub signalled: Signalled,
+    /// The connection address was 0.0.0.0 or `::`.
+    pub is_zero_address: bool,
+    /// Rejected or disabled: port zero.
+    pub is_rejected: bool,
+    pub ptime_ms: Option<u32>,
+    pub maxptime_ms: Option<u32>,
+    pub mid: Option<String>,
+    pub label: Option<String>,
+    pub information: Option<String>,
+    pub bandwidths: Vec<String>,
+    /// Attribute lines that negotiation passes on as they are, header extensions first.
+    pub attributes: Vec<Attribute>,
+    /// The participant's last description had `a=extmap-allow-mixed`.
+    pub allows_mixed_extensions: bool,
+    pub rtcp_mux: RtcpMux,
+    pub interface: Option<InterfaceId>,
+    /// The family of the addresses that the participant is shown.
+    pub family: Option<Family>,
+    pub behaviour: Behaviour,
+    pub streams: Option<Streams>,
+    /// Local ports, the set in use last. Older ones stay open: packets may still arrive there.
+    pub port_sets: Vec<PortSet>,
+    /// When signalling last touched this media.
+    pub signalled_at: Mono,
+    /// The participant has sent a description with this media.
+    pub is_described: bool,
+}
+
+impl Media {
+    /// A media that nothing is known of yet.
+    pub fn new(serial: u32, owner: ParticipantId, index: usize, kind: &str) -> Media {
+        Media {
+            serial,
+            owner,
+            index,
+            kind: kind.to_owned(),
+            protocol: None,
+            formats: Vec::new(),
+            codecs: Vec::new(),
+            shown_codecs: Vec::new(),
+            ignored: Vec::new(),
+            direction: Direction::SendRecv,
+            written_direction: None,
+            signalled: Signalled::default(),
+            is_zero_address: false,
+            is_rejected: false,
+            ptime_ms: None,
+            maxptime_ms: None,
+            mid: None,
+            label: None,
+            information: None,
+            bandwidths: Vec::new(),
+            attributes: Vec::new(),
+            allows_mixed_extensions: false,
+            rtcp_mux: RtcpMux::default(),
+            interface: None,
+            family: None,
+            behaviour: Behaviour::default(),
+            streams: None,
+            port_sets: Vec::new(),
+            signalled_at: Mono::default(),
+            is_described: false,
+        }
+    }
+
+    /// The local ports in use.
+    pub fn ports(&self) -> Option<&PortSet> {
+        self.port_sets.last()
+    }
+
+    /// Whether the media is RTP.
+    pub fn is_rtp(&self) -> bool {
+        self.protocol.as_ref().is_none_or(Protocol::is_rtp)
+    }
+
+    /// Whether the daemon relays this media: RTP and other datagrams, but not TCP and the like.
+    pub fn is_relayed(&self) -> bool {
+        self.kind != "message" && self.protocol.as_ref().is_none_or(Protocol::is_datagram)
+    }
+}

@@ -1,0 +1,68 @@
+//! Local ports as a call holds them, and the seam through which negotiation gets them.
+
+use super::InterfaceId;
+use crate::base::address::Family;
+use crate::base::id::{PortToken, StreamId};
+use std::net::{IpAddr, SocketAddr};
+
+/// An open local port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LocalPort {
+    pub token: PortToken,
+    pub address: SocketAddr,
+}
+
+/// The ports that one media shows to its participant while the other side sits at one remote address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortSet {
+    pub interface: InterfaceId,
+    /// What descriptions show.
+    pub advertised: IpAddr,
+    pub rtp: LocalPort,
+    /// The port above, absent while RTP and RTCP share one (RFC 5761) or the media is not RTP.
+    pub rtcp: Option<LocalPort>,
+    /// The other side's signalled address that this set was opened for.
+    pub opened_for: Option<SocketAddr>,
+}
+
+impl PortSet {
+    /// The address family of the set.
+    pub fn family(&self) -> Family {
+        Family::of(self.rtp.address.ip())
+    }
+}
+
+/// No port could be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no port on {interface}: {cause}")]
+pub struct PortsExhausted {
+    pub interface: String,
+    pub cause: String,
+}
+
+/// What negotiation asks of its surroundings while it runs: ports, and streams to bind them to.
+pub trait MediaPorts {
+    /// Opens an even port, and the one above it when `pair` is set.
+    ///
+    /// # Errors
+    /// When no port of the interface's range is free or can be opened.
+    fn open(&mut self, interface: InterfaceId, pair: bool) -> Result<PortSet, PortsExhausted>;
+
+    /// Opens the port above an open set's RTP port.
+    ///
+    /// # Errors
+    /// When that very port can't be opened.
+    fn open_rtcp(&mut self, set: &PortSet) -> Result<LocalPort, PortsExhausted>;
+
+    /// Closes the ports of a set.
+    fn close(&mut self, set: &PortSet);
+
+    /// A new stream without ports.
+    fn add_stream(&mut self) -> StreamId;
+
+    /// Makes `port` a port of `stream` and the one that it sends from.
+    fn attach(&mut self, stream: StreamId, port: LocalPort);
+
+    /// Ends a stream; its ports must have been closed.
+    fn remove_stream(&mut self, stream: StreamId);
+}

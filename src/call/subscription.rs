@@ -1,0 +1,43 @@
+//! Who receives whom (RFC 7667, section 3.7).
+
+use super::MediaId;
+
+/// What made a subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SubscriptionKind {
+    /// The two sides of an offer/answer exchange.
+    OfferAnswer,
+    /// `subscribe request`, `publish`, `connect`.
+    PublishSubscribe,
+}
+
+impl SubscriptionKind {
+    /// The name that `query` reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            SubscriptionKind::OfferAnswer => "offer/answer",
+            SubscriptionKind::PublishSubscribe => "pub/sub",
+        }
+    }
+}
+
+/// `sink` receives what `source` sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subscription {
+    pub source: MediaId,
+    pub sink: MediaId,
+    pub kind: SubscriptionKind,
+    /// RTCP flows from the sink back to the source as well (`RTCP mirror`).
+    pub mirrors_rtcp: bool,
+    /// The sink gets what is sent to the source's participant instead of what it sends.
+    pub is_egress: bool,
+    /// `block media` for this flow alone.
+    pub is_blocked: bool,
+}
+
+impl Subscription {
+    /// A plain subscription of `kind`.
+    pub fn new(source: MediaId, sink: MediaId, kind: SubscriptionKind) -> Subscription {
+        Subscription { source, sink, kind, mirrors_rtcp: false, is_egress: false, is_blocked: false }
+    }
+}
