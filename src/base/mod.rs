@@ -3,5 +3,8 @@
 pub mod address;
 pub mod id;
 pub mod learning;
+pub mod protocol;
 pub mod random;
+pub mod suite;
+pub mod text;
 pub mod time;
