@@ -164,3 +164,6 @@ impl Templates {
 fn present(field: &Option<String>) -> Option<&str> {
     field.as_deref().filter(|text| !text.is_empty())
 }
+
+#[cfg(test)]
+mod tests;

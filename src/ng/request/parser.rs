@@ -193,7 +193,7 @@ impl<'a> Parser<'a> {
 }
 
 /// The strings of a list, or of one string split at commas. Members that are not strings are skipped.
-pub fn words(value: &Value) -> impl Iterator<Item = &str> {
+pub(super) fn words(value: &Value) -> impl Iterator<Item = &str> {
     let (list, string) = match value {
         Value::List(list) => (list.as_slice(), ""),
         Value::Text(string) => (&[][..], string.as_str()),
@@ -204,13 +204,13 @@ pub fn words(value: &Value) -> impl Iterator<Item = &str> {
 }
 
 /// An IP address, with or without brackets.
-pub fn parse_address(text: &str) -> Option<IpAddr> {
+pub(super) fn parse_address(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
     bare.parse().ok()
 }
 
 /// A whole number: decimal, and in JSON also `0x` hexadecimal and octal with a leading zero, as C reads them.
-pub fn integer_from_text(text: &str, encoding: Encoding) -> Option<i64> {
+pub(super) fn integer_from_text(text: &str, encoding: Encoding) -> Option<i64> {
     if encoding == Encoding::Bencode {
         return text.parse().ok();
     }

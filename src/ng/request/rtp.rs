@@ -3,8 +3,8 @@
 use super::parser::{Parser, words};
 use super::table::{Choices, Flag, Key, Prefix, Section, fold, row};
 use crate::base::learning::Learning;
+use crate::ng::Command;
 use crate::ng::status::{Scope, Status};
-use crate::ng::{Command, Value};
 
 const SAME: Status = Status::Same;
 
