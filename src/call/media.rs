@@ -26,6 +26,8 @@ pub struct RtcpMux {
     pub is_wanted: bool,
     /// The last description shown to the participant had it.
     pub is_shown: bool,
+    /// It was required of the participant, who therefore counts as accepting it.
+    pub is_required: bool,
     /// Both had it: RTP and RTCP share a port with this participant.
     pub is_agreed: bool,
     /// What the participant is told when it offers: accept (true) or reject (false), whatever the other side says.

@@ -13,7 +13,9 @@ pub struct ParticipantId(pub usize);
 pub enum Role {
     Offerer,
     Answerer,
-    /// It came by `publish`, `subscribe request` and the like.
+    /// It was made by `subscribe request` and only receives.
+    Subscriber,
+    /// It came by `publish`, `create` and the like.
     #[default]
     Other,
 }

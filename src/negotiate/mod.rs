@@ -1,1 +1,88 @@
 //! Floor 5: offer/answer (RFC 3264) as functions on the call model.
+//!
+//! A message is worked off in the same steps whatever the command: find the parties (`parties`), take in the
+//! description (`receive`), prepare the other side (`exchange`: codecs, rtcp-mux, ports), show it a description
+//! (`show`). `publish` and `subscribe` use the same steps with another order of sides.
+
+pub mod codecs;
+pub mod exchange;
+pub mod local_ports;
+pub mod manipulate;
+pub mod origin;
+pub mod parties;
+pub mod publish;
+pub mod receive;
+pub mod rtcp_mux;
+pub mod select;
+pub mod show;
+pub mod subscribe;
+
+use crate::base::random::Random;
+use crate::base::time::Now;
+use crate::call::{Interfaces, MediaPorts, PortsExhausted};
+use crate::sdp::ParseError;
+
+/// What negotiation needs besides the call and the request.
+pub struct Surroundings<'a> {
+    pub interfaces: &'a Interfaces,
+    pub ports: &'a mut dyn MediaPorts,
+    pub random: &'a mut dyn Random,
+    pub now: Now,
+    /// Names this daemon in `a=rtpengine` (`loop protect`).
+    pub instance_id: &'a str,
+    /// The `s=` of descriptions that are made here.
+    pub software: &'a str,
+}
+
+/// Why an exchange fails. The text is what clients compare with.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    #[error("Failed to parse SDP")]
+    MalformedSdp(ParseError),
+    #[error("Incomplete SDP specification")]
+    IncompleteSdp,
+    #[error("Error rewriting SDP")]
+    NothingToShow,
+    #[error("Failed to create SDP")]
+    NothingToCreate,
+    #[error("Ran out of ports")]
+    NoPorts(PortsExhausted),
+    #[error("Invalid dialogue association")]
+    InvalidDialogue,
+    #[error("SRTP is not supported yet")]
+    Secure,
+    #[error("To-tag not found")]
+    NoSuchToTag,
+    #[error("From-tag given, but no such tag exists")]
+    NoSuchFromTag,
+    #[error("No monologue matching the given label")]
+    NoSuchLabel,
+    #[error("Failed to parse network address")]
+    MalformedAddress,
+    #[error("Failed to match address to any tag")]
+    NoSuchAddress,
+    #[error("No medias found (no monologues matched)")]
+    NoMedias,
+    #[error("Failed to process subscription answer")]
+    UnusableAnswer,
+    #[error("Media flow not found (to-tag not found)")]
+    NoSuchFlowTag,
+    #[error("Media flow not found (to-label not found)")]
+    NoSuchFlowLabel,
+    #[error("Media flow not found (to-tag not subscribed)")]
+    NotSubscribed,
+    #[error("No eligible media subscriptions found")]
+    NoFlows,
+}
+
+impl From<ParseError> for Failure {
+    fn from(error: ParseError) -> Failure {
+        Failure::MalformedSdp(error)
+    }
+}
+
+impl From<PortsExhausted> for Failure {
+    fn from(error: PortsExhausted) -> Failure {
+        Failure::NoPorts(error)
+    }
+}

@@ -1,1 +1,119 @@
-//! publish
+//! `publish`: takes a sender's media without a receiver, and answers it here.
+
+use super::local_ports::{self, Place};
+use super::{Failure, Surroundings, codecs, exchange, receive, rtcp_mux, show};
+use crate::base::address::Family;
+use crate::call::media::RtcpMux;
+use crate::call::participant::Role;
+use crate::call::{Call, MediaId, ParticipantId};
+use crate::ng::Request;
+use crate::sdp::{Attribute, Codec, Direction, MediaSection, Origin, Session};
+
+/// Encodings that the daemon could take part in itself.
+const SUPPORTED: [&str; 12] = [
+    "PCMU", "PCMA", "G722", "G723", "G729", "GSM", "opus", "speex", "AMR", "AMR-WB", "L16", "telephone-event",
+];
+
+/// Works off a publication by `tag` and returns the answer for the publisher.
+///
+/// # Errors
+/// See [`Failure`]; a media without a codec that is acceptable fails the whole.
+pub fn publish(call: &mut Call, tag: &str, request: &Request, around: &mut Surroundings) -> Result<String, Failure> {
+    let description = exchange::parse(request.sdp.text.as_deref().unwrap_or_default())?;
+    let known = call.find_tag(tag);
+    let publisher = known.unwrap_or_else(|| call.add_participant(Some(tag), None, Role::Other, around.now));
+    exchange::label(call, publisher, request);
+    for (position, section) in description.medias.iter().enumerate() {
+        call.media_at(publisher, position, &section.kind);
+    }
+    receive::receive(call, publisher, &description, request, around)?;
+    call.is_answered = true;
+    let medias = call.participant(publisher).medias.clone();
+    for id in &medias {
+        accept(call, *id, request);
+    }
+    if medias.iter().any(|id| call.media(*id).is_rejected) {
+        return Err(Failure::NothingToCreate);
+    }
+    let mut sections = Vec::with_capacity(medias.len());
+    for id in medias {
+        open(call, id, request, around)?;
+        sections.push(section(call, id, request));
+    }
+    let session = made_here(call, publisher, around);
+    show::finish(call, publisher, session, sections, request, around)
+}
+
+/// Reduces a media to the codecs that are accepted; one without any is rejected.
+fn accept(call: &mut Call, id: MediaId, request: &Request) {
+    let media = call.media_mut(id);
+    if media.protocol.as_ref().is_some_and(|protocol| !protocol.is_rtp()) {
+        return;
+    }
+    media.codecs = accepted(&media.codecs, request);
+    media.shown_codecs = media.codecs.clone();
+    media.is_rejected |= media.codecs.iter().all(Codec::is_supplemental);
+}
+
+fn accepted(list: &[Codec], request: &Request) -> Vec<Codec> {
+    let accept = &request.codecs.accept;
+    let is_supported = |codec: &&Codec| SUPPORTED.iter().any(|name| name.eq_ignore_ascii_case(&codec.name));
+    let supported: Vec<Codec> = list.iter().filter(is_supported).cloned().collect();
+    match (accept.all, accept.any) {
+        (true, true) => list.to_vec(),
+        (true, false) => supported,
+        (false, true) => codecs::first_with_supplements(list),
+        (false, false) if accept.codecs.is_empty() => codecs::first_with_supplements(&supported),
+        (false, false) => {
+            let is_wanted = |codec: &&Codec| codecs::names(accept, codec) || codec.is_supplemental();
+            let wanted: Vec<Codec> = list.iter().filter(is_wanted).cloned().collect();
+            codecs::first_with_supplements(&wanted)
+        }
+    }
+}
+
+fn open(call: &mut Call, id: MediaId, request: &Request, around: &mut Surroundings) -> Result<(), Failure> {
+    let media = call.media_mut(id);
+    // The daemon answers for itself and takes rtcp-mux whenever it is offered.
+    let mut ourselves = RtcpMux { is_wanted: true, is_shown: true, is_required: true, is_agreed: true, reply: None };
+    media.rtcp_mux.reply = None;
+    rtcp_mux::on_answer(&mut ourselves, &mut media.rtcp_mux, exchange::wishes(request));
+    let family = request.network.address_family.or(media.family).unwrap_or(Family::Ip4);
+    let named = request.network.interface.as_deref().or(request.network.from_interface.as_deref());
+    let (present, other_side) = (media.interface, media.signalled.rtp);
+    let needs_rtcp = media.is_rtp() && !media.rtcp_mux.is_agreed;
+    let interface = local_ports::choose_interface(present, named, family, around);
+    let media = call.media_mut(id);
+    media.interface = Some(interface);
+    media.family = Some(family);
+    let place = Place { interface, other_side, is_latched: request.rtp.port_latching, needs_rtcp };
+    local_ports::ensure(call, id, place, around)
+}
+
+fn section(call: &Call, id: MediaId, request: &Request) -> MediaSection {
+    let media = call.media(id);
+    let mut section = show::frame(media, media, request);
+    section.information = None;
+    section.bandwidths.clear();
+    section.attributes.extend(media.mid.as_deref().map(|mid| Attribute::with_value("mid", mid)));
+    section.attributes.extend(media.shown_codecs.iter().flat_map(Codec::attributes));
+    let sends_too = request.control.is_bidirectional;
+    let direction = Direction::new(sends_too && media.direction.receives(), media.direction.sends());
+    section.attributes.extend(media.is_rtp().then(|| Attribute::flag(direction.name())));
+    section.attributes.extend(show::rtcp(media, request));
+    section.attributes.extend(show::times(media, media));
+    section
+}
+
+/// The session level of a description that is made here.
+pub(super) fn made_here(call: &Call, id: ParticipantId, around: &mut Surroundings) -> Session {
+    let address = show::own_address(call, id, around);
+    let session_id = u64::from(around.random.u32()) << 20 | u64::from(around.random.u32() >> 12);
+    let mut origin =
+        Origin { session_id: session_id.to_string(), version: "1".to_owned(), ..Origin::default() };
+    if let Some(address) = address {
+        origin.family = Family::of(address);
+        origin.address = address.to_string();
+    }
+    Session { origin, name: around.software.to_owned(), ..Session::default() }
+}

@@ -1,0 +1,298 @@
+//! The description that a participant is shown, in canonical order.
+
+use super::exchange::{Pair, Step};
+use super::manipulate;
+use super::origin::{self, Replace};
+use super::parties::Parties;
+use super::{Failure, Surroundings};
+use crate::base::address::Family;
+use crate::call::{Call, Media, MediaId, ParticipantId};
+use crate::ng::Request;
+use crate::ng::request::output::RtcpAttribute;
+use crate::sdp::{Attribute, Connection, Direction, MediaSection, Session, SessionDescription, write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Shows the sender's description to the receiver.
+///
+/// # Errors
+/// When nothing would be left but rejected medias.
+pub fn exchange(
+    call: &mut Call,
+    parties: Parties,
+    pairs: &[Pair],
+    step: Step,
+    request: &Request,
+    around: &Surroundings,
+) -> Result<String, Failure> {
+    let sections: Vec<MediaSection> = match step {
+        Step::Offer => pairs
+            .iter()
+            .filter_map(|(sent, received)| Some((*sent, (*received)?)))
+            .map(|(sent, received)| section(call, sent, received, step, request, around))
+            .collect(),
+        Step::Answer => answer_sections(call, parties, pairs, request, around),
+    };
+    let mut session = session_of(call, parties.sender);
+    if request.output.loop_protect {
+        session.attributes.insert(0, Attribute::with_value("rtpengine", around.instance_id));
+    }
+    finish(call, parties.receiver, session, sections, request, around)
+}
+
+/// An answer follows the offerer's `m=` lines, also those that the answerer never saw.
+fn answer_sections(
+    call: &Call,
+    parties: Parties,
+    pairs: &[Pair],
+    request: &Request,
+    around: &Surroundings,
+) -> Vec<MediaSection> {
+    let offerer = call.participant(parties.receiver);
+    let answered_by = |received: &MediaId| {
+        pairs.iter().find(|(_, partner)| *partner == Some(*received)).map(|(sent, _)| *sent)
+    };
+    offerer
+        .medias
+        .iter()
+        .map(|received| match answered_by(received) {
+            Some(sent) => section(call, sent, *received, Step::Answer, request, around),
+            None => {
+                let media = call.media(*received);
+                rejected(media, media, &media.formats)
+            }
+        })
+        .collect()
+}
+
+/// The session level of `id`'s own description.
+pub(super) fn session_of(call: &Call, id: ParticipantId) -> Session {
+    let received = &call.participant(id).session;
+    Session {
+        origin: received.origin.clone().unwrap_or_default(),
+        name: received.name.clone(),
+        descriptions: received.descriptions.clone(),
+        connection: None,
+        bandwidths: received.bandwidths.clone(),
+        timing: received.timing.clone(),
+        attributes: received.attributes.clone(),
+    }
+}
+
+/// Puts a description together, with the edits and counts that the request asks for, and prints it.
+///
+/// # Errors
+/// When all medias are rejected.
+pub(super) fn finish(
+    call: &mut Call,
+    receiver: ParticipantId,
+    session: Session,
+    medias: Vec<MediaSection>,
+    request: &Request,
+    around: &Surroundings,
+) -> Result<String, Failure> {
+    if medias.iter().all(MediaSection::is_rejected) {
+        return Err(Failure::NothingToShow);
+    }
+    let mut description = SessionDescription { session, medias };
+    let address = own_address(call, receiver, around);
+    let replacing = replacements(request);
+    let shown = &mut call.participant_mut(receiver).shown;
+    origin::replace(&mut description.session, shown, replacing, address);
+    manipulate::apply(&mut description, &request.output.edits);
+    origin::number(&mut description, shown, replacing);
+    Ok(write::write(&description))
+}
+
+/// The address that stands in `o=`: that of the first media with ports, else the default interface's.
+pub(super) fn own_address(call: &Call, id: ParticipantId, around: &Surroundings) -> Option<IpAddr> {
+    let medias = &call.participant(id).medias;
+    let of_media = medias.iter().find_map(|media| call.media(*media).ports()).map(|set| set.advertised);
+    of_media.or_else(|| around.interfaces.addresses().next().map(|(_, _, local)| local.advertised))
+}
+
+fn replacements(request: &Request) -> Replace {
+    let replace = &request.output.replace;
+    Replace {
+        origin: replace.origin,
+        origin_full: replace.origin_full,
+        username: replace.username,
+        session_name: replace.session_name,
+        version: replace.sdp_version,
+        force_increment: replace.force_increment_version,
+    }
+}
+
+/// The section for `received`, which hears `sent`.
+fn section(
+    call: &Call,
+    sent: MediaId,
+    received: MediaId,
+    step: Step,
+    request: &Request,
+    around: &Surroundings,
+) -> MediaSection {
+    let (sender, receiver) = (call.media(sent), call.media(received));
+    let has_no_codec = sender.is_rtp() && !sender.codecs.is_empty() && receiver.shown_codecs.is_empty();
+    let mid = mid(sender, receiver, step, request);
+    if sender.is_rejected || has_no_codec {
+        let mut section = rejected(sender, receiver, &sender.formats);
+        section.attributes.splice(0..0, mid);
+        return section;
+    }
+    if !sender.is_relayed() {
+        return untouched(sender);
+    }
+    let mut section = frame(sender, receiver, request);
+    section.attributes.extend(mid);
+    let (labels, others) = split_labels(&sender.attributes);
+    section.attributes.extend(labels);
+    section.attributes.extend(receiver.shown_codecs.iter().flat_map(|codec| codec.attributes()));
+    section.attributes.extend(mixed_extensions(sender, receiver, step, request));
+    section.attributes.extend(others.into_iter().filter(|attribute| !is_stripped(attribute, request)));
+    section.attributes.extend(direction(sender, receiver, step, request));
+    section.attributes.extend(rtcp(receiver, request));
+    section.attributes.extend(times(sender, receiver));
+    debug_assert!(around.interfaces.addresses().next().is_some());
+    section
+}
+
+/// The `m=`, `i=`, `c=` and `b=` lines.
+pub(super) fn frame(sender: &Media, receiver: &Media, request: &Request) -> MediaSection {
+    let formats = match receiver.is_rtp() {
+        true => receiver.shown_codecs.iter().map(|codec| codec.payload_type.to_string()).collect(),
+        false => sender.formats.clone(),
+    };
+    MediaSection {
+        kind: sender.kind.clone(),
+        port: receiver.ports().map_or(0, |set| set.rtp.address.port()),
+        port_count: None,
+        protocol: receiver.protocol.clone().unwrap_or_default(),
+        formats,
+        information: sender.information.clone(),
+        connection: shown_address(sender, receiver, request).map(|address| Connection { address }),
+        bandwidths: sender.bandwidths.clone(),
+        attributes: Vec::with_capacity(16),
+    }
+}
+
+/// The connection address: zero stays zero unless that is replaced, `media address` stands for ours.
+fn shown_address(sender: &Media, receiver: &Media, request: &Request) -> Option<IpAddr> {
+    if sender.is_zero_address && !request.output.replace.zero_address {
+        return Some(zero(receiver.family));
+    }
+    request.network.media_address.or(receiver.ports().map(|set| set.advertised))
+}
+
+fn zero(family: Option<Family>) -> IpAddr {
+    match family {
+        Some(Family::Ip6) => Ipv6Addr::UNSPECIFIED.into(),
+        _ => Ipv4Addr::UNSPECIFIED.into(),
+    }
+}
+
+pub(super) fn split_labels(attributes: &[Attribute]) -> (Vec<Attribute>, Vec<Attribute>) {
+    attributes.iter().cloned().partition(|attribute| attribute.name == "label")
+}
+
+fn rejected(sender: &Media, receiver: &Media, formats: &[String]) -> MediaSection {
+    let is_own = std::ptr::eq(sender, receiver);
+    MediaSection {
+        kind: sender.kind.clone(),
+        port: 0,
+        port_count: None,
+        protocol: receiver.protocol.clone().or(sender.protocol.clone()).unwrap_or_default(),
+        formats: formats.to_vec(),
+        information: None,
+        connection: Some(Connection { address: Ipv4Addr::UNSPECIFIED.into() }),
+        bandwidths: if is_own { Vec::new() } else { sender.bandwidths.clone() },
+        attributes: if is_own { Vec::new() } else { split_labels(&sender.attributes).0 },
+    }
+}
+
+/// Media that is not relayed keeps its address and lines.
+fn untouched(sender: &Media) -> MediaSection {
+    let address = sender.signalled.rtp;
+    MediaSection {
+        kind: sender.kind.clone(),
+        port: address.map_or(0, |address| address.port()),
+        port_count: None,
+        protocol: sender.protocol.clone().unwrap_or_default(),
+        formats: sender.formats.clone(),
+        information: sender.information.clone(),
+        connection: address.map(|address| Connection { address: address.ip() }),
+        bandwidths: sender.bandwidths.clone(),
+        attributes: sender.attributes.clone(),
+    }
+}
+
+/// The receiver's own `a=mid`, else what an offer brings, else a generated one.
+pub(super) fn mid(sender: &Media, receiver: &Media, step: Step, request: &Request) -> Option<Attribute> {
+    let generated = (request.transport.generate_mid && sender.is_rtp()).then(|| sender.index.to_string());
+    let value = match step {
+        Step::Offer => receiver.mid.clone().or(sender.mid.clone()).or(generated),
+        Step::Answer => receiver.mid.clone(),
+    };
+    value.map(|value| Attribute::with_value("mid", value))
+}
+
+pub(super) fn is_stripped(attribute: &Attribute, request: &Request) -> bool {
+    let strip = &request.transport.strip_extensions;
+    attribute.name == "extmap"
+        && (strip.all || attribute.extension_uri().is_some_and(|uri| strip.uris.contains(&uri)))
+}
+
+/// `a=extmap-allow-mixed` (RFC 8285, section 6): offered with every header extension, answered to who offered it.
+pub(super) fn mixed_extensions(sender: &Media, receiver: &Media, step: Step, request: &Request) -> Option<Attribute> {
+    let has_extensions =
+        sender.attributes.iter().any(|attribute| attribute.name == "extmap" && !is_stripped(attribute, request));
+    let is_shown = match step {
+        Step::Offer => has_extensions,
+        Step::Answer => has_extensions && receiver.allows_mixed_extensions && sender.allows_mixed_extensions,
+    };
+    is_shown.then(|| Attribute::flag("extmap-allow-mixed"))
+}
+
+/// The direction attribute: as received with `original sendrecv`, else always present for RTP. An answer never sends
+/// what the offerer does not want to receive (RFC 3264, section 6.1).
+fn direction(sender: &Media, receiver: &Media, step: Step, request: &Request) -> Option<Attribute> {
+    if request.output.original_direction || !sender.is_rtp() {
+        return sender.written_direction.map(|direction| Attribute::flag(direction.name()));
+    }
+    let direction = match step {
+        Step::Offer => sender.direction,
+        Step::Answer => Direction::new(
+            sender.direction.sends() && receiver.direction.receives(),
+            sender.direction.receives() && receiver.direction.sends(),
+        ),
+    };
+    Some(Attribute::flag(direction.name()))
+}
+
+/// `a=rtcp` (RFC 3605) and `a=rtcp-mux` (RFC 5761).
+pub(super) fn rtcp(receiver: &Media, request: &Request) -> Vec<Attribute> {
+    let Some(set) = receiver.ports().filter(|_| receiver.is_rtp()) else { return Vec::new() };
+    let port = match (receiver.rtcp_mux.is_agreed, set.rtcp) {
+        (false, Some(rtcp)) => rtcp.address.port(),
+        _ => set.rtp.address.port(),
+    };
+    let mut list = Vec::with_capacity(2);
+    match request.output.rtcp_attribute {
+        RtcpAttribute::Omit => {}
+        RtcpAttribute::Port => list.push(Attribute::with_value("rtcp", port)),
+        RtcpAttribute::Full => {
+            let (family, address) = (Family::of(set.advertised), set.advertised);
+            list.push(Attribute::with_value("rtcp", format_args!("{port} IN {family} {address}")));
+        }
+    }
+    if receiver.rtcp_mux.is_shown {
+        list.push(Attribute::flag("rtcp-mux"));
+    }
+    list
+}
+
+/// `a=ptime` and `a=maxptime`.
+pub(super) fn times(sender: &Media, receiver: &Media) -> Vec<Attribute> {
+    let ptime = receiver.ptime_ms.map(|ptime_ms| Attribute::with_value("ptime", ptime_ms));
+    let maxptime = sender.maxptime_ms.map(|maxptime_ms| Attribute::with_value("maxptime", maxptime_ms));
+    ptime.into_iter().chain(maxptime).collect()
+}
