@@ -4,4 +4,5 @@ pub mod address;
 pub mod id;
 pub mod learning;
 pub mod random;
+pub mod sequence;
 pub mod time;

@@ -1,1 +1,12 @@
 //! Floor 1: bytes to values and back.
+
+pub mod demux;
+pub mod rtcp;
+pub mod rtp;
+
+use thiserror::Error;
+
+/// Bytes that are not what their place says they are. The text names the rule they break.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("malformed: {0}")]
+pub struct Malformed(pub &'static str);
