@@ -1,7 +1,7 @@
 //! Address families as SDP names them (RFC 8866, section 5.7).
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The family of a network address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -41,5 +41,61 @@ impl fmt::Display for Family {
             Family::Ip4 => "IP4",
             Family::Ip6 => "IP6",
         })
+    }
+}
+
+/// Whether an address has a meaning only inside some network, so that a peer behind NAT may well signal it: private
+/// use (RFC 1918), shared (RFC 6598), unique local (RFC 4193), link-local (RFC 3927, RFC 4291), loopback, unspecified.
+pub fn is_local_use(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => is_local_use_v4(address),
+        IpAddr::V6(address) => match address.to_ipv4_mapped() {
+            Some(mapped) => is_local_use_v4(mapped),
+            None => is_local_use_v6(address),
+        },
+    }
+}
+
+fn is_local_use_v4(address: Ipv4Addr) -> bool {
+    let is_shared = address.octets()[0] == 100 && address.octets()[1] & 0xc0 == 64;
+    address.is_private() || is_shared || address.is_link_local() || address.is_loopback() || address.is_unspecified()
+}
+
+fn is_local_use_v6(address: Ipv6Addr) -> bool {
+    address.is_unique_local() || address.is_unicast_link_local() || address.is_loopback() || address.is_unspecified()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn local_use_is_told_from_public() {
+        for (text, expected) in [
+            ("0.0.0.0", true),
+            ("10.255.0.1", true),
+            ("11.0.0.0", false),
+            ("100.63.255.255", false),
+            ("100.64.0.0", true),
+            ("100.127.255.255", true),
+            ("100.128.0.0", false),
+            ("127.0.0.1", true),
+            ("169.254.9.9", true),
+            ("172.15.0.1", false),
+            ("172.31.0.1", true),
+            ("192.168.1.1", true),
+            ("203.0.113.1", false),
+            ("::", true),
+            ("::1", true),
+            ("::ffff:10.0.0.1", true),
+            ("::ffff:203.0.113.1", false),
+            ("2001:db8::1", false),
+            ("fc00::1", true),
+            ("fdff::1", true),
+            ("fe80::1", true),
+            ("fec0::1", false),
+        ] {
+            assert_eq!(is_local_use(text.parse().unwrap()), expected, "{text}");
+        }
     }
 }

@@ -7,4 +7,5 @@ pub mod protocol;
 pub mod random;
 pub mod suite;
 pub mod text;
+pub mod sequence;
 pub mod time;

@@ -69,7 +69,7 @@ pub enum Block {
 }
 
 /// A subscription compiled for one stream: where copies go.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sink {
     /// The stream through whose local port, and to whose remote address, a copy is sent.
     pub egress: StreamId,
@@ -85,8 +85,13 @@ pub struct ForwardingPlan {
     pub ingress: Ingress,
     /// Where RTP (or opaque datagrams) go.
     pub media: SmallVec<[Sink; 1]>,
-    /// Where RTCP goes.
+    /// Where RTCP goes: the streams whose remote end expects RTCP, muxed or not. An RTP component fills it too, for
+    /// peers that send RTCP to their RTP port.
     pub control: SmallVec<[Sink; 1]>,
+    /// The stream that receives this peer's RTP, whose sources RTCP arriving on this port speaks for: sender reports
+    /// describe what it received, reception reports what was sent through it. The stream itself when muxed; none
+    /// leaves RTCP unread.
+    pub sources: Option<StreamId>,
     /// The type-of-service octet of packets sent from this port; none leaves the system's default.
     pub tos: Option<u8>,
 }

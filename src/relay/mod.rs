@@ -1,1 +1,136 @@
 //! Floor 6: interprets forwarding plans, packet by packet.
+//!
+//! A datagram goes through `ingress` (demultiplex, check the source, learn, count) and `egress` (per sink: block,
+//! find the destination, send, count); RTCP is also read for statistics by `rtcp`. Nothing here waits, allocates per
+//! packet, or touches a socket: packets leave through the `Transmit` that the caller lends.
+
+mod egress;
+mod ingress;
+pub mod interface;
+pub mod latch;
+mod pierce;
+pub mod ports;
+mod rtcp;
+pub mod stream;
+pub mod verdict;
+
+pub use interface::{Interface, Traffic};
+pub use ports::{OpenError, PortToken, Ports, Transmit};
+pub use stream::Stream;
+pub use verdict::{DropCounters, DropReason, Verdict};
+
+use crate::base::time::Now;
+use crate::plan::{ForwardingPlan, StreamId};
+use interface::Interfaces;
+use pierce::Piercer;
+use slab::Slab;
+use std::net::SocketAddr;
+
+/// The streams of one shard and everything that is counted for them.
+#[derive(Debug, Default)]
+pub struct Relay {
+    streams: Slab<Stream>,
+    /// The stream of each port, by token.
+    by_port: Vec<Option<StreamId>>,
+    interfaces: Interfaces,
+    dropped: DropCounters,
+    piercer: Piercer,
+}
+
+impl Relay {
+    pub fn new() -> Relay {
+        Relay::default()
+    }
+
+    /// A stream at an open port, without a plan yet: what arrives is dropped. `owner_call` is the call that it belongs
+    /// to, and packets never pass from one call to another.
+    pub fn add(&mut self, now: Now, port: PortToken, local: SocketAddr, owner_call: u32) -> StreamId {
+        let interface = self.interfaces.index(local.ip());
+        let id = StreamId(self.streams.insert(Stream::new(now, port, local, interface, owner_call)) as u32);
+        let index = port.0 as usize;
+        if self.by_port.len() <= index {
+            self.by_port.resize(index + 1, None);
+        }
+        self.by_port[index] = Some(id);
+        id
+    }
+
+    /// Replaces what is done with packets that arrive on the stream's port. Counters, sources and, unless signalling
+    /// came again, what was learned stay. False when there is no such stream.
+    pub fn set_plan(&mut self, now: Now, id: StreamId, plan: ForwardingPlan) -> bool {
+        let Some(stream) = self.streams.get_mut(id.0 as usize) else { return false };
+        stream.set_plan(plan);
+        if stream.wants_piercing() {
+            self.piercer.start(now.mono, id);
+        }
+        true
+    }
+
+    /// Takes the stream out with its final counters. Its port is still open; packets to it are dropped from now on.
+    pub fn remove(&mut self, id: StreamId) -> Option<Stream> {
+        let mut stream = self.streams.try_remove(id.0 as usize)?;
+        self.interfaces.get_mut(stream.interface()).add_loss(stream.finish());
+        let slot = self.by_port.get_mut(stream.port().0 as usize);
+        if let Some(slot) = slot.filter(|slot| **slot == Some(id)) {
+            *slot = None;
+        }
+        self.piercer.stop(id);
+        Some(stream)
+    }
+
+    /// One datagram from the network, to its end.
+    #[inline]
+    pub fn datagram(
+        &mut self,
+        now: Now,
+        port: PortToken,
+        from: SocketAddr,
+        datagram: &mut [u8],
+        transmit: &mut (impl Transmit + ?Sized),
+    ) -> Verdict {
+        let verdict = match self.by_port.get(port.0 as usize) {
+            Some(Some(id)) => self.relay(now, *id, from, datagram, transmit),
+            _ => Verdict::Dropped(DropReason::UnknownPort),
+        };
+        if let Verdict::Dropped(reason) = verdict {
+            self.dropped.count(reason);
+        }
+        verdict
+    }
+
+    /// The network did not take a datagram that was sent from `port`.
+    pub fn send_failed(&mut self, port: PortToken) {
+        let Some(Some(id)) = self.by_port.get(port.0 as usize) else { return };
+        let Some(stream) = self.streams.get_mut(id.0 as usize) else { return };
+        stream.count_send_error();
+        self.interfaces.get_mut(stream.interface()).sent.errors += 1;
+    }
+
+    /// Does what is due, and says when to be called next; none until a plan is set.
+    pub fn timer(&mut self, now: Now, transmit: &mut (impl Transmit + ?Sized)) -> Option<crate::base::time::Mono> {
+        self.pierce(now, transmit)
+    }
+
+    /// The stream with its counters and what has been learned.
+    pub fn stream(&self, id: StreamId) -> Option<&Stream> {
+        self.streams.get(id.0 as usize)
+    }
+
+    /// Every stream, in no order.
+    pub fn streams(&self) -> impl Iterator<Item = (StreamId, &Stream)> {
+        self.streams.iter().map(|(index, stream)| (StreamId(index as u32), stream))
+    }
+
+    /// Totals by local address, of streams that are gone too.
+    pub fn interfaces(&self) -> &[Interface] {
+        self.interfaces.all()
+    }
+
+    /// Datagrams dropped, by reason, of streams that are gone too.
+    pub fn dropped(&self) -> &DropCounters {
+        &self.dropped
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,11 @@
 //! Floor 3: what RTP streams tell about themselves (RFC 3550).
+
+pub mod clock;
+pub mod mos;
+pub mod outgoing;
+pub mod quality;
+pub mod source;
+
+pub use outgoing::Outgoing;
+pub use quality::Quality;
+pub use source::Source;

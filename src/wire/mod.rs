@@ -3,3 +3,13 @@
 pub mod bencode;
 pub mod json;
 pub mod value;
+pub mod demux;
+pub mod rtcp;
+pub mod rtp;
+
+use thiserror::Error;
+
+/// Bytes that are not what their place says they are. The text names the rule they break.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("malformed: {0}")]
+pub struct Malformed(pub &'static str);

@@ -1,0 +1,103 @@
+//! The first half of a packet's way: demultiplex, check the source, learn, count.
+
+use super::verdict::{DropReason, Verdict};
+use super::{Relay, Transmit};
+use crate::base::time::Now;
+use crate::plan::{Component, StreamId};
+use crate::wire::demux::{Protocol, classify};
+use crate::wire::rtcp;
+use crate::wire::rtp::Header;
+use std::net::SocketAddr;
+
+/// What a datagram is to the component that it arrived on.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Kind {
+    Rtp(Header),
+    Rtcp,
+    /// Relayed as it is, to where media goes.
+    Opaque,
+}
+
+impl Kind {
+    /// What `datagram` is on a port of `component`, and whether its source may be learned from it.
+    fn of(component: Component, datagram: &[u8]) -> Result<(Kind, bool), DropReason> {
+        match (component, classify(datagram)) {
+            (Component::Opaque, _) => Ok((Kind::Opaque, true)),
+            (Component::Rtcp, Protocol::Rtp) => Err(DropReason::WrongProtocol),
+            (_, Protocol::Rtp) => {
+                let header = Header::read(datagram).map_err(|_| DropReason::Malformed)?;
+                Ok((Kind::Rtp(header), true))
+            }
+            (component, Protocol::Rtcp) => {
+                rtcp::first_sender(datagram).ok_or(DropReason::Malformed)?;
+                Ok((Kind::Rtcp, component == Component::Rtcp))
+            }
+            (_, Protocol::Stun | Protocol::Zrtp | Protocol::Dtls | Protocol::TurnChannel) => Ok((Kind::Opaque, false)),
+            (_, Protocol::Unknown) => Err(DropReason::WrongProtocol),
+        }
+    }
+}
+
+impl Relay {
+    /// A datagram for a stream.
+    #[inline]
+    pub(super) fn relay(
+        &mut self,
+        now: Now,
+        id: StreamId,
+        from: SocketAddr,
+        datagram: &mut [u8],
+        transmit: &mut (impl Transmit + ?Sized),
+    ) -> Verdict {
+        let verdict = match self.receive(now, id, from, datagram) {
+            Ok(None) => return Verdict::Consumed,
+            Ok(Some(kind)) => self.distribute(now, id, kind, datagram, transmit),
+            Err(reason) => Err(reason),
+        };
+        match verdict {
+            Ok(()) => Verdict::Forwarded,
+            Err(reason) => {
+                self.count_drop(id, reason);
+                Verdict::Dropped(reason)
+            }
+        }
+    }
+
+    #[cold]
+    fn count_drop(&mut self, id: StreamId, reason: DropReason) {
+        let Some(stream) = self.streams.get_mut(id.0 as usize) else { return };
+        stream.dropped.count(reason);
+        if reason.is_error() {
+            self.interfaces.get_mut(stream.interface()).received.errors += 1;
+        }
+    }
+
+    /// Accepts a datagram or not; none for a keep-alive that goes no further.
+    #[inline]
+    fn receive(
+        &mut self,
+        now: Now,
+        id: StreamId,
+        from: SocketAddr,
+        datagram: &[u8],
+    ) -> Result<Option<Kind>, DropReason> {
+        let stream = self.streams.get_mut(id.0 as usize).ok_or(DropReason::UnknownPort)?;
+        let is_empty = datagram.is_empty();
+        let (kind, teaches) = if is_empty { (Kind::Opaque, false) } else { Kind::of(stream.plan.component, datagram)? };
+        if !stream.latch.observe(now.mono, from, teaches) {
+            return Err(DropReason::WrongSource);
+        }
+        stream.received.count(datagram.len());
+        stream.first_packet.get_or_insert(now);
+        stream.last_packet = now;
+        let interface = self.interfaces.get_mut(stream.interface());
+        interface.received.count(datagram.len());
+        if let Kind::Rtp(header) = &kind {
+            let arrival = stream.source_for(header).record(now.mono, header, datagram.len());
+            if arrival.is_unusual() {
+                interface.add_arrival(arrival);
+            }
+        }
+        Ok((!is_empty).then_some(kind))
+    }
+}

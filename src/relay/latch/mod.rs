@@ -1,0 +1,243 @@
+//! Learning a peer's address from what it sends (RFC 4961, RFC 7362, section 4).
+
+mod decide;
+
+pub use decide::{Decision, Lesson, Phase, Rank, Rules, Situation, decide};
+
+use crate::base::address::is_local_use;
+use crate::base::time::Mono;
+use crate::plan::{Ingress, Learning};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// The learning window after a signalling event.
+pub const WINDOW: Duration = Duration::from_secs(3);
+
+/// After a handover, the next one waits this long: sources that alternate must not drag media to and fro.
+pub const HANDOVER_REST: Duration = Duration::from_millis(500);
+
+/// What is known of the address of one stream's peer.
+#[derive(Debug, Clone)]
+pub struct Latch {
+    rules: Rules,
+    signalled: Option<SocketAddr>,
+    signalled_at: Mono,
+    wait_for_peer: bool,
+    /// The learned source; it stays through a new learning window when the signalled address did not change.
+    learned: Option<(Rank, SocketAddr)>,
+    confirmed: bool,
+    best: Option<(Rank, SocketAddr)>,
+    destination: Option<SocketAddr>,
+    heard: bool,
+    handover_rests_until: Mono,
+}
+
+/// Why nothing may be sent to a peer now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoDestination {
+    Unknown,
+    AwaitingPeer,
+}
+
+impl Latch {
+    /// A peer of which nothing is known yet.
+    pub fn new() -> Latch {
+        Latch {
+            rules: Rules {
+                learning: Learning::Off,
+                filled: false,
+                strict_source: false,
+                media_handover: false,
+                asymmetric: false,
+            },
+            signalled: None,
+            signalled_at: Mono(0),
+            wait_for_peer: false,
+            learned: None,
+            confirmed: false,
+            best: None,
+            destination: None,
+            heard: false,
+            handover_rests_until: Mono(0),
+        }
+    }
+
+    /// Takes over what signalling says. Learning starts anew when the signalling event is a new one.
+    pub fn signal(&mut self, ingress: &Ingress) {
+        self.settle(ingress.signalled_at);
+        let rules = Rules {
+            learning: ingress.learning,
+            filled: ingress.filled,
+            strict_source: ingress.strict_source,
+            media_handover: ingress.media_handover,
+            asymmetric: ingress.asymmetric,
+        };
+        let same_address = ingress.signalled == self.signalled;
+        let relearn = !same_address
+            || ingress.signalled_at != self.signalled_at
+            || rules.learning != self.rules.learning
+            || rules.asymmetric != self.rules.asymmetric;
+        self.rules = rules;
+        self.signalled = ingress.signalled;
+        self.signalled_at = ingress.signalled_at;
+        self.wait_for_peer = ingress.wait_for_peer;
+        if relearn {
+            self.restart(same_address);
+        }
+    }
+
+    fn restart(&mut self, same_address: bool) {
+        self.confirmed = false;
+        self.best = None;
+        self.handover_rests_until = Mono(0);
+        if !same_address {
+            self.learned = None;
+        }
+        let is_final = self.rules.learning == Learning::Off && !self.rules.asymmetric;
+        if let (true, Some(signalled)) = (is_final, self.signalled) {
+            self.learned = Some((Rank::Exact, signalled));
+            self.confirmed = true;
+        }
+        self.redirect(self.learned.map(|(_, source)| source).or(self.signalled));
+    }
+
+    /// Takes note of a datagram; false when it must not pass.
+    #[inline]
+    pub fn observe(&mut self, now: Mono, source: SocketAddr, teaches: bool) -> bool {
+        if self.confirmed && self.learned.is_some_and(|(_, learned)| learned == source) {
+            self.heard = true;
+            return true;
+        }
+        self.observe_unusual(now, source, teaches)
+    }
+
+    fn observe_unusual(&mut self, now: Mono, source: SocketAddr, teaches: bool) -> bool {
+        self.settle(now);
+        let rank = self.rank(source);
+        let decision = decide(&Situation {
+            rules: self.rules,
+            phase: self.phase(now),
+            teaches,
+            rank,
+            best: self.best_rank(),
+            is_learned_source: self.learned.is_some_and(|(_, learned)| learned == source),
+            is_nat: self.is_nat(source),
+            handover_rests: now < self.handover_rests_until,
+        });
+        self.heard |= decision.accepted;
+        self.learn(now, decision.lesson, rank, source);
+        decision.accepted
+    }
+
+    fn learn(&mut self, now: Mono, lesson: Lesson, rank: Rank, source: SocketAddr) {
+        match lesson {
+            Lesson::Nothing => {}
+            Lesson::Remember => self.best = Some((rank, source)),
+            Lesson::Redirect => {
+                self.best = Some((rank, source));
+                self.redirect(Some(source));
+            }
+            Lesson::Commit => self.commit(rank, source),
+            Lesson::Follow => {
+                self.handover_rests_until = now + HANDOVER_REST;
+                // Who was handed over to is not given up for the signalled address.
+                self.commit(Rank::Exact, source);
+            }
+        }
+    }
+
+    fn commit(&mut self, rank: Rank, source: SocketAddr) {
+        self.learned = Some((rank, source));
+        self.confirmed = true;
+        self.best = None;
+        self.redirect(Some(source));
+    }
+
+    fn redirect(&mut self, to: Option<SocketAddr>) {
+        self.destination = if self.rules.asymmetric { self.signalled } else { to };
+    }
+
+    /// At the end of the window the best candidate is the peer.
+    fn settle(&mut self, now: Mono) {
+        if let (false, Some((rank, source))) = (self.is_window(now), self.best)
+            && !self.confirmed
+        {
+            self.commit(rank, source);
+        }
+    }
+
+    fn is_window(&self, now: Mono) -> bool {
+        now < self.signalled_at + WINDOW
+    }
+
+    fn phase(&self, now: Mono) -> Phase {
+        match () {
+            _ if self.confirmed => Phase::Confirmed,
+            _ if self.is_window(now) => Phase::Window,
+            _ => Phase::Open,
+        }
+    }
+
+    fn best_rank(&self) -> Option<Rank> {
+        if self.confirmed { self.learned } else { self.best }.map(|(rank, _)| rank)
+    }
+
+    fn rank(&self, source: SocketAddr) -> Rank {
+        let Some(signalled) = self.signalled else { return self.rank_known(source, Rank::Any) };
+        match (signalled.ip() == source.ip(), signalled.port() == source.port()) {
+            (true, true) => Rank::Exact,
+            (true, false) => self.rank_known(source, Rank::SameAddress),
+            (false, true) => self.rank_known(source, Rank::SamePort),
+            (false, false) => self.rank_known(source, Rank::Any),
+        }
+    }
+
+    fn rank_known(&self, source: SocketAddr, otherwise: Rank) -> Rank {
+        let is_known = !self.confirmed && self.learned.is_some_and(|(_, learned)| learned == source);
+        if is_known { Rank::Known } else { otherwise }
+    }
+
+    fn is_nat(&self, source: SocketAddr) -> bool {
+        self.signalled.is_none_or(|signalled| is_local_use(signalled.ip()) && !is_local_use(source.ip()))
+    }
+
+    /// Where to send.
+    #[inline]
+    pub fn destination(&mut self, now: Mono) -> Result<SocketAddr, NoDestination> {
+        if !self.confirmed {
+            self.settle(now);
+        }
+        if self.wait_for_peer && !self.heard {
+            return Err(NoDestination::AwaitingPeer);
+        }
+        self.destination.ok_or(NoDestination::Unknown)
+    }
+
+    /// The peer's address as far as it is known.
+    pub fn remote(&self) -> Option<SocketAddr> {
+        self.destination
+    }
+
+    pub fn signalled(&self) -> Option<SocketAddr> {
+        self.signalled
+    }
+
+    /// Whether the address is final until signalling or, with handover, the peer changes it.
+    pub fn is_confirmed(&self) -> bool {
+        self.confirmed
+    }
+
+    /// Whether the peer has sent anything that was accepted.
+    pub fn is_heard(&self) -> bool {
+        self.heard
+    }
+}
+
+impl Default for Latch {
+    fn default() -> Latch {
+        Latch::new()
+    }
+}
+
+#[cfg(test)]
+mod tests;

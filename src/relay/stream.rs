@@ -1,0 +1,280 @@
+//! One local port with everything that is known and counted about it.
+
+use super::interface::Traffic;
+use super::latch::Latch;
+use super::ports::PortToken;
+use super::verdict::DropCounters;
+use crate::base::time::{Mono, Now, Unix};
+use crate::plan::{Component, ForwardingPlan, Ingress, Learning, PayloadType, StreamId};
+use crate::rtp::{Outgoing, Source, clock};
+use crate::wire::rtp::Header;
+use smallvec::SmallVec;
+use std::net::SocketAddr;
+
+/// SSRCs that are kept for each direction; a newer one takes the place of the one with the fewest packets.
+pub const MAX_SOURCES: usize = 16;
+
+/// A local port, its plan, what has been learned of its peer, and its counters. Taken out of the relay, it is the
+/// record of a stream that has ended.
+#[derive(Debug)]
+pub struct Stream {
+    pub(super) latch: Latch,
+    pub(super) received: Traffic,
+    pub(super) sent: Traffic,
+    port: PortToken,
+    owner_call: u32,
+    interface: u16,
+    local: SocketAddr,
+    pub(super) plan: ForwardingPlan,
+    pub(super) first_packet: Option<Now>,
+    pub(super) last_packet: Now,
+    sources: Vec<Source>,
+    outgoing: Vec<Outgoing>,
+    first_ssrc: Option<u32>,
+    created: Now,
+    pub(super) dropped: DropCounters,
+    pub(super) withheld: DropCounters,
+}
+
+/// What is done before signalling has said anything.
+fn no_plan() -> ForwardingPlan {
+    ForwardingPlan {
+        generation: 0,
+        component: Component::Opaque,
+        ingress: Ingress {
+            learning: Learning::Off,
+            signalled: None,
+            signalled_at: Mono(0),
+            filled: false,
+            strict_source: false,
+            media_handover: false,
+            asymmetric: false,
+            wait_for_peer: false,
+            pierce_nat: false,
+            payload_types: SmallVec::new(),
+        },
+        media: SmallVec::new(),
+        control: SmallVec::new(),
+        sources: None,
+        tos: None,
+    }
+}
+
+impl Stream {
+    pub(super) fn new(now: Now, port: PortToken, local: SocketAddr, interface: u16, owner_call: u32) -> Stream {
+        Stream {
+            latch: Latch::new(),
+            received: Traffic::default(),
+            sent: Traffic::default(),
+            port,
+            owner_call,
+            interface,
+            local,
+            plan: no_plan(),
+            first_packet: None,
+            last_packet: now,
+            sources: Vec::new(),
+            outgoing: Vec::new(),
+            first_ssrc: None,
+            created: now,
+            dropped: DropCounters::default(),
+            withheld: DropCounters::default(),
+        }
+    }
+
+    pub(super) fn set_plan(&mut self, mut plan: ForwardingPlan) {
+        // A socket sends to its own family only.
+        plan.ingress.signalled = plan.ingress.signalled.filter(|peer| peer.is_ipv4() == self.local.is_ipv4());
+        self.latch.signal(&plan.ingress);
+        if plan.ingress.payload_types != self.plan.ingress.payload_types {
+            self.sources.iter_mut().for_each(Source::forget_payload_type);
+        }
+        self.plan = plan;
+    }
+
+    /// Counts an RTP packet under its source, which is made for a new SSRC.
+    #[inline]
+    pub(super) fn source_for(&mut self, header: &Header) -> &mut Source {
+        let index = match self.sources.iter().position(|source| source.ssrc() == header.ssrc) {
+            Some(index) => index,
+            None => self.add_source(header),
+        };
+        let source = &mut self.sources[index];
+        if !source.has_payload_type(header.payload_type) {
+            learn_payload_type(source, &self.plan.ingress.payload_types, header.payload_type);
+        }
+        source
+    }
+
+    #[cold]
+    fn add_source(&mut self, header: &Header) -> usize {
+        self.first_ssrc.get_or_insert(header.ssrc);
+        let source = Source::new(header);
+        if self.sources.len() < MAX_SOURCES {
+            self.sources.push(source);
+            return self.sources.len() - 1;
+        }
+        let least = (0..self.sources.len()).min_by_key(|&index| self.sources[index].packets()).unwrap_or(0);
+        self.sources[least] = source;
+        least
+    }
+
+    /// Counts an RTP packet that was sent to the peer.
+    #[inline]
+    pub(super) fn count_outgoing(&mut self, header: &Header, origin: StreamId, bytes: usize) {
+        let index = match self.outgoing.iter().position(|outgoing| outgoing.ssrc() == header.ssrc) {
+            Some(index) => index,
+            None => self.add_outgoing(header.ssrc, origin),
+        };
+        self.outgoing[index].record(header, origin.0, bytes);
+    }
+
+    #[cold]
+    fn add_outgoing(&mut self, ssrc: u32, origin: StreamId) -> usize {
+        let outgoing = Outgoing::new(ssrc, origin.0);
+        if self.outgoing.len() < MAX_SOURCES {
+            self.outgoing.push(outgoing);
+            return self.outgoing.len() - 1;
+        }
+        let least = (0..self.outgoing.len()).min_by_key(|&index| self.outgoing[index].packets()).unwrap_or(0);
+        self.outgoing[least] = outgoing;
+        least
+    }
+
+    pub(super) fn note_ssrc(&mut self, ssrc: u32) {
+        self.first_ssrc.get_or_insert(ssrc);
+    }
+
+    pub(super) fn source_mut(&mut self, ssrc: u32) -> Option<&mut Source> {
+        self.sources.iter_mut().find(|source| source.ssrc() == ssrc)
+    }
+
+    /// The stream that packets sent under `ssrc` came from.
+    pub(super) fn origin_of(&self, ssrc: u32) -> Option<StreamId> {
+        let outgoing = self.outgoing.iter().find(|outgoing| outgoing.ssrc() == ssrc)?;
+        Some(StreamId(outgoing.origin()))
+    }
+
+    pub(super) fn count_send_error(&mut self) {
+        self.sent.errors += 1;
+    }
+
+    /// Packets that are still missing at the end of the stream.
+    pub(super) fn finish(&mut self) -> u64 {
+        self.sources.iter_mut().map(Source::finish).sum()
+    }
+
+    pub(super) fn wants_piercing(&self) -> bool {
+        self.plan.ingress.pierce_nat && !self.latch.is_heard() && self.latch.signalled().is_some()
+    }
+
+    pub fn port(&self) -> PortToken {
+        self.port
+    }
+
+    pub fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    pub fn owner_call(&self) -> u32 {
+        self.owner_call
+    }
+
+    pub(super) fn interface(&self) -> u16 {
+        self.interface
+    }
+
+    /// What is done with packets that arrive.
+    pub fn plan(&self) -> &ForwardingPlan {
+        &self.plan
+    }
+
+    /// Where packets are sent; none while nothing is known.
+    pub fn remote(&self) -> Option<SocketAddr> {
+        self.latch.remote()
+    }
+
+    /// The peer's address as signalled, if it is one that this port can send to.
+    pub fn signalled(&self) -> Option<SocketAddr> {
+        self.latch.signalled()
+    }
+
+    /// Whether the remote address has been learned, or is final by signalling.
+    pub fn is_confirmed(&self) -> bool {
+        self.latch.is_confirmed()
+    }
+
+    pub fn created(&self) -> Now {
+        self.created
+    }
+
+    /// What was accepted from the peer; errors are what was dropped for a reason that is an error.
+    pub fn received(&self) -> Traffic {
+        Traffic { errors: self.dropped.errors(), ..self.received }
+    }
+
+    /// What was sent to the peer.
+    pub fn sent(&self) -> Traffic {
+        self.sent
+    }
+
+    pub fn first_packet(&self) -> Option<Now> {
+        self.first_packet
+    }
+
+    /// When a packet was last accepted from the peer; when the stream was made, before the first.
+    pub fn last_packet(&self) -> Now {
+        self.last_packet
+    }
+
+    /// The same on the wall clock.
+    pub fn last_packet_unix(&self) -> Unix {
+        self.last_packet.unix
+    }
+
+    /// Datagrams that arrived and were dropped, by reason.
+    pub fn dropped(&self) -> &DropCounters {
+        &self.dropped
+    }
+
+    /// Copies that were to be sent to the peer and were not, by reason.
+    pub fn withheld(&self) -> &DropCounters {
+        &self.withheld
+    }
+
+    /// The SSRC that arrived first.
+    pub fn first_ssrc(&self) -> Option<u32> {
+        self.first_ssrc
+    }
+
+    /// The incoming SSRCs, the oldest first.
+    pub fn sources(&self) -> &[Source] {
+        &self.sources
+    }
+
+    /// The SSRCs sent to the peer, the oldest first.
+    pub fn outgoing(&self) -> &[Outgoing] {
+        &self.outgoing
+    }
+
+    /// The payload type that most packets had, over all sources.
+    pub fn main_payload_type(&self) -> Option<u8> {
+        let mut counts = [0u64; 128];
+        for source in &self.sources {
+            for (payload_type, packets) in source.payload_types() {
+                counts[usize::from(payload_type & 0x7f)] += packets;
+            }
+        }
+        let most = (0..128u8).max_by_key(|&payload_type| counts[usize::from(payload_type)])?;
+        (counts[usize::from(most)] > 0).then_some(most)
+    }
+}
+
+/// Signalling's word on a payload type goes before the static assignments.
+#[cold]
+fn learn_payload_type(source: &mut Source, signalled: &[PayloadType], number: u8) {
+    match signalled.iter().find(|payload_type| payload_type.number == number) {
+        Some(known) => source.set_payload_type(number, known.clock_rate_hz, known.is_dtmf),
+        None => source.set_payload_type(number, clock::static_rate_hz(number).unwrap_or(0), false),
+    }
+}
