@@ -29,12 +29,14 @@ pub mod plan;
 pub mod relay;
 
 // floor 7
-pub mod engine;
-pub mod io;
 pub mod observe;
 
 // floor 8
-pub mod control;
+pub mod engine;
+pub mod io;
 
 // floor 9
+pub mod control;
+
+// floor 10
 pub mod daemon;

@@ -45,13 +45,6 @@ pub struct Behaviour {
     pub pierce_nat: bool,
 }
 
-/// The two streams of a media; RTCP's is unused while both share one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Streams {
-    pub rtp: StreamId,
-    pub rtcp: StreamId,
-}
-
 /// A media.
 #[derive(Debug, Clone)]
 pub struct Media {
@@ -96,7 +89,10 @@ pub struct Media {
     /// The family of the addresses that the participant is shown.
     pub family: Option<Family>,
     pub behaviour: Behaviour,
-    pub streams: Option<Streams>,
+    /// The stream of RTP, or of both while they share a port.
+    pub rtp_stream: Option<StreamId>,
+    /// The stream of RTCP alone.
+    pub rtcp_stream: Option<StreamId>,
     /// Local ports, the set in use last. Older ones stay open: packets may still arrive there.
     pub port_sets: Vec<PortSet>,
     /// When signalling last touched this media.
@@ -135,7 +131,8 @@ impl Media {
             interface: None,
             family: None,
             behaviour: Behaviour::default(),
-            streams: None,
+            rtp_stream: None,
+            rtcp_stream: None,
             port_sets: Vec::new(),
             signalled_at: Mono::default(),
             is_described: false,

@@ -17,5 +17,5 @@ pub use graph::Call;
 pub use interface::{InterfaceId, Interfaces};
 pub use media::{Media, MediaId};
 pub use participant::{Participant, ParticipantId};
-pub use ports::{LocalPort, MediaPorts, PortSet, PortsExhausted};
+pub use ports::{LocalPort, MediaPorts, PortNumbers, PortSet, PortsExhausted};
 pub use subscription::{Subscription, SubscriptionKind};

@@ -57,12 +57,15 @@ pub trait MediaPorts {
     /// Closes the ports of a set.
     fn close(&mut self, set: &PortSet);
 
-    /// A new stream without ports.
-    fn add_stream(&mut self) -> StreamId;
+    /// Makes `port` a port of `stream`, or of a new stream where there is none yet, and the one that it sends from.
+    fn bind(&mut self, stream: Option<StreamId>, port: LocalPort) -> StreamId;
+}
 
-    /// Makes `port` a port of `stream` and the one that it sends from.
-    fn attach(&mut self, stream: StreamId, port: LocalPort);
+/// Which numbers of the local addresses' port ranges are free, over all shards.
+pub trait PortNumbers {
+    /// Takes a pair out and returns its even port; none when all are in use.
+    fn take(&mut self, interface: InterfaceId) -> Option<u16>;
 
-    /// Ends a stream; its ports must have been closed.
-    fn remove_stream(&mut self, stream: StreamId);
+    /// Puts a pair back by its even port.
+    fn put(&mut self, interface: InterfaceId, even: u16);
 }

@@ -1,1 +1,1 @@
-//! Floor 8: control protocols; bytes to requests, replies to bytes.
+//! Floor 9: control protocols; bytes to requests, replies to bytes.

@@ -1,4 +1,4 @@
-//! Floor 9: the process: shard threads, router, start and stop.
+//! Floor 10: the process: shard threads, router, start and stop.
 
 use std::process::ExitCode;
 

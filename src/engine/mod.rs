@@ -1,1 +1,17 @@
-//! Floor 7: the machine that owns calls; commands, datagrams and time go in, outputs come out.
+//! Floor 8: the machine that owns calls; commands, datagrams and time go in, replies and outputs come out.
+//!
+//! A [`Shard`] owns the calls whose call-ids hash to it, with their ports and streams. It never waits and never reads
+//! a clock: whoever runs it lends ports, port numbers and randomness with each command, and a transmit batch with
+//! each datagram.
+
+mod commands;
+mod media_ports;
+mod output;
+mod settings;
+mod shard;
+mod timers;
+
+pub use commands::Lent;
+pub use output::Output;
+pub use settings::Settings;
+pub use shard::Shard;

@@ -1,1 +1,1 @@
-//! Floor 7: everything that touches sockets and clocks.
+//! Floor 8: everything that touches sockets and clocks.

@@ -6,7 +6,6 @@
 
 use super::{Failure, Surroundings};
 use crate::base::address::Family;
-use crate::call::media::Streams;
 use crate::call::{Call, InterfaceId, MediaId, PortSet};
 use std::net::SocketAddr;
 
@@ -30,7 +29,6 @@ pub struct Place {
 /// # Errors
 /// When no ports are left.
 pub fn ensure(call: &mut Call, id: MediaId, place: Place, around: &mut Surroundings) -> Result<(), Failure> {
-    ensure_streams(call, id, around);
     let media = call.media_mut(id);
     let is_usable = |set: &PortSet| set.interface == place.interface;
     let fits = |set: &PortSet| {
@@ -60,7 +58,7 @@ pub fn ensure(call: &mut Call, id: MediaId, place: Place, around: &mut Surroundi
 /// Binds the set in use to the media's streams, with an RTCP port where one is needed.
 fn complete(call: &mut Call, id: MediaId, place: Place, around: &mut Surroundings) -> Result<(), Failure> {
     let media = call.media_mut(id);
-    let (Some(streams), Some(set)) = (media.streams, media.port_sets.last_mut()) else { return Ok(()) };
+    let Some(set) = media.port_sets.last_mut() else { return Ok(()) };
     if place.needs_rtcp && set.rtcp.is_none() {
         match around.ports.open_rtcp(set) {
             Ok(port) => set.rtcp = Some(port),
@@ -72,18 +70,11 @@ fn complete(call: &mut Call, id: MediaId, place: Place, around: &mut Surrounding
         }
     }
     set.opened_for = place.other_side.or(set.opened_for);
-    around.ports.attach(streams.rtp, set.rtp);
+    media.rtp_stream = Some(around.ports.bind(media.rtp_stream, set.rtp));
     if let Some(rtcp) = set.rtcp {
-        around.ports.attach(streams.rtcp, rtcp);
+        media.rtcp_stream = Some(around.ports.bind(media.rtcp_stream, rtcp));
     }
     Ok(())
-}
-
-fn ensure_streams(call: &mut Call, id: MediaId, around: &mut Surroundings) {
-    let media = call.media_mut(id);
-    if media.streams.is_none() {
-        media.streams = Some(Streams { rtp: around.ports.add_stream(), rtcp: around.ports.add_stream() });
-    }
 }
 
 /// Closes all ports of a media that has been rejected; its streams stay for their counters.

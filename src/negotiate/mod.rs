@@ -17,6 +17,7 @@ pub mod select;
 pub mod show;
 pub mod subscribe;
 
+use crate::base::learning::Learning;
 use crate::base::random::Random;
 use crate::base::time::Now;
 use crate::call::{Interfaces, MediaPorts, PortsExhausted};
@@ -28,6 +29,8 @@ pub struct Surroundings<'a> {
     pub ports: &'a mut dyn MediaPorts,
     pub random: &'a mut dyn Random,
     pub now: Now,
+    /// How addresses are learned where a request says nothing of it.
+    pub learning: Learning,
     /// Names this daemon in `a=rtpengine` (`loop protect`).
     pub instance_id: &'a str,
     /// The `s=` of descriptions that are made here.

@@ -2,6 +2,7 @@
 
 use super::{Failure, Surroundings};
 use crate::base::address::Family;
+use crate::base::learning::Learning;
 use crate::call::media::{Behaviour, Signalled};
 use crate::call::participant::ReceivedSession;
 use crate::call::{Call, Media, MediaId, ParticipantId};
@@ -83,7 +84,7 @@ fn receive_media(
     media.rtcp_mux.is_wanted = section.attribute("rtcp-mux").is_some();
     media.allows_mixed_extensions = has_either(section, session, "extmap-allow-mixed");
     media.attributes = passed_on(section, &media.codecs);
-    media.behaviour = behaviour(media, request);
+    media.behaviour = behaviour(request, around.learning);
     receive_address(media, section, session, request)?;
     receive_direction(media, section, session);
     Ok(())
@@ -117,10 +118,10 @@ fn passed_on(section: &MediaSection, codecs: &[Codec]) -> Vec<Attribute> {
     list
 }
 
-fn behaviour(media: &Media, request: &Request) -> Behaviour {
+fn behaviour(request: &Request, configured: Learning) -> Behaviour {
     let rtp = &request.rtp;
     Behaviour {
-        learning: rtp.endpoint_learning.unwrap_or(media.behaviour.learning),
+        learning: rtp.endpoint_learning.unwrap_or(configured),
         strict_source: rtp.strict_source,
         media_handover: rtp.media_handover,
         asymmetric: rtp.is_asymmetric,

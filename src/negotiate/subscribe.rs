@@ -32,6 +32,8 @@ pub struct Offer {
     pub to_tag: String,
     /// One entry a media section.
     pub medias: Vec<Subscribed>,
+    /// How many medias flow into them; more than there are sections with `mix`.
+    pub flows: usize,
 }
 
 /// Works off `subscribe request`.
@@ -65,7 +67,7 @@ pub fn request(call: &mut Call, request: &Request, around: &mut Surroundings) ->
         other => other,
     })?;
     let to_tag = call.participant(subscriber).tag.clone().unwrap_or_default();
-    Ok(Offer { sdp, to_tag, medias })
+    Ok(Offer { sdp, to_tag, medias, flows: sources.len() })
 }
 
 fn is_published(call: &Call, id: MediaId) -> bool {

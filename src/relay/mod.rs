@@ -4,6 +4,7 @@
 //! find the destination, send, count); RTCP is also read for statistics by `rtcp`. Nothing here waits, allocates per
 //! packet, or touches a socket: packets leave through the `Transmit` that the caller lends.
 
+mod attach;
 mod egress;
 mod ingress;
 pub mod interface;
@@ -47,11 +48,7 @@ impl Relay {
     pub fn add(&mut self, now: Now, port: PortToken, local: SocketAddr, owner_call: u32) -> StreamId {
         let interface = self.interfaces.index(local.ip());
         let id = StreamId(self.streams.insert(Stream::new(now, port, local, interface, owner_call)) as u32);
-        let index = port.0 as usize;
-        if self.by_port.len() <= index {
-            self.by_port.resize(index + 1, None);
-        }
-        self.by_port[index] = Some(id);
+        self.bind(port, id);
         id
     }
 

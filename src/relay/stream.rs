@@ -82,6 +82,10 @@ impl Stream {
         }
     }
 
+    pub(super) fn move_to(&mut self, port: PortToken, local: SocketAddr, interface: u16) {
+        (self.port, self.local, self.interface) = (port, local, interface);
+    }
+
     pub(super) fn set_plan(&mut self, mut plan: ForwardingPlan) {
         // A socket sends to its own family only.
         plan.ingress.signalled = plan.ingress.signalled.filter(|peer| peer.is_ipv4() == self.local.is_ipv4());

@@ -1,0 +1,173 @@
+//! Requests and their replies. The dispatcher only dispatches; each command has its function.
+
+mod exchange;
+mod list;
+mod media;
+mod query;
+mod removal;
+mod subscription;
+
+use super::media_ports::EnginePorts;
+use super::output::Output;
+use super::shard::Shard;
+use crate::base::random::Random;
+use crate::base::time::Now;
+use crate::call::{Call, PortNumbers};
+use crate::negotiate::{Failure, Surroundings};
+use crate::ng::request::network::Tos;
+use crate::ng::{Command, Dictionary, Request, RequestError};
+use crate::relay::Ports;
+
+/// What is lent to the engine for one command.
+pub struct Lent<'a> {
+    pub ports: &'a mut dyn Ports,
+    pub numbers: &'a mut dyn PortNumbers,
+    pub random: &'a mut dyn Random,
+}
+
+/// Why a command fails; the text is the reply's `error-reason`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum CommandError {
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    #[error(transparent)]
+    Negotiation(#[from] Failure),
+    #[error("Unknown call-id")]
+    UnknownCallId,
+    #[error("Unknown call-ID")]
+    UnknownCallIdOfMediaCommand,
+    #[error("Unknown call-ID(s)")]
+    UnknownCallIds,
+    #[error("Call-ID not found or tags didn't match")]
+    NothingToDelete,
+    #[error("{0}")]
+    NotBuilt(&'static str),
+}
+
+pub(super) type Reply = Result<Dictionary, CommandError>;
+
+impl Shard {
+    /// Works off a request that is about one call and returns its reply. `from` names the client.
+    pub fn command(&mut self, now: Now, request: &Request, from: &str, lent: &mut Lent) -> Dictionary {
+        let outcome = self.dispatch(now, request, from, lent);
+        match outcome {
+            Ok(reply) => reply.with("result", "ok"),
+            Err(error) => self.failed(now, request, &error, lent),
+        }
+    }
+
+    fn dispatch(&mut self, now: Now, request: &Request, from: &str, lent: &mut Lent) -> Reply {
+        match request.command {
+            Command::Offer => self.offer(now, request, from, lent),
+            Command::Answer => self.answer(now, request, lent),
+            Command::Delete => self.delete(now, request, lent),
+            Command::Query => self.query(request),
+            Command::Publish => self.publish(now, request, from, lent),
+            Command::SubscribeRequest => self.subscribe_request(now, request, lent),
+            Command::SubscribeAnswer => self.subscribe_answer(now, request, lent),
+            Command::Unsubscribe => self.unsubscribe(now, request, lent),
+            Command::BlockMedia => self.set_media_block(now, request, true),
+            Command::UnblockMedia => self.set_media_block(now, request, false),
+            Command::BlockDtmf => self.set_dtmf_block(now, request, true),
+            Command::UnblockDtmf => self.set_dtmf_block(now, request, false),
+            Command::SilenceMedia => self.set_silence(now, request, true),
+            Command::UnsilenceMedia => self.set_silence(now, request, false),
+            Command::StartForwarding | Command::StopForwarding => self.forwarding(request),
+            Command::StartRecording | Command::StopRecording | Command::PauseRecording => self.recording(request),
+            Command::PlayMedia | Command::StopMedia | Command::PlayDtmf => self.playback(request),
+            Command::Connect => self.connect(request),
+            _ => Err(CommandError::NotBuilt("Command not supported yet")),
+        }
+    }
+
+    /// The reply to a failed request. Running out of ports ends the call: half a call helps nobody.
+    fn failed(&mut self, now: Now, request: &Request, error: &CommandError, lent: &mut Lent) -> Dictionary {
+        let call_id = request.dialogue.call_id.clone().unwrap_or_default();
+        let mut reply = Dictionary::new();
+        match error {
+            CommandError::Negotiation(Failure::NothingToShow) => {
+                reply.set("sdp", "");
+            }
+            CommandError::Negotiation(Failure::NoPorts(cause)) => {
+                self.outputs.push(Output::Warning { call_id: call_id.clone(), text: cause.to_string() });
+                if let Some(index) = self.by_id.get(&call_id) {
+                    let (index, forced) = (*index, crate::call::lifecycle::Termination::Forced);
+                    self.end_call(now, index, forced, lent.ports, lent.numbers);
+                }
+            }
+            CommandError::Negotiation(Failure::MalformedSdp(cause)) => {
+                self.outputs.push(Output::Warning { call_id, text: format!("SDP: {cause}") });
+            }
+            _ => {}
+        }
+        reply.with("result", "error").with("error-reason", error.to_string())
+    }
+
+    /// The index of a known call.
+    fn known(&self, request: &Request, unknown: CommandError) -> Result<usize, CommandError> {
+        self.by_id.get(request.call_id()?).copied().ok_or(unknown)
+    }
+
+    /// The index of the request's call, which is made when it is new.
+    fn known_or_new(&mut self, now: Now, call_id: &str, from: &str) -> usize {
+        if let Some(index) = self.by_id.get(call_id) {
+            return *index;
+        }
+        let index = self.calls.insert(Call::new(call_id, now, from));
+        self.calls[index].tos = self.settings.tos;
+        self.by_id.insert(call_id.to_owned(), index);
+        self.outputs.push(Output::Created { call_id: call_id.to_owned(), created_from: from.to_owned() });
+        index
+    }
+
+    /// Notes that signalling has reached a call, and what it says of the call as a whole.
+    fn signal(&mut self, now: Now, index: usize, request: &Request) {
+        let configured = self.settings.tos;
+        let call = &mut self.calls[index];
+        call.last_signal = now;
+        call.delete_at = None;
+        match request.network.tos {
+            Tos::Octet(octet) => call.tos = Some(octet),
+            Tos::Untouched => call.tos = None,
+            Tos::Configured => call.tos = call.tos.or(configured),
+        }
+        if let Some(drops) = request.rtp.drop_traffic {
+            call.drops_traffic = drops;
+        }
+        if request.dialogue.metadata.is_some() {
+            call.metadata.clone_from(&request.dialogue.metadata);
+        }
+    }
+
+    /// Runs a negotiation on a call and hands the new plans to the packet path.
+    fn negotiate<T>(
+        &mut self,
+        now: Now,
+        index: usize,
+        lent: &mut Lent,
+        run: impl FnOnce(&mut Call, &mut Surroundings) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let tos = self.calls[index].tos;
+        let mut ports = EnginePorts {
+            relay: &mut self.relay,
+            ports: lent.ports,
+            numbers: lent.numbers,
+            interfaces: &self.settings.interfaces,
+            now,
+            owner_call: index as u32,
+            tos,
+        };
+        let mut around = Surroundings {
+            interfaces: &self.settings.interfaces,
+            ports: &mut ports,
+            random: lent.random,
+            now,
+            learning: self.settings.learning,
+            instance_id: &self.settings.instance_id,
+            software: &self.settings.software,
+        };
+        let outcome = run(&mut self.calls[index], &mut around);
+        self.replan(now, index);
+        outcome
+    }
+}

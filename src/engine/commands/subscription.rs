@@ -1,0 +1,101 @@
+//! `publish`, `subscribe request`, `subscribe answer`, `unsubscribe`, `connect`.
+
+use super::{CommandError, Lent, Reply};
+use crate::base::time::Now;
+use crate::engine::Shard;
+use crate::negotiate::subscribe::{Offer, Subscribed};
+use crate::negotiate::{publish, subscribe};
+use crate::ng::{Dictionary, Request, Value};
+
+/// The digits of call-ids and tags that are made here.
+const GENERATED_DIGITS: usize = 64;
+
+impl Shard {
+    pub(super) fn publish(&mut self, now: Now, request: &Request, from: &str, lent: &mut Lent) -> Reply {
+        request.sdp_body()?;
+        let call_id = request.call_id().map(str::to_owned).unwrap_or_else(|_| lent.random.hex(GENERATED_DIGITS));
+        let tag = request.from_tag().map(str::to_owned).unwrap_or_else(|_| lent.random.hex(GENERATED_DIGITS));
+        let index = self.known_or_new(now, &call_id, from);
+        self.signal(now, index, request);
+        let sdp = self.negotiate(now, index, lent, |call, around| publish::publish(call, &tag, request, around))?;
+        Ok(Dictionary::new().with("sdp", sdp).with("call-id", call_id).with("from-tag", tag))
+    }
+
+    pub(super) fn subscribe_request(&mut self, now: Now, request: &Request, lent: &mut Lent) -> Reply {
+        let index = self.known(request, CommandError::UnknownCallIds)?;
+        self.signal(now, index, request);
+        let offer = self.negotiate(now, index, lent, |call, around| subscribe::request(call, request, around))?;
+        Ok(subscription_reply(&offer, request.control.siprec))
+    }
+
+    pub(super) fn subscribe_answer(&mut self, now: Now, request: &Request, lent: &mut Lent) -> Reply {
+        request.sdp_body()?;
+        let index = self.known(request, CommandError::UnknownCallIdOfMediaCommand)?;
+        request.to_tag()?;
+        self.signal(now, index, request);
+        self.negotiate(now, index, lent, |call, around| subscribe::answer(call, request, around))?;
+        Ok(Dictionary::new())
+    }
+
+    pub(super) fn unsubscribe(&mut self, now: Now, request: &Request, lent: &mut Lent) -> Reply {
+        let index = self.known(request, CommandError::UnknownCallIdOfMediaCommand)?;
+        request.to_tag()?;
+        self.signal(now, index, request);
+        let id = subscribe::leaving(&self.calls[index], request)?;
+        self.remove_participants(now, index, &[id], lent);
+        Ok(Dictionary::new())
+    }
+
+    pub(super) fn connect(&mut self, request: &Request) -> Reply {
+        self.known(request, CommandError::UnknownCallIds)?;
+        Err(CommandError::NotBuilt("Command not supported yet"))
+    }
+}
+
+fn subscription_reply(offer: &Offer, siprec: bool) -> Dictionary {
+    let mut reply = Dictionary::new().with("sdp", offer.sdp.as_str());
+    if let [only] = offer.medias.as_slice() {
+        if offer.flows == 1 {
+            reply.set("from-tag", only.tag.as_str());
+        }
+    }
+    if siprec {
+        reply.set("tag-medias", tag_medias(&offer.medias)).set("media-labels", media_labels(&offer.medias));
+    }
+    let from_tags: Value = offer.medias.iter().map(|media| media.tag.as_str()).collect();
+    reply.with("from-tags", from_tags).with("to-tag", offer.to_tag.as_str())
+}
+
+/// Neighbouring medias of one participant, with the participant.
+fn tag_medias(medias: &[Subscribed]) -> Value {
+    let entry = |group: &[Subscribed]| {
+        let mut entry = Dictionary::new().with("tag", group[0].tag.as_str());
+        if let Some(label) = &group[0].participant_label {
+            entry.set("label", label.as_str());
+        }
+        let medias = group.iter().map(|media| {
+            Dictionary::new()
+                .with("index", media.index as u64)
+                .with("type", media.kind.as_str())
+                .with("label", media.label.as_str())
+                .with("mode", media.direction.name())
+        });
+        entry.with("medias", medias.collect::<Value>())
+    };
+    medias.chunks(1).map(entry).collect()
+}
+
+fn media_labels(medias: &[Subscribed]) -> Dictionary {
+    let mut labels = Dictionary::new();
+    for media in medias {
+        let mut entry = Dictionary::new()
+            .with("tag", media.tag.as_str())
+            .with("index", media.index as u64)
+            .with("type", media.kind.as_str());
+        if let Some(label) = &media.participant_label {
+            entry.set("label", label.as_str());
+        }
+        labels.set(media.label.as_str(), entry.with("mode", media.direction.name()));
+    }
+    labels
+}

@@ -1,0 +1,97 @@
+//! Ports for negotiation: numbers from the pool, opened on the receiver, bound to streams of the relay.
+
+use crate::base::id::StreamId;
+use crate::base::time::Now;
+use crate::call::{InterfaceId, Interfaces, LocalPort, MediaPorts, PortNumbers, PortSet, PortsExhausted};
+use crate::relay::{OpenError, Ports, Relay};
+use std::net::SocketAddr;
+
+/// How many numbers are tried when others hold them, before a request fails.
+const MAX_TRIES: usize = 100;
+
+/// The engine's side of [`MediaPorts`], for the time of one command.
+pub(super) struct EnginePorts<'a> {
+    pub relay: &'a mut Relay,
+    pub ports: &'a mut dyn Ports,
+    pub numbers: &'a mut dyn PortNumbers,
+    pub interfaces: &'a Interfaces,
+    pub now: Now,
+    pub owner_call: u32,
+    pub tos: Option<u8>,
+}
+
+impl EnginePorts<'_> {
+    fn open_port(&mut self, interface: InterfaceId, port: u16) -> Result<LocalPort, OpenError> {
+        let local = self.interfaces.address(interface).ok_or(OpenError::NoSuchAddress)?;
+        let address = SocketAddr::new(local.address, port);
+        let token = self.ports.open(address)?;
+        if let Some(tos) = self.tos {
+            self.ports.set_tos(token, tos);
+        }
+        Ok(LocalPort { token, address })
+    }
+
+    fn open_pair(&mut self, interface: InterfaceId, even: u16, pair: bool) -> Result<PortSet, OpenError> {
+        let rtp = self.open_port(interface, even)?;
+        let rtcp = match pair {
+            false => None,
+            true => Some(self.open_port(interface, even + 1).inspect_err(|_| self.ports.close(rtp.token))?),
+        };
+        let advertised = self.interfaces.address(interface).map_or(rtp.address.ip(), |local| local.advertised);
+        Ok(PortSet { interface, advertised, rtp, rtcp, opened_for: None })
+    }
+
+    fn exhausted(&self, interface: InterfaceId, cause: impl ToString) -> PortsExhausted {
+        let address = self.interfaces.address(interface).map(|local| local.address.to_string()).unwrap_or_default();
+        let interface = format!("{}/{address}", self.interfaces.name(interface));
+        PortsExhausted { interface, cause: cause.to_string() }
+    }
+}
+
+impl MediaPorts for EnginePorts<'_> {
+    fn open(&mut self, interface: InterfaceId, pair: bool) -> Result<PortSet, PortsExhausted> {
+        let mut refused = Vec::new();
+        let mut outcome = Err(self.exhausted(interface, "all ports of the range are in use"));
+        for _ in 0..MAX_TRIES {
+            let Some(even) = self.numbers.take(interface) else { break };
+            match self.open_pair(interface, even, pair) {
+                Ok(set) => {
+                    outcome = Ok(set);
+                    break;
+                }
+                Err(error) => {
+                    refused.push(even);
+                    outcome = Err(self.exhausted(interface, error));
+                    if error != OpenError::InUse {
+                        break;
+                    }
+                }
+            }
+        }
+        refused.into_iter().for_each(|even| self.numbers.put(interface, even));
+        outcome
+    }
+
+    fn open_rtcp(&mut self, set: &PortSet) -> Result<LocalPort, PortsExhausted> {
+        let port = set.rtp.address.port() + 1;
+        self.open_port(set.interface, port).map_err(|error| self.exhausted(set.interface, error))
+    }
+
+    fn close(&mut self, set: &PortSet) {
+        for port in std::iter::once(&set.rtp).chain(&set.rtcp) {
+            self.relay.detach(port.token);
+            self.ports.close(port.token);
+        }
+        self.numbers.put(set.interface, set.rtp.address.port());
+    }
+
+    fn bind(&mut self, stream: Option<StreamId>, port: LocalPort) -> StreamId {
+        match stream {
+            Some(id) => {
+                self.relay.attach(id, port.token, port.address);
+                id
+            }
+            None => self.relay.add(self.now, port.token, port.address, self.owner_call),
+        }
+    }
+}

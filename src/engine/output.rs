@@ -1,0 +1,16 @@
+//! What a shard tells its surroundings besides replies; rare things only.
+
+use crate::call::lifecycle::Termination;
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// A call came into being.
+    Created { call_id: String, created_from: String },
+    /// A call ended.
+    Ended { call_id: String, termination: Termination, duration_ms: u64, packets: u64 },
+    /// A request was answered although something in it could not be honoured.
+    Warning { call_id: String, text: String },
+    /// A call was ended by a fault in the daemon itself.
+    Fault { call_id: String, text: String },
+}

@@ -1,0 +1,23 @@
+//! What the configuration says to a shard; may be changed while it runs.
+
+use crate::base::learning::Learning;
+use crate::call::Interfaces;
+use crate::call::lifecycle::Timeouts;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A shard's settings.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub interfaces: Arc<Interfaces>,
+    pub timeouts: Timeouts,
+    /// How long a deleted call lives on, unless the request says otherwise.
+    pub delete_delay: Duration,
+    pub learning: Learning,
+    /// The type-of-service octet of media; none leaves the system's default.
+    pub tos: Option<u8>,
+    /// Names this daemon in `a=rtpengine`.
+    pub instance_id: String,
+    /// The `s=` of descriptions made here.
+    pub software: String,
+}

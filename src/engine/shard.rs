@@ -1,0 +1,148 @@
+//! The machine itself.
+
+use super::media_ports::EnginePorts;
+use super::output::Output;
+use super::settings::Settings;
+use crate::base::id::PortToken;
+use crate::base::time::Now;
+use crate::call::lifecycle::Termination;
+use crate::call::{Call, Media, MediaPorts, PortNumbers};
+use crate::observe::totals::Totals;
+use crate::plan;
+use crate::relay::{Ports, Relay, Transmit, Verdict};
+use slab::Slab;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+/// The calls of one thread with everything they need.
+#[derive(Debug)]
+pub struct Shard {
+    pub(super) settings: Settings,
+    pub(super) relay: Relay,
+    pub(super) calls: Slab<Call>,
+    pub(super) by_id: HashMap<String, usize>,
+    pub(super) totals: Totals,
+    pub(super) outputs: Vec<Output>,
+    pub(super) next_sweep: Option<crate::base::time::Mono>,
+}
+
+impl Shard {
+    /// A shard without calls.
+    pub fn new(settings: Settings) -> Shard {
+        Shard {
+            settings,
+            relay: Relay::default(),
+            calls: Slab::new(),
+            by_id: HashMap::new(),
+            totals: Totals::default(),
+            outputs: Vec::new(),
+            next_sweep: None,
+        }
+    }
+
+    /// The settings, to change them.
+    pub fn settings_mut(&mut self) -> &mut Settings {
+        &mut self.settings
+    }
+
+    /// What has happened since this was last asked.
+    pub fn take_outputs(&mut self) -> Vec<Output> {
+        std::mem::take(&mut self.outputs)
+    }
+
+    /// One datagram from the network.
+    #[inline]
+    pub fn datagram(
+        &mut self,
+        now: Now,
+        port: PortToken,
+        from: SocketAddr,
+        datagram: &mut [u8],
+        transmit: &mut (impl Transmit + ?Sized),
+    ) -> Verdict {
+        self.relay.datagram(now, port, from, datagram, transmit)
+    }
+
+    /// The network did not take a datagram that was sent from `port`.
+    pub fn send_failed(&mut self, port: PortToken) {
+        self.relay.send_failed(port);
+    }
+
+    /// The calls, in no order.
+    pub fn calls(&self) -> impl Iterator<Item = &Call> {
+        self.calls.iter().map(|(_, call)| call)
+    }
+
+    /// The call with this id.
+    pub fn call(&self, id: &str) -> Option<&Call> {
+        self.by_id.get(id).map(|index| &self.calls[*index])
+    }
+
+    /// The streams and their counters.
+    pub fn relay(&self) -> &Relay {
+        &self.relay
+    }
+
+    /// What was counted over calls that have ended.
+    pub fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// Hands the plans of a call to the packet path.
+    pub(super) fn replan(&mut self, now: Now, index: usize) {
+        for (stream, plan) in plan::build::build(&self.calls[index]) {
+            self.relay.set_plan(now, stream, plan);
+        }
+    }
+
+    /// Ends a call: counts it, closes its ports and forgets it.
+    pub(super) fn end_call(
+        &mut self,
+        now: Now,
+        index: usize,
+        termination: Termination,
+        ports: &mut dyn Ports,
+        numbers: &mut dyn PortNumbers,
+    ) {
+        let mut call = self.calls.remove(index);
+        self.by_id.remove(&call.id);
+        let participants: Vec<_> = call.participants().map(|(id, _)| id).collect();
+        let summary = self.totals.summarize(&call, &self.relay);
+        let duration = now.mono.since(call.created.mono);
+        self.totals.count_call(termination, duration, &summary);
+        let medias: Vec<Media> = participants.into_iter().flat_map(|id| call.remove_participant(id)).collect();
+        self.close_medias(now, index, medias, ports, numbers);
+        self.outputs.push(Output::Ended {
+            call_id: call.id,
+            termination,
+            duration_ms: duration.as_millis() as u64,
+            packets: summary.packets,
+        });
+    }
+
+    /// Closes the ports and ends the streams of medias that were taken out of a call.
+    pub(super) fn close_medias(
+        &mut self,
+        now: Now,
+        index: usize,
+        medias: Vec<Media>,
+        ports: &mut dyn Ports,
+        numbers: &mut dyn PortNumbers,
+    ) {
+        let mut lent = EnginePorts {
+            relay: &mut self.relay,
+            ports,
+            numbers,
+            interfaces: &self.settings.interfaces,
+            now,
+            owner_call: index as u32,
+            tos: None,
+        };
+        for media in medias {
+            media.port_sets.iter().for_each(|set| lent.close(set));
+            for stream in media.rtp_stream.into_iter().chain(media.rtcp_stream) {
+                lent.relay.remove(stream);
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What a shard counts over all calls.
+
+use crate::base::time::{Mono, Now};
+use crate::call::Call;
+use crate::call::lifecycle::Termination;
+use crate::relay::{Relay, Traffic};
+use std::time::Duration;
+
+/// Counters of one shard. Sums over shards are sums of these.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Totals {
+    pub managed_sessions: u64,
+    pub regular: u64,
+    pub forced: u64,
+    pub timed_out: u64,
+    pub silently_timed_out: u64,
+    pub offer_timed_out: u64,
+    pub finally_timed_out: u64,
+    /// Seconds, and their squares, over calls that have ended.
+    pub call_seconds: f64,
+    pub call_seconds_squared: f64,
+    /// Calls in which no packet arrived.
+    pub zero_packet_streams: u64,
+    /// Calls in which packets arrived from one side only.
+    pub one_way_sessions: u64,
+    /// Over the last second.
+    pub rates: Rates,
+    last_sample: Option<(Mono, Traffic)>,
+}
+
+/// Per second.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rates {
+    pub packets: u64,
+    pub bytes: u64,
+    pub errors: u64,
+}
+
+/// What a call has relayed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Summary {
+    pub packets: u64,
+    pub media_streams: u64,
+    pub silent_streams: u64,
+}
+
+impl Totals {
+    /// Looks through the streams of a call that is about to end.
+    pub fn summarize(&self, call: &Call, relay: &Relay) -> Summary {
+        let mut summary = Summary::default();
+        for stream in call.medias().filter_map(|(_, media)| relay.stream(media.rtp_stream?)) {
+            let packets = stream.received().packets;
+            summary.packets += packets;
+            summary.media_streams += 1;
+            summary.silent_streams += u64::from(packets == 0);
+        }
+        summary
+    }
+
+    /// Counts a call that has ended.
+    pub fn count_call(&mut self, termination: Termination, duration: Duration, summary: &Summary) {
+        self.managed_sessions += 1;
+        let counter = match termination {
+            Termination::Regular => &mut self.regular,
+            Termination::Forced => &mut self.forced,
+            Termination::Timeout => &mut self.timed_out,
+            Termination::SilentTimeout => &mut self.silently_timed_out,
+            Termination::OfferTimeout => &mut self.offer_timed_out,
+            Termination::FinalTimeout => &mut self.finally_timed_out,
+        };
+        *counter += 1;
+        let seconds = duration.as_secs_f64();
+        self.call_seconds += seconds;
+        self.call_seconds_squared += seconds * seconds;
+        let is_silent = summary.packets == 0 && summary.media_streams > 0;
+        self.zero_packet_streams += if is_silent { summary.media_streams } else { 0 };
+        self.one_way_sessions += u64::from(!is_silent && summary.silent_streams > 0);
+    }
+
+    /// Everything that the relay has received so far, streams that are gone included.
+    pub fn received(relay: &Relay) -> Traffic {
+        relay.interfaces().iter().fold(Traffic::default(), |mut sum, interface| {
+            sum.packets += interface.received.packets;
+            sum.bytes += interface.received.bytes;
+            sum.errors += interface.received.errors;
+            sum
+        })
+    }
+
+    /// Takes the sample from which the rates per second come.
+    pub fn sample_rates(&mut self, now: Now, relay: &Relay) {
+        let received = Totals::received(relay);
+        if let Some((at, before)) = self.last_sample {
+            let seconds = now.mono.since(at).as_secs_f64().max(0.001);
+            let rate = |after: u64, before: u64| (after.saturating_sub(before) as f64 / seconds).round() as u64;
+            self.rates = Rates {
+                packets: rate(received.packets, before.packets),
+                bytes: rate(received.bytes, before.bytes),
+                errors: rate(received.errors, before.errors),
+            };
+        }
+        self.last_sample = Some((now.mono, received));
+    }
+}

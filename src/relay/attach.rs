@@ -1,0 +1,32 @@
+//! Streams that outlive their ports: signalling may give a stream another local port.
+
+use super::{PortToken, Relay};
+use crate::plan::StreamId;
+use std::net::SocketAddr;
+
+impl Relay {
+    /// Gives a stream a further port, from which it sends from now on. Packets to its earlier ports still belong to
+    /// it. False when there is no such stream.
+    pub fn attach(&mut self, id: StreamId, port: PortToken, local: SocketAddr) -> bool {
+        let interface = self.interfaces.index(local.ip());
+        let Some(stream) = self.streams.get_mut(id.0 as usize) else { return false };
+        stream.move_to(port, local, interface);
+        self.bind(port, id);
+        true
+    }
+
+    /// Packets that still arrive at a port that is being closed belong to no stream any more.
+    pub fn detach(&mut self, port: PortToken) {
+        if let Some(slot) = self.by_port.get_mut(port.0 as usize) {
+            *slot = None;
+        }
+    }
+
+    pub(super) fn bind(&mut self, port: PortToken, id: StreamId) {
+        let index = port.0 as usize;
+        if self.by_port.len() <= index {
+            self.by_port.resize(index + 1, None);
+        }
+        self.by_port[index] = Some(id);
+    }
+}
