@@ -99,7 +99,13 @@ impl Call {
     }
 
     /// Adds a participant.
-    pub fn add_participant(&mut self, tag: Option<&str>, via_branch: Option<&str>, role: Role, now: Now) -> ParticipantId {
+    pub fn add_participant(
+        &mut self,
+        tag: Option<&str>,
+        via_branch: Option<&str>,
+        role: Role,
+        now: Now,
+    ) -> ParticipantId {
         let participant = Participant {
             tag: tag.map(str::to_owned),
             via_branch: via_branch.map(str::to_owned),

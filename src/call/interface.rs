@@ -64,9 +64,8 @@ impl Interfaces {
 
     /// The members of a round-robin group: the interfaces called `BASE:SUFFIX`.
     pub fn group(&self, base: &str) -> Vec<usize> {
-        let is_member = |interface: &Interface| {
-            interface.name.strip_prefix(base).is_some_and(|suffix| suffix.starts_with(':'))
-        };
+        let is_member =
+            |interface: &Interface| interface.name.strip_prefix(base).is_some_and(|suffix| suffix.starts_with(':'));
         (0..self.list.len()).filter(|index| is_member(&self.list[*index])).collect()
     }
 

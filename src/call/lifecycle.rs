@@ -64,7 +64,8 @@ pub fn expired(call: &Call, last_packet: Option<Mono>, now: Now, timeouts: &Time
     if !call.is_answered && is_offered {
         return (idle >= timeouts.offer).then_some(Termination::OfferTimeout);
     }
-    let is_held = call.medias().all(|(_, media)| media.is_rejected || !media.direction.sends() || media.is_zero_address);
+    let is_held =
+        call.medias().all(|(_, media)| media.is_rejected || !media.direction.sends() || media.is_zero_address);
     match is_held {
         true => (idle >= timeouts.silent).then_some(Termination::SilentTimeout),
         false => (idle >= timeouts.media).then_some(Termination::Timeout),

@@ -20,8 +20,9 @@ pub use ports::{OpenError, PortToken, Ports, Transmit};
 pub use stream::Stream;
 pub use verdict::{DropCounters, DropReason, Verdict};
 
-use crate::base::time::Now;
+use crate::base::time::{Mono, Now};
 use crate::plan::{ForwardingPlan, StreamId};
+use crate::rtp::mos;
 use interface::Interfaces;
 use pierce::Piercer;
 use slab::Slab;
@@ -36,11 +37,13 @@ pub struct Relay {
     interfaces: Interfaces,
     dropped: DropCounters,
     piercer: Piercer,
+    mos: mos::Kind,
 }
 
 impl Relay {
-    pub fn new() -> Relay {
-        Relay::default()
+    /// A relay without streams; `mos` says how the quality of sources is scored.
+    pub fn new(mos: mos::Kind) -> Relay {
+        Relay { mos, ..Relay::default() }
     }
 
     /// A stream at an open port, without a plan yet: what arrives is dropped. `owner_call` is the call that it belongs
@@ -104,7 +107,7 @@ impl Relay {
     }
 
     /// Does what is due, and says when to be called next; none until a plan is set.
-    pub fn timer(&mut self, now: Now, transmit: &mut (impl Transmit + ?Sized)) -> Option<crate::base::time::Mono> {
+    pub fn timer(&mut self, now: Now, transmit: &mut (impl Transmit + ?Sized)) -> Option<Mono> {
         self.pierce(now, transmit)
     }
 

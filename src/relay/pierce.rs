@@ -1,4 +1,4 @@
-//! NAT piercing: empty packets open a way for the peer's packets.
+//! NAT piercing: empty packets, which no statistics count, open a way for the peer's packets.
 
 use super::{Relay, Transmit};
 use crate::base::time::{Mono, Now};
@@ -41,7 +41,7 @@ impl Piercer {
 impl Relay {
     /// Sends the piercing packets that are due; says when the next one is.
     pub(super) fn pierce(&mut self, now: Now, transmit: &mut (impl Transmit + ?Sized)) -> Option<Mono> {
-        let (streams, interfaces) = (&mut self.streams, &mut self.interfaces);
+        let streams = &mut self.streams;
         self.piercer.0.retain_mut(|pierced| {
             if pierced.due > now.mono {
                 return true;
@@ -52,8 +52,6 @@ impl Relay {
                 return false;
             };
             transmit.send(stream.port(), signalled, &[]);
-            stream.sent.count(0);
-            interfaces.get_mut(stream.interface()).sent.count(0);
             pierced.due = now.mono + INTERVAL;
             pierced.left -= 1;
             pierced.left > 0

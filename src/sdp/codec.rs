@@ -46,8 +46,7 @@ impl Codec {
             (None, Some(&(_, name, clock_rate_hz, channels))) => Codec::new(number, name, clock_rate_hz, channels),
             (None, None) => Codec::new(number, "", 0, 1),
         };
-        codec.parameters =
-            values_for(section, "fmtp", number).next().map(|value| fmtp::canonical(&codec.name, value));
+        codec.parameters = values_for(section, "fmtp", number).next().map(|value| fmtp::canonical(&codec.name, value));
         codec.feedback = values_for(section, "rtcp-fb", number).map(str::to_owned).collect();
         codec
     }

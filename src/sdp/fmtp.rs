@@ -19,8 +19,7 @@ pub fn canonical(name: &str, parameters: &str) -> String {
     if !name.eq_ignore_ascii_case("opus") {
         return parameters.to_owned();
     }
-    let mut entries: Vec<&str> =
-        parameters.split(';').map(str::trim).filter(|entry| !entry.is_empty()).collect();
+    let mut entries: Vec<&str> = parameters.split(';').map(str::trim).filter(|entry| !entry.is_empty()).collect();
     entries.sort_by_key(|entry| {
         let key = entry.split('=').next().unwrap_or_default().trim();
         OPUS_ORDER.iter().position(|known| known.eq_ignore_ascii_case(key)).unwrap_or(OPUS_ORDER.len())
