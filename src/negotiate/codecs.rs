@@ -48,37 +48,37 @@ pub fn offered(codecs: &[Codec], request: &Codecs) -> Vec<Codec> {
 /// Supplemental codecs go with the clock rates of the others: those whose clock rate has gone go too, and a clock
 /// rate that lost a codec but is still in use gets its own where the sender has that encoding at another rate.
 fn align_supplemental(kept: &mut Vec<Codec>, all: &[Codec], removed: &[Codec]) {
-    let is_in_use = |rate: u32, list: &[Codec]| {
-        list.iter().any(|codec| !codec.is_supplemental() && codec.clock_rate_hz == rate)
-    };
-    let patterns: Vec<Codec> = kept.iter().filter(|codec| codec.is_supplemental()).cloned().collect();
+    let is_in_use =
+        |rate: u32, list: &[Codec]| list.iter().any(|codec| !codec.is_supplemental() && codec.clock_rate_hz == rate);
     if !kept.iter().any(|codec| !codec.is_supplemental()) {
         return;
     }
-    let snapshot = kept.clone();
-    kept.retain(|codec| !codec.is_supplemental() || is_in_use(codec.clock_rate_hz, &snapshot));
+    let patterns: Vec<Codec> = kept.iter().filter(|codec| codec.is_supplemental()).cloned().collect();
+    let touched: Vec<u32> =
+        removed.iter().filter(|codec| !codec.is_supplemental()).map(|codec| codec.clock_rate_hz).collect();
+    let mut position = kept.iter().position(Codec::is_supplemental).unwrap_or(kept.len());
     for pattern in &patterns {
-        for touched in removed.iter().filter(|codec| !codec.is_supplemental()) {
-            let rate = touched.clock_rate_hz;
+        for rate in &touched {
             let is_covered =
-                kept.iter().any(|codec| codec.name.eq_ignore_ascii_case(&pattern.name) && codec.clock_rate_hz == rate);
-            if is_covered || !is_in_use(rate, kept) {
+                kept.iter().any(|codec| codec.name.eq_ignore_ascii_case(&pattern.name) && codec.clock_rate_hz == *rate);
+            if is_covered || !is_in_use(*rate, kept) {
                 continue;
             }
             let Some(payload_type) = free_payload_type(all, kept) else { continue };
-            let added = Codec { payload_type, clock_rate_hz: rate, ..pattern.clone() };
-            let position = kept.iter().position(Codec::is_supplemental).unwrap_or(kept.len());
-            kept.insert(position, added);
+            kept.insert(position, Codec { payload_type, clock_rate_hz: *rate, ..pattern.clone() });
+            position += 1;
         }
     }
+    let snapshot = kept.clone();
+    kept.retain(|codec| !codec.is_supplemental() || is_in_use(codec.clock_rate_hz, &snapshot));
 }
 
 fn free_payload_type(all: &[Codec], kept: &[Codec]) -> Option<u8> {
     (96..128).find(|number| all.iter().chain(kept).all(|codec| codec.payload_type != *number))
 }
 
-/// The codecs of an answer as the offerer is shown them: without those that count as not offered, and only the first
-/// one with what supplements it when `single` is set.
+/// The codecs of an answer as the offerer is shown them: without those that count as not offered, and when `single` is
+/// set only the first one and the supplemental ones.
 pub fn answered(answer: &[Codec], offer: &[Codec], ignored: &[u8], single: bool) -> Vec<Codec> {
     let is_ignored = |codec: &Codec| {
         offer.iter().any(|offered| ignored.contains(&offered.payload_type) && offered.same_encoding(codec))
@@ -87,10 +87,11 @@ pub fn answered(answer: &[Codec], offer: &[Codec], ignored: &[u8], single: bool)
     if list.iter().all(Codec::is_supplemental) && answer.iter().any(is_ignored) {
         list = offer.iter().filter(|codec| !ignored.contains(&codec.payload_type)).take(1).cloned().collect();
     }
-    match single {
-        true => first_with_supplements(&list),
-        false => list,
+    if single {
+        let first = list.iter().find(|codec| !codec.is_supplemental()).map(|codec| codec.payload_type);
+        list.retain(|codec| codec.is_supplemental() || Some(codec.payload_type) == first);
     }
+    list
 }
 
 /// The first codec that stands for itself, and the supplemental ones of its clock rate.

@@ -147,8 +147,6 @@ fn prepare(
     let receiver = call.media_mut(received);
     receiver.kind.clone_from(&sender.kind);
     receiver.signalled_at = around.now.mono;
-    receiver.ptime_ms = sender.ptime_ms.or(receiver.ptime_ms);
-    receiver.maxptime_ms = sender.maxptime_ms;
     let protocol = match step {
         Step::Offer => protocol_of_offer(&sender, receiver, request),
         Step::Answer if request.transport.accept_protocol => sender.protocol.clone().unwrap_or_default(),

@@ -48,9 +48,8 @@ fn answer_sections(
     around: &Surroundings,
 ) -> Vec<MediaSection> {
     let offerer = call.participant(parties.receiver);
-    let answered_by = |received: &MediaId| {
-        pairs.iter().find(|(_, partner)| *partner == Some(*received)).map(|(sent, _)| *sent)
-    };
+    let answered_by =
+        |received: &MediaId| pairs.iter().find(|(_, partner)| *partner == Some(*received)).map(|(sent, _)| *sent);
     offerer
         .medias
         .iter()
@@ -237,8 +236,7 @@ pub(super) fn mid(sender: &Media, receiver: &Media, step: Step, request: &Reques
 
 pub(super) fn is_stripped(attribute: &Attribute, request: &Request) -> bool {
     let strip = &request.transport.strip_extensions;
-    attribute.name == "extmap"
-        && (strip.all || attribute.extension_uri().is_some_and(|uri| strip.uris.contains(&uri)))
+    attribute.name == "extmap" && (strip.all || attribute.extension_uri().is_some_and(|uri| strip.uris.contains(&uri)))
 }
 
 /// `a=extmap-allow-mixed` (RFC 8285, section 6): offered with every header extension, answered to who offered it.
@@ -292,7 +290,7 @@ pub(super) fn rtcp(receiver: &Media, request: &Request) -> Vec<Attribute> {
 
 /// `a=ptime` and `a=maxptime`.
 pub(super) fn times(sender: &Media, receiver: &Media) -> Vec<Attribute> {
-    let ptime = receiver.ptime_ms.map(|ptime_ms| Attribute::with_value("ptime", ptime_ms));
+    let ptime = sender.ptime_ms.or(receiver.ptime_ms).map(|ptime_ms| Attribute::with_value("ptime", ptime_ms));
     let maxptime = sender.maxptime_ms.map(|maxptime_ms| Attribute::with_value("maxptime", maxptime_ms));
     ptime.into_iter().chain(maxptime).collect()
 }

@@ -42,7 +42,10 @@ pub struct Offer {
 /// See [`Failure`].
 pub fn request(call: &mut Call, request: &Request, around: &mut Surroundings) -> Result<Offer, Failure> {
     let sources = select::sources(call, request)?;
-    if sources.iter().any(|id| call.media(*id).is_rejected && call.media(*id).port_sets.is_empty() && is_published(call, *id)) {
+    if sources
+        .iter()
+        .any(|id| call.media(*id).is_rejected && call.media(*id).port_sets.is_empty() && is_published(call, *id))
+    {
         return Err(Failure::NothingToCreate);
     }
     let groups = group(call, &sources, request.control.mix);
@@ -57,7 +60,7 @@ pub fn request(call: &mut Call, request: &Request, around: &mut Surroundings) ->
         let first = group[0];
         let sink = call.media_at(subscriber, position, &call.media(first).kind.clone());
         join(call, group, sink, request);
-        prepare(call, first, sink, request, around)?;
+        prepare(call, group, sink, request, around)?;
         sections.push(section(call, first, sink, request));
         medias.push(subscribed(call, first));
     }
@@ -117,12 +120,13 @@ fn join(call: &mut Call, group: &[MediaId], sink: MediaId, request: &Request) {
 
 fn prepare(
     call: &mut Call,
-    source: MediaId,
+    group: &[MediaId],
     sink: MediaId,
     request: &Request,
     around: &mut Surroundings,
 ) -> Result<(), Failure> {
-    let from = call.media(source).clone();
+    let from = call.media(group[0]).clone();
+    let last = call.media(group[group.len() - 1]).clone();
     let protocol = match request.transport.protocol {
         Some(named) if from.is_rtp() => Protocol::parse(named.name()),
         _ => from.protocol.clone().unwrap_or_default(),
@@ -135,6 +139,7 @@ fn prepare(
     media.protocol = Some(protocol);
     media.signalled_at = around.now.mono;
     media.ptime_ms = from.ptime_ms;
+    media.maxptime_ms = last.maxptime_ms;
     media.direction = if request.control.is_inactive { Direction::Inactive } else { Direction::RecvOnly };
     let offered = codecs::offered(&from.codecs, &request.codecs);
     media.shown_codecs = if offered.is_empty() { from.codecs.clone() } else { offered };
@@ -170,7 +175,7 @@ fn section(call: &Call, source: MediaId, sink: MediaId, request: &Request) -> Me
     };
     section.attributes.extend(from.is_rtp().then(|| Attribute::flag(direction.name())));
     section.attributes.extend(show::rtcp(to, request));
-    section.attributes.extend(show::times(from, to));
+    section.attributes.extend(show::times(to, to));
     section
 }
 

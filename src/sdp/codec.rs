@@ -17,7 +17,7 @@ pub struct Codec {
 }
 
 /// Encodings that go with others of their clock rate instead of standing for media themselves.
-const SUPPLEMENTAL: [&str; 2] = ["telephone-event", "CN"];
+const SUPPLEMENTAL: [&str; 3] = ["telephone-event", "CN", "red"];
 
 impl Codec {
     /// A codec without parameters and feedback.
@@ -51,7 +51,8 @@ impl Codec {
         codec
     }
 
-    /// Whether this encoding only supplements others of its clock rate (telephone-event, comfort noise).
+    /// Whether this encoding only supplements others of its clock rate (telephone-event, comfort
+    /// noise, redundancy).
     pub fn is_supplemental(&self) -> bool {
         SUPPLEMENTAL.iter().any(|name| name.eq_ignore_ascii_case(&self.name))
     }

@@ -1,1 +1,2 @@
 //! Shared pieces of the test suite.
+pub mod golden;

@@ -38,6 +38,8 @@ pub(super) enum CommandError {
     UnknownCallIdOfMediaCommand,
     #[error("Unknown call-ID(s)")]
     UnknownCallIds,
+    #[error("invalid limit, must be >= 0")]
+    InvalidLimit,
     #[error("Call-ID not found or tags didn't match")]
     NothingToDelete,
     #[error("{0}")]
@@ -51,6 +53,7 @@ impl Shard {
     pub fn command(&mut self, now: Now, request: &Request, from: &str, lent: &mut Lent) -> Dictionary {
         let outcome = self.dispatch(now, request, from, lent);
         match outcome {
+            Ok(reply) if request.command == Command::Ping => reply.with("result", "pong"),
             Ok(reply) => reply.with("result", "ok"),
             Err(error) => self.failed(now, request, &error, lent),
         }
@@ -58,6 +61,8 @@ impl Shard {
 
     fn dispatch(&mut self, now: Now, request: &Request, from: &str, lent: &mut Lent) -> Reply {
         match request.command {
+            Command::Ping => Ok(Dictionary::new()),
+            Command::List => self.list(request),
             Command::Offer => self.offer(now, request, from, lent),
             Command::Answer => self.answer(now, request, lent),
             Command::Delete => self.delete(now, request, lent),

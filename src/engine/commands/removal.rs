@@ -45,14 +45,7 @@ impl Shard {
     }
 
     /// Takes out a participant and those who are left without anybody to talk to. The call goes with the last one.
-    fn delete_participant(
-        &mut self,
-        now: Now,
-        index: usize,
-        id: ParticipantId,
-        request: &Request,
-        lent: &mut Lent,
-    ) {
+    fn delete_participant(&mut self, now: Now, index: usize, id: ParticipantId, request: &Request, lent: &mut Lent) {
         let leaving = leaving(&self.calls[index], id);
         if leaving.len() == self.calls[index].participants().count() {
             return self.delete_call(now, index, request, lent);
@@ -110,9 +103,8 @@ fn leaving(call: &Call, id: ParticipantId) -> Vec<ParticipantId> {
             let related = call.sources_of(other).into_iter().chain(call.sinks_of(other));
             related.into_iter().any(|(partner, _)| !leaving.contains(&partner))
         };
-        let alone = call.participants().map(|(other, _)| other).find(|other| {
-            !leaving.contains(other) && !has_partner(*other)
-        });
+        let alone =
+            call.participants().map(|(other, _)| other).find(|other| !leaving.contains(other) && !has_partner(*other));
         match alone {
             Some(other) => leaving.push(other),
             None => return leaving,
