@@ -1,1 +1,197 @@
 //! Floor 2: the options of rtpengine in one table, and the files and command lines they come from.
+//!
+//! `load` reads a command line, the configuration file it names and the environment, through `System`, and gives a
+//! `Config`. Each option is a row of a table (`table`, `options`) that also prints `--help`, the sample
+//! configuration and `protocol-docs/config.md`.
+
+mod command_line;
+pub mod document;
+mod ini;
+pub mod interface;
+pub mod listen;
+mod load;
+pub mod log;
+mod options;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub use load::{ConfigError, Loaded, Outcome, load};
+pub use table::{ENVIRONMENT, Kind, OptionRow, Section, Status, Value, sections};
+
+use crate::base::learning::Learning;
+use interface::InterfaceEntry;
+use listen::ListenAddress;
+use log::Log;
+
+/// The host, as far as loading a configuration asks it for anything.
+pub trait System {
+    /// The content of a file, or why it cannot be read.
+    fn read_file(&self, path: &str) -> std::io::Result<String>;
+
+    /// An environment variable.
+    fn variable(&self, name: &str) -> Option<String>;
+}
+
+/// What the daemon was told to do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    pub process: Process,
+    /// Interfaces as written, in order; `interface::resolve` looks them up.
+    pub interfaces: Vec<InterfaceEntry>,
+    pub control: Control,
+    pub media: Media,
+    pub timeouts: Timeouts,
+    pub limits: Limits,
+    pub threads: Threads,
+    pub log: Log,
+    pub reporting: Reporting,
+    /// Signalling templates: name and flag string.
+    pub templates: Vec<(String, String)>,
+    /// What was accepted and does nothing yet, or was not understood; for the log.
+    pub warnings: Vec<String>,
+}
+
+/// How the process runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    pub foreground: bool,
+    pub pidfile: Option<String>,
+    /// Letters, digits and hyphens only.
+    pub software_id: String,
+    /// The section that `templates` names.
+    pub templates_section: Option<String>,
+    /// How the sections that `interfaces-config` names begin.
+    pub interfaces_prefix: Option<String>,
+}
+
+/// Control listeners.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Control {
+    pub ng: Vec<ListenAddress>,
+    pub cli: Vec<ListenAddress>,
+    /// The type-of-service octet of control sockets; none leaves it alone.
+    pub tos: Option<u8>,
+    pub path_mtu: PathMtu,
+}
+
+/// Path MTU discovery on IPv4 control sockets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PathMtu {
+    #[default]
+    System,
+    Want,
+    Dont,
+}
+
+/// Media ports and how media is treated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Media {
+    pub port_min: u16,
+    pub port_max: u16,
+    /// The type-of-service octet of media; none leaves it alone.
+    pub tos: Option<u8>,
+    pub learning: Learning,
+    /// Do not trust the addresses in SDP.
+    pub sip_source: bool,
+    pub reject_invalid_sdp: bool,
+    /// Bind only on the first usable address of a family.
+    pub save_interface_ports: bool,
+    /// Prefer the server role in DTLS.
+    pub dtls_passive: bool,
+}
+
+/// How long calls live, in seconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeouts {
+    pub media_s: u32,
+    pub silent_s: u32,
+    pub offer_s: u32,
+    /// Zero is off.
+    pub final_s: u32,
+    pub delete_delay_s: u32,
+}
+
+/// What is refused.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Limits {
+    /// None is no limit.
+    pub max_sessions: Option<u32>,
+}
+
+/// Threads.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Threads {
+    /// None is one for each processor.
+    pub count: Option<u16>,
+}
+
+/// What statistics hold.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reporting {
+    pub ssrc: SsrcReporting,
+    pub mos: Mos,
+}
+
+/// Which SSRC entries replies hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SsrcReporting {
+    #[default]
+    Full,
+    Inline,
+    Global,
+    None,
+}
+
+/// How the mean opinion score is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Mos {
+    /// Listening quality: the round-trip time does not count.
+    pub listening: bool,
+    pub model: MosModel,
+}
+
+/// The formula of the mean opinion score.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MosModel {
+    /// ITU-T G.107, simplified.
+    #[default]
+    G107,
+    /// ITU-T G.107.2, fullband.
+    G107Fullband,
+    /// What rtpengine computed before it knew G.107.
+    Legacy,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            process: Process {
+                foreground: false,
+                pidfile: None,
+                software_id: concat!("millrace-", env!("CARGO_PKG_VERSION")).replace('.', "-"),
+                templates_section: None,
+                interfaces_prefix: None,
+            },
+            interfaces: Vec::new(),
+            control: Control::default(),
+            media: Media {
+                port_min: 30000,
+                port_max: 39999,
+                tos: None,
+                learning: Learning::Heuristic,
+                sip_source: false,
+                reject_invalid_sdp: false,
+                save_interface_ports: false,
+                dtls_passive: false,
+            },
+            timeouts: Timeouts { media_s: 60, silent_s: 3600, offer_s: 3600, final_s: 0, delete_delay_s: 30 },
+            limits: Limits::default(),
+            threads: Threads::default(),
+            log: Log::default(),
+            reporting: Reporting::default(),
+            templates: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+}

@@ -17,3 +17,13 @@ fn check(path: &str, printed: &str) {
 fn compatibility_with_rtpengine() {
     check("protocol-docs/compat-rtpengine.md", &millrace::ng::document::compatibility());
 }
+
+#[test]
+fn reference_of_options() {
+    check("protocol-docs/config.md", &millrace::config::document::reference());
+}
+
+#[test]
+fn sample_configuration() {
+    check("config/millrace.conf", &millrace::config::document::sample());
+}

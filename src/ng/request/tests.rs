@@ -217,7 +217,7 @@ fn values_of_many_kinds() {
         (media.conversions[0].input.number, media.conversions[0].output.codec.clock_rate_hz),
         (Some(8), Some(48000))
     );
-    assert_eq!(parse(r#"{"command":"stop recording","pause":"yes"}"#).recording.pause, true);
+    assert!(parse(r#"{"command":"stop recording","pause":"yes"}"#).recording.pause);
 }
 
 #[test]

@@ -1,0 +1,72 @@
+//! Addresses to listen on: `[ADDR:]PORT`.
+
+use super::interface::Resolver;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+/// An address to listen on, not looked up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenAddress {
+    /// An IP address or host name; none is every address.
+    pub host: Option<String>,
+    pub port: u16,
+}
+
+impl ListenAddress {
+    /// Reads `PORT`, `ADDR:PORT`, `[V6ADDR]:PORT` or `NAME:PORT`; the error says what is expected.
+    pub fn parse(text: &str) -> Result<ListenAddress, String> {
+        let expected = || format!("`{text}` is not `[ADDRESS:]PORT`, like `127.0.0.1:2223`, `[::1]:2223` or `2223`");
+        let (host, port) = match text.rsplit_once(':') {
+            Some((host, port)) => (Some(host), port),
+            None => (None, text),
+        };
+        let port = port.parse().ok().filter(|&port: &u16| port > 0).ok_or_else(expected)?;
+        let Some(host) = host else { return Ok(ListenAddress { host: None, port }) };
+        let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let is_plausible = match bare {
+            Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+            None if host.contains(':') => host.parse::<Ipv6Addr>().is_ok(),
+            None => !host.is_empty() && !host.contains(char::is_whitespace),
+        };
+        if !is_plausible {
+            return Err(expected());
+        }
+        Ok(ListenAddress { host: Some(bare.unwrap_or(host).to_owned()), port })
+    }
+
+    /// The socket addresses: all that a name stands for, or the wildcard of both families.
+    pub fn resolve(&self, resolver: &dyn Resolver) -> Result<Vec<SocketAddr>, String> {
+        let with_port = |address| SocketAddr::new(address, self.port);
+        let Some(host) = &self.host else {
+            let wildcards: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+            return Ok(wildcards.map(with_port).to_vec());
+        };
+        if let Ok(address) = host.parse() {
+            return Ok(vec![with_port(address)]);
+        }
+        let mut addresses = resolver.host(host);
+        addresses.dedup();
+        if addresses.is_empty() {
+            return Err(format!("the host name `{host}` cannot be resolved"));
+        }
+        Ok(addresses.into_iter().map(with_port).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms() {
+        let parse = |text| ListenAddress::parse(text).map(|listen| (listen.host, listen.port));
+        assert_eq!(parse("2223"), Ok((None, 2223)));
+        assert_eq!(parse("127.0.0.1:2223"), Ok((Some("127.0.0.1".into()), 2223)));
+        assert_eq!(parse("[::1]:2223"), Ok((Some("::1".into()), 2223)));
+        assert_eq!(parse("::1:2223"), Ok((Some("::1".into()), 2223)));
+        assert_eq!(parse("localhost:2223"), Ok((Some("localhost".into()), 2223)));
+        for wrong in ["", ":", "x", ":2223", "0", "65536", "1.2.3.4:", "[::1]", "[x]:1", "a b:1", "a:b:1", "1.2.3.4:0"]
+        {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

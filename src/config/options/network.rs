@@ -1,0 +1,147 @@
+//! Interfaces, control listeners, media ports, the fast path (checklist 4.2 to 4.4, 4.8).
+
+use crate::base::learning::Learning;
+use crate::config::PathMtu;
+use crate::config::interface::InterfaceEntry;
+use crate::config::listen::ListenAddress;
+use crate::config::table::{OptionRow, Value, choice, list, number, switch, text};
+
+const ANY: (i64, i64) = (i64::MIN, i64::MAX);
+const AT_LEAST_0: (i64, i64) = (0, i64::MAX);
+const NO_HTTP: &str = "HTTP and WebSocket are not built";
+const NO_CHAINS: &str = "firewall rules are only needed by rtpengine's kernel module";
+const NO_KERNEL: &str = "there is no kernel forwarding";
+
+pub(super) static INTERFACES: &[OptionRow] = &[
+    list(
+        "interface",
+        "[NAME/]ADDRESS[!ADVERTISED]",
+        "A local address for media: an IP address, a device, a host name or `any`; or `ALIAS=NAME`.",
+    )
+    .short('i')
+    .set(|c, v| {
+        for entry in v.list() {
+            c.interfaces.push(InterfaceEntry::parse(entry)?);
+        }
+        Ok(())
+    }),
+    text("interfaces-config", "PREFIX", "", "Sections `PREFIX-NAME` of the configuration file are interfaces.").set(
+        |c, v| {
+            c.process.interfaces_prefix = Some(v.text().to_owned());
+            Ok(())
+        },
+    ),
+    switch("save-interface-ports", "Bind only to the first usable address of a family.")
+        .short('S')
+        .warned("every address of an interface is used")
+        .set(|c, v| {
+            c.media.save_interface_ports = v.switch();
+            Ok(())
+        }),
+];
+
+pub(super) static CONTROL: &[OptionRow] = &[
+    list("listen-ng", "[ADDRESS:]PORT", "NG over UDP.").short('n').set(|c, v| listeners(&mut c.control.ng, v)),
+    list("listen-tcp-ng", "[ADDRESS:]PORT", "NG over TCP.").short('N').refused("NG over TCP is not built"),
+    list("listen-cli", "[ADDRESS:]PORT", "The command line interface.")
+        .short('c')
+        .set(|c, v| listeners(&mut c.control.cli, v)),
+    list("listen-http", "[ADDRESS:]PORT", "HTTP and WebSocket.").refused(NO_HTTP),
+    list("listen-https", "[ADDRESS:]PORT", "HTTPS and secure WebSocket.").refused(NO_HTTP),
+    text("https-cert", "FILE", "", "The certificate for HTTPS.").warned(NO_HTTP),
+    text("https-key", "FILE", "", "The key for HTTPS.").warned(NO_HTTP),
+    number("http-threads", AT_LEAST_0, "threads", "(as num-threads)", "Threads for HTTP.").warned(NO_HTTP),
+    number("http-buf-size", AT_LEAST_0, "kB", "", "Buffers for HTTP.").warned(NO_HTTP),
+    number("http-idle-timeout", AT_LEAST_0, "s", "0", "When idle HTTP connections are closed.").warned(NO_HTTP),
+    list("listen-udp", "[ADDRESS:]PORT", "The protocol of rtpproxy.")
+        .short('u')
+        .refused("the protocol of rtpproxy is not built"),
+    list("listen-tcp", "[ADDRESS:]PORT", "The protocol of mediaproxy.")
+        .short('l')
+        .refused("the protocol of mediaproxy is not built"),
+    number("control-tos", (0, 255), "", "0", "Type of service of control sockets; 0 leaves it alone.")
+        .reloadable()
+        .set(|c, v| {
+            c.control.tos = octet(v);
+            Ok(())
+        }),
+    choice("control-pmtu", &["want", "dont"], "", "Path MTU discovery on control sockets.").set(|c, v| {
+        c.control.path_mtu = if v.text() == "want" { PathMtu::Want } else { PathMtu::Dont };
+        Ok(())
+    }),
+    text("janus-secret", "TEXT", "", "The secret of the Janus interface.").warned(NO_HTTP),
+    number("ng-client-timeout", (1, i64::MAX), "ms", "50", "How long another instance may take to answer.")
+        .warned("`transform` is not built"),
+    number("ng-client-retries", (1, i64::MAX), "", "5", "How often another instance is asked.")
+        .warned("`transform` is not built"),
+];
+
+pub(super) static MEDIA: &[OptionRow] = &[
+    number("port-min", (1, 65535), "", "30000", "The lowest port for media.").short('m').set(|c, v| {
+        c.media.port_min = port(v);
+        Ok(())
+    }),
+    number("port-max", (1, 65535), "", "39999", "The highest port for media.").short('M').set(|c, v| {
+        c.media.port_max = port(v);
+        Ok(())
+    }),
+    number("tos", (0, 255), "", "0", "Type of service of media; 0 leaves it alone.").short('T').set(|c, v| {
+        c.media.tos = octet(v);
+        Ok(())
+    }),
+    choice("endpoint-learning", &["delayed", "immediate", "off", "heuristic"], "heuristic", "How remote addresses are learned.").set(|c, v| {
+        c.media.learning = Learning::from_name(v.text()).unwrap_or_default();
+        Ok(())
+    }),
+    switch("sip-source", "Do not trust the addresses in SDP.").set(|c, v| {
+        c.media.sip_source = v.switch();
+        Ok(())
+    }),
+    switch("reject-invalid-sdp", "Refuse SDP that rtpengine otherwise repairs.").set(|c, v| {
+        c.media.reject_invalid_sdp = v.switch();
+        Ok(())
+    }),
+    text("iptables-chain", "CHAIN", "", "A chain that gets a rule for each open port.")
+        .refused("firewall rules are not managed, and a firewall that waits for them would drop all media; open the port range instead"),
+];
+
+pub(super) static FAST_PATH: &[OptionRow] = &[
+    number("table", ANY, "", "-1", "The table of rtpengine's kernel module; negative relays in userspace.")
+        .short('t')
+        .set(|c, v| {
+            if v.number() >= 0 {
+                c.warnings.push(format!("`table = {}`: {NO_KERNEL}; media is relayed in userspace", v.number()));
+            }
+            Ok(())
+        }),
+    switch("no-fallback", "Do not start without kernel forwarding.").short('F').refused(NO_KERNEL),
+    text("nftables-chain", "CHAIN", "(rtpengine and the table)", "The chain of the kernel module's rule.")
+        .warned(NO_CHAINS),
+    text("nftables-base-chain", "CHAIN", "INPUT", "The chain that jumps to it.").warned(NO_CHAINS),
+    switch("nftables-append", "Append the rule instead of prepending it.").warned(NO_CHAINS),
+    choice("nftables-family", &["ip", "ip6", "ip,ip6", "inet"], "ip,ip6", "The address families of the rule.")
+        .warned(NO_CHAINS),
+    switch("xtables", "Write the rule for iptables.").warned(NO_CHAINS),
+    switch("nftables-start", "Write the rule and exit.").refused(NO_CHAINS),
+    switch("nftables-stop", "Remove the rule and exit.").refused(NO_CHAINS),
+    switch("nftables-status", "Tell whether the rule is there and exit.").refused(NO_CHAINS),
+    number("kernel-slots", ANY, "slots", "", "Buffers of the kernel module.").warned(NO_KERNEL),
+    number("kernel-num-threads", ANY, "threads", "", "Threads of the kernel module.").warned(NO_KERNEL),
+    number("kernel-player", ANY, "streams", "0", "Streams that the kernel module plays.").warned(NO_KERNEL),
+    number("kernel-player-media", ANY, "files", "128", "Files that the kernel module keeps.").warned(NO_KERNEL),
+];
+
+fn listeners(field: &mut Vec<ListenAddress>, value: &Value) -> Result<(), String> {
+    for text in value.list() {
+        field.push(ListenAddress::parse(text)?);
+    }
+    Ok(())
+}
+
+fn octet(value: &Value) -> Option<u8> {
+    u8::try_from(value.number()).ok().filter(|&octet| octet > 0)
+}
+
+fn port(value: &Value) -> u16 {
+    u16::try_from(value.number()).unwrap_or(u16::MAX)
+}
