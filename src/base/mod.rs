@@ -5,7 +5,7 @@ pub mod id;
 pub mod learning;
 pub mod protocol;
 pub mod random;
+pub mod sequence;
 pub mod suite;
 pub mod text;
-pub mod sequence;
 pub mod time;

@@ -48,9 +48,8 @@ pub fn offered(codecs: &[Codec], request: &Codecs) -> Vec<Codec> {
 /// Supplemental codecs go with the clock rates of the others: those whose clock rate has gone go too, and a clock
 /// rate that lost a codec but is still in use gets its own where the sender has that encoding at another rate.
 fn align_supplemental(kept: &mut Vec<Codec>, all: &[Codec], removed: &[Codec]) {
-    let is_in_use = |rate: u32, list: &[Codec]| {
-        list.iter().any(|codec| !codec.is_supplemental() && codec.clock_rate_hz == rate)
-    };
+    let is_in_use =
+        |rate: u32, list: &[Codec]| list.iter().any(|codec| !codec.is_supplemental() && codec.clock_rate_hz == rate);
     let patterns: Vec<Codec> = kept.iter().filter(|codec| codec.is_supplemental()).cloned().collect();
     if !kept.iter().any(|codec| !codec.is_supplemental()) {
         return;

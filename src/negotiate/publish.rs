@@ -10,9 +10,8 @@ use crate::ng::Request;
 use crate::sdp::{Attribute, Codec, Direction, MediaSection, Origin, Session};
 
 /// Encodings that the daemon could take part in itself.
-const SUPPORTED: [&str; 12] = [
-    "PCMU", "PCMA", "G722", "G723", "G729", "GSM", "opus", "speex", "AMR", "AMR-WB", "L16", "telephone-event",
-];
+const SUPPORTED: [&str; 12] =
+    ["PCMU", "PCMA", "G722", "G723", "G729", "GSM", "opus", "speex", "AMR", "AMR-WB", "L16", "telephone-event"];
 
 /// Works off a publication by `tag` and returns the answer for the publisher.
 ///
@@ -109,8 +108,7 @@ fn section(call: &Call, id: MediaId, request: &Request) -> MediaSection {
 pub(super) fn made_here(call: &Call, id: ParticipantId, around: &mut Surroundings) -> Session {
     let address = show::own_address(call, id, around);
     let session_id = u64::from(around.random.u32()) << 20 | u64::from(around.random.u32() >> 12);
-    let mut origin =
-        Origin { session_id: session_id.to_string(), version: "1".to_owned(), ..Origin::default() };
+    let mut origin = Origin { session_id: session_id.to_string(), version: "1".to_owned(), ..Origin::default() };
     if let Some(address) = address {
         origin.family = Family::of(address);
         origin.address = address.to_string();

@@ -11,9 +11,30 @@ use std::net::{IpAddr, SocketAddr};
 
 /// Attributes that negotiation consumes wherever they stand; what is shown instead is made anew.
 const CONSUMED: [&str; 24] = [
-    "bundle-only", "candidate", "crypto", "end-of-candidates", "extmap-allow-mixed", "fingerprint", "group",
-    "ice-lite", "ice-options", "ice-pwd", "ice-ufrag", "inactive", "maxptime", "mid", "ptime", "recvonly",
-    "remote-candidates", "rtcp", "rtcp-mux", "rtpengine", "sendonly", "sendrecv", "setup", "tls-id",
+    "bundle-only",
+    "candidate",
+    "crypto",
+    "end-of-candidates",
+    "extmap-allow-mixed",
+    "fingerprint",
+    "group",
+    "ice-lite",
+    "ice-options",
+    "ice-pwd",
+    "ice-ufrag",
+    "inactive",
+    "maxptime",
+    "mid",
+    "ptime",
+    "recvonly",
+    "remote-candidates",
+    "rtcp",
+    "rtcp-mux",
+    "rtpengine",
+    "sendonly",
+    "sendrecv",
+    "setup",
+    "tls-id",
 ];
 
 /// Reads `description`, sent by `owner`, into its participant and medias. The medias must exist.

@@ -48,9 +48,8 @@ fn answer_sections(
     around: &Surroundings,
 ) -> Vec<MediaSection> {
     let offerer = call.participant(parties.receiver);
-    let answered_by = |received: &MediaId| {
-        pairs.iter().find(|(_, partner)| *partner == Some(*received)).map(|(sent, _)| *sent)
-    };
+    let answered_by =
+        |received: &MediaId| pairs.iter().find(|(_, partner)| *partner == Some(*received)).map(|(sent, _)| *sent);
     offerer
         .medias
         .iter()
@@ -237,8 +236,7 @@ pub(super) fn mid(sender: &Media, receiver: &Media, step: Step, request: &Reques
 
 pub(super) fn is_stripped(attribute: &Attribute, request: &Request) -> bool {
     let strip = &request.transport.strip_extensions;
-    attribute.name == "extmap"
-        && (strip.all || attribute.extension_uri().is_some_and(|uri| strip.uris.contains(&uri)))
+    attribute.name == "extmap" && (strip.all || attribute.extension_uri().is_some_and(|uri| strip.uris.contains(&uri)))
 }
 
 /// `a=extmap-allow-mixed` (RFC 8285, section 6): offered with every header extension, answered to who offered it.

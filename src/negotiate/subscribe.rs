@@ -40,7 +40,10 @@ pub struct Offer {
 /// See [`Failure`].
 pub fn request(call: &mut Call, request: &Request, around: &mut Surroundings) -> Result<Offer, Failure> {
     let sources = select::sources(call, request)?;
-    if sources.iter().any(|id| call.media(*id).is_rejected && call.media(*id).port_sets.is_empty() && is_published(call, *id)) {
+    if sources
+        .iter()
+        .any(|id| call.media(*id).is_rejected && call.media(*id).port_sets.is_empty() && is_published(call, *id))
+    {
         return Err(Failure::NothingToCreate);
     }
     let groups = group(call, &sources, request.control.mix);

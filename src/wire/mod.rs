@@ -1,11 +1,11 @@
 //! Floor 1: bytes to values and back.
 
 pub mod bencode;
-pub mod json;
-pub mod value;
 pub mod demux;
+pub mod json;
 pub mod rtcp;
 pub mod rtp;
+pub mod value;
 
 use thiserror::Error;
 
