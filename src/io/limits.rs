@@ -1,0 +1,29 @@
+//! Limits of the process.
+
+use super::check;
+use std::io;
+
+/// Raises the number of descriptors that the process may have open as far as it may itself, and tells that number.
+pub fn raise_descriptors() -> io::Result<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the call writes one rlimit to the pointer.
+    check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) })?;
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: the call reads one rlimit from the pointer.
+    check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) })?;
+    Ok(limit.rlim_cur)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_soft_limit_becomes_the_hard_limit() {
+        let raised = raise_descriptors().unwrap();
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: the call writes one rlimit to the pointer.
+        check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) }).unwrap();
+        assert_eq!((limit.rlim_cur, limit.rlim_max), (raised, raised));
+    }
+}

@@ -1,0 +1,132 @@
+//! The loop of one shard's thread.
+
+use super::batch::Batch;
+use super::clock;
+use super::epoll::Events;
+use super::receiver::{Receiver, WAKER};
+use super::waker::Waker;
+use crate::base::time::{Mono, Now};
+use crate::relay::ports::PortToken;
+use std::io;
+use std::net::SocketAddr;
+use std::ops::ControlFlow;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Room for the largest datagram.
+const DATAGRAM_BYTES: usize = 65536;
+/// Datagrams after which the clock is read again.
+const CLOCK_EVERY: usize = 16;
+
+/// What an event loop runs.
+pub trait Handler {
+    /// A datagram came to a port. What is to be sent goes into `transmit`.
+    fn datagram(&mut self, now: Now, port: PortToken, from: SocketAddr, datagram: &mut [u8], transmit: &mut Batch);
+
+    /// Another thread woke the loop; `Break` ends it.
+    fn wake(&mut self, now: Now, ports: &mut Receiver, transmit: &mut Batch) -> ControlFlow<()>;
+
+    /// Called when the moment that it last told has come, and after each `wake`; tells the next one.
+    fn timer(&mut self, now: Now, ports: &mut Receiver, transmit: &mut Batch) -> Option<Mono>;
+
+    /// The system did not take a datagram from this port.
+    fn send_failed(&mut self, port: PortToken);
+}
+
+/// The ports of one shard and the loop over them.
+pub struct EventLoop {
+    receiver: Receiver,
+    batch: Batch,
+    waker: Arc<Waker>,
+    events: Events,
+    buffer: Box<[u8]>,
+    due: Option<Mono>,
+}
+
+impl EventLoop {
+    pub fn new() -> io::Result<EventLoop> {
+        let receiver = Receiver::new()?;
+        let waker = Arc::new(Waker::new()?);
+        receiver.add_waker(waker.as_fd())?;
+        Ok(EventLoop {
+            receiver,
+            batch: Batch::new(),
+            waker,
+            events: Events::new(),
+            buffer: vec![0; DATAGRAM_BYTES].into_boxed_slice(),
+            due: None,
+        })
+    }
+
+    /// Wakes this loop from any thread.
+    pub fn waker(&self) -> Arc<Waker> {
+        Arc::clone(&self.waker)
+    }
+
+    /// The open ports.
+    pub fn ports(&mut self) -> &mut Receiver {
+        &mut self.receiver
+    }
+
+    /// Turns until the handler breaks. An error is one of the queue itself, after which nothing can be received.
+    pub fn run(&mut self, handler: &mut impl Handler) -> io::Result<()> {
+        while self.turn(handler, None)?.is_continue() {}
+        Ok(())
+    }
+
+    /// Waits once, at most `longest`, and handles everything that was ready.
+    pub fn turn(&mut self, handler: &mut impl Handler, longest: Option<Duration>) -> io::Result<ControlFlow<()>> {
+        let timeout_ms = self.timeout_ms(longest);
+        self.receiver.wait(&mut self.events, timeout_ms)?;
+        self.receive(handler);
+        let now = clock::now();
+        let woken = self.waker.take();
+        if woken && handler.wake(now, &mut self.receiver, &mut self.batch).is_break() {
+            self.flush(handler);
+            return Ok(ControlFlow::Break(()));
+        }
+        if woken || self.due.is_some_and(|due| due <= now.mono) {
+            self.due = handler.timer(now, &mut self.receiver, &mut self.batch);
+        }
+        self.flush(handler);
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Rounded up, so that what is due is due when the wait ends.
+    fn timeout_ms(&self, longest: Option<Duration>) -> Option<u32> {
+        let due = self.due.map(|due| due.since(clock::mono()));
+        let wait = [due, longest].into_iter().flatten().min()?;
+        Some(u32::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX))
+    }
+
+    /// One datagram from each port that is ready: a busy port comes again in the next turn.
+    fn receive(&mut self, handler: &mut impl Handler) {
+        let mut now = Now::default();
+        for index in 0..self.events.len() {
+            if index % CLOCK_EVERY == 0 {
+                now = clock::now();
+            }
+            let ready = self.events.get(index);
+            if ready.number == WAKER {
+                self.waker.drain();
+                continue;
+            }
+            let port = PortToken(ready.number);
+            if ready.is_error {
+                self.receiver.clear_error(port);
+            }
+            let Some(received) = self.receiver.receive(port, &mut self.buffer) else { continue };
+            let datagram = &mut self.buffer[..received.bytes];
+            handler.datagram(now, port, received.from, datagram, &mut self.batch);
+            if self.batch.is_full() {
+                self.flush(handler);
+            }
+        }
+    }
+
+    #[inline]
+    fn flush(&mut self, handler: &mut impl Handler) {
+        self.batch.flush(&self.receiver, |port| handler.send_failed(port));
+    }
+}
