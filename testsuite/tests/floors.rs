@@ -117,7 +117,8 @@ fn faults(floors: &Floors, source: &Source) -> Vec<String> {
         .iter()
         .filter(|import| import.folder != folder)
         .filter_map(|import| {
-            let place = format!("{}:{}", source.path, import.line);
+            let text = source.text.lines().nth(import.line - 1).unwrap_or_default().trim();
+            let place = format!("{}:{}: `{text}`", source.path, import.line);
             let name = &import.folder;
             match floors.get(name) {
                 None => Some(format!("{place}: '{name}' is no folder with a floor; name the folder it comes from")),
