@@ -1,1 +1,11 @@
-//! Shared pieces of the test suite.
+//! What the tools of the test suite share: clients, endpoints, daemons under test, network namespaces.
+
+pub mod daemon;
+pub mod endpoint;
+pub mod histogram;
+pub mod netns;
+pub mod ng;
+pub mod ports;
+pub mod scratch;
+pub mod sdp;
+pub mod system;
