@@ -1,5 +1,6 @@
 //! What the tools of the test suite share: clients, endpoints, daemons under test, network namespaces.
 
+pub mod conversation;
 pub mod daemon;
 pub mod endpoint;
 pub mod histogram;
