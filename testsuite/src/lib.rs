@@ -1,2 +1,12 @@
-//! Shared pieces of the test suite.
-pub mod golden;
+//! What the tools of the test suite share: clients, endpoints, daemons under test, network namespaces.
+
+pub mod conversation;
+pub mod daemon;
+pub mod endpoint;
+pub mod histogram;
+pub mod netns;
+pub mod ng;
+pub mod ports;
+pub mod scratch;
+pub mod sdp;
+pub mod system;

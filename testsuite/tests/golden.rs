@@ -9,7 +9,7 @@ use millrace::call::{InterfaceId, Interfaces, PortNumbers};
 use millrace::engine::{Lent, Settings, Shard};
 use millrace::ng::{Defaults, Encoding, Request, message};
 use millrace::relay::{OpenError, Ports};
-use millrace_testsuite::golden::{Bindings, Case, compare};
+use millrace_testsuite::conversation::{self, Case};
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -125,26 +125,8 @@ impl World {
     }
 }
 
-fn run(world: &mut World, case: &Case) -> Result<(), String> {
-    let mut bindings = Bindings::default();
-    for (index, step) in case.steps.iter().enumerate() {
-        let request = bindings.fill(&step.request);
-        let reply = world.ask(&request);
-        compare(&mut bindings, step, &reply).map_err(|why| {
-            let reason = reply.get("error-reason").and_then(|reason| reason.as_str()).unwrap_or_default();
-            format!("step {} ({}): {why} {reason}", index + 1, request["command"])
-        })?;
-    }
-    Ok(())
-}
-
-fn end(world: &mut World, case: &Case) {
-    for step in &case.steps {
-        if let Some(call_id) = step.request.get("call-id") {
-            let delete = serde_json::json!({"command": "delete", "call-id": call_id, "delete delay": 0});
-            world.ask(&delete);
-        }
-    }
+/// A case deletes its calls; after it nothing may be left of them.
+fn check_leftovers(world: &World, case: &Case) {
     assert!(world.ports.open.is_empty(), "{} left ports open", case.name);
     assert_eq!(world.shard.calls().count(), 0, "{} left a call", case.name);
     assert_eq!(world.shard.relay().streams().count(), 0, "{} left a stream", case.name);
@@ -155,23 +137,23 @@ fn end(world: &mut World, case: &Case) {
 
 #[test]
 fn every_recorded_conversation_goes_as_recorded() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/cases");
     let only = std::env::var("MILLRACE_GOLDEN").unwrap_or_default();
     let mut world = World::new();
     let mut counts: BTreeMap<String, (usize, usize)> = BTreeMap::new();
     let mut failures = Vec::new();
-    for case in Case::read_all(&folder) {
+    for case in conversation::load(&folder).expect("the corpus is readable") {
         let is_built = case.needs.iter().all(|need| !UNBUILT.contains(&need.as_str()));
         if !is_built || !case.name.contains(&only) {
             continue;
         }
         let count = counts.entry(case.group.clone()).or_default();
         count.1 += 1;
-        match run(&mut world, &case) {
+        match conversation::replay(&case, &mut |request| Ok(world.ask(request))) {
             Ok(()) => count.0 += 1,
             Err(why) => failures.push(format!("{}\n  {why}", case.name)),
         }
-        end(&mut world, &case);
+        check_leftovers(&world, &case);
     }
     for (group, (passed, total)) in &counts {
         println!("{group:12} {passed:5} of {total:5}");
