@@ -4,7 +4,7 @@ use super::media_ports::EnginePorts;
 use super::output::Output;
 use super::settings::Settings;
 use crate::base::id::PortToken;
-use crate::base::time::Now;
+use crate::base::time::{Mono, Now};
 use crate::call::lifecycle::Termination;
 use crate::call::{Call, Media, MediaPorts, PortNumbers};
 use crate::observe::totals::Totals;
@@ -23,7 +23,11 @@ pub struct Shard {
     pub(super) by_id: HashMap<String, usize>,
     pub(super) totals: Totals,
     pub(super) outputs: Vec<Output>,
-    pub(super) next_sweep: Option<crate::base::time::Mono>,
+    pub(super) next_sweep: Option<Mono>,
+    /// The call that the command under way is about.
+    pub(super) current: Option<String>,
+    /// Calls whose handling failed; they are ended as soon as ports are lent.
+    condemned: Vec<String>,
 }
 
 impl Shard {
@@ -37,6 +41,8 @@ impl Shard {
             totals: Totals::default(),
             outputs: Vec::new(),
             next_sweep: None,
+            current: None,
+            condemned: Vec::new(),
         }
     }
 
@@ -86,6 +92,46 @@ impl Shard {
     /// What was counted over calls that have ended.
     pub fn totals(&self) -> &Totals {
         &self.totals
+    }
+
+    /// Ends every call.
+    pub fn end_all(
+        &mut self,
+        now: Now,
+        termination: Termination,
+        ports: &mut dyn Ports,
+        numbers: &mut dyn PortNumbers,
+    ) {
+        let indices: Vec<usize> = self.calls.iter().map(|(index, _)| index).collect();
+        indices.into_iter().for_each(|index| self.end_call(now, index, termination, ports, numbers));
+    }
+
+    /// Ends the call with this id; false when there is none.
+    pub fn terminate(&mut self, now: Now, id: &str, ports: &mut dyn Ports, numbers: &mut dyn PortNumbers) -> bool {
+        let Some(index) = self.by_id.get(id).copied() else { return false };
+        self.end_call(now, index, Termination::Forced, ports, numbers);
+        true
+    }
+
+    /// A datagram to `port` could not be handled: its call is broken and will be ended.
+    pub fn condemn(&mut self, port: PortToken) {
+        let stream = self.relay.stream_at(port).and_then(|id| self.relay.stream(id));
+        let call = stream.and_then(|stream| self.calls.get(stream.owner_call() as usize));
+        self.condemned.extend(call.map(|call| call.id.clone()));
+    }
+
+    /// The command under way could not be handled: its call is broken and will be ended.
+    pub fn condemn_current(&mut self) {
+        self.condemned.extend(self.current.take());
+    }
+
+    /// Ends the calls that were condemned.
+    pub fn end_condemned(&mut self, now: Now, ports: &mut dyn Ports, numbers: &mut dyn PortNumbers) {
+        for id in std::mem::take(&mut self.condemned) {
+            if self.terminate(now, &id, ports, numbers) {
+                self.outputs.push(Output::Fault { call_id: id, text: "a fault in its handling".to_owned() });
+            }
+        }
     }
 
     /// Hands the plans of a call to the packet path.

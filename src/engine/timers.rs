@@ -19,6 +19,7 @@ impl Shard {
         numbers: &mut dyn PortNumbers,
         transmit: &mut (impl Transmit + ?Sized),
     ) -> Mono {
+        self.end_condemned(now, ports, numbers);
         let sweep_at = *self.next_sweep.get_or_insert(now.mono + SWEEP_INTERVAL);
         if sweep_at <= now.mono {
             self.sweep(now, ports, numbers);

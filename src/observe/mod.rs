@@ -1,4 +1,9 @@
 //! Floor 7: metrics and the views of a call that clients read.
 
+pub mod interfaces;
 pub mod query;
+pub mod requests;
+pub mod sessions;
+pub mod statistics;
+pub mod sums;
 pub mod totals;

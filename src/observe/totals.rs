@@ -77,6 +77,24 @@ impl Totals {
         self.one_way_sessions += u64::from(!is_silent && summary.silent_streams > 0);
     }
 
+    /// Adds another shard's counters.
+    pub fn add(&mut self, other: &Totals) {
+        self.managed_sessions += other.managed_sessions;
+        self.regular += other.regular;
+        self.forced += other.forced;
+        self.timed_out += other.timed_out;
+        self.silently_timed_out += other.silently_timed_out;
+        self.offer_timed_out += other.offer_timed_out;
+        self.finally_timed_out += other.finally_timed_out;
+        self.call_seconds += other.call_seconds;
+        self.call_seconds_squared += other.call_seconds_squared;
+        self.zero_packet_streams += other.zero_packet_streams;
+        self.one_way_sessions += other.one_way_sessions;
+        self.rates.packets += other.rates.packets;
+        self.rates.bytes += other.rates.bytes;
+        self.rates.errors += other.rates.errors;
+    }
+
     /// Everything that the relay has received so far, streams that are gone included.
     pub fn received(relay: &Relay) -> Traffic {
         relay.interfaces().iter().fold(Traffic::default(), |mut sum, interface| {

@@ -22,6 +22,11 @@ impl Relay {
         }
     }
 
+    /// The stream that packets to `port` belong to.
+    pub fn stream_at(&self, port: PortToken) -> Option<StreamId> {
+        self.by_port.get(port.0 as usize).copied().flatten()
+    }
+
     pub(super) fn bind(&mut self, port: PortToken, id: StreamId) {
         let index = port.0 as usize;
         if self.by_port.len() <= index {

@@ -77,6 +77,11 @@ impl DropCounters {
         self.0[reason as usize]
     }
 
+    /// Adds other counters to these.
+    pub fn add(&mut self, other: &DropCounters) {
+        self.0.iter_mut().zip(other.0).for_each(|(sum, count)| *sum += count);
+    }
+
     /// Every reason with its count.
     pub fn iter(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
         DropReason::ALL.iter().map(|&reason| (reason, self.get(reason)))

@@ -51,7 +51,9 @@ pub(super) type Reply = Result<Dictionary, CommandError>;
 impl Shard {
     /// Works off a request that is about one call and returns its reply. `from` names the client.
     pub fn command(&mut self, now: Now, request: &Request, from: &str, lent: &mut Lent) -> Dictionary {
+        self.current.clone_from(&request.dialogue.call_id);
         let outcome = self.dispatch(now, request, from, lent);
+        self.current = None;
         match outcome {
             Ok(reply) if request.command == Command::Ping => reply.with("result", "pong"),
             Ok(reply) => reply.with("result", "ok"),
