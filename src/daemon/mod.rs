@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod numbers;
+mod router;
 mod shard_thread;
 
 use std::process::ExitCode;

@@ -9,6 +9,7 @@ pub mod message;
 pub mod request;
 pub mod rtpp_flags;
 pub mod status;
+pub mod tally;
 
 pub use crate::wire::value::{Dictionary, Value};
 pub use command::Command;

@@ -2,8 +2,9 @@
 //!
 //! One table gives both the keys of the reply and the lines of the text.
 
-use super::requests::Requests;
+use super::requests;
 use super::sums::{Sums, average, deviation};
+use crate::ng::tally::Tallies;
 use crate::relay::interface::{QualityTotals, Samples};
 use crate::wire::value::{Dictionary, Value};
 use std::fmt::Write;
@@ -191,7 +192,7 @@ fn quality_lines(text: &mut String, with_mos: bool, quality: &QualityTotals) {
 }
 
 /// The content of `statistics`, which is also that of `list jsonstats`. `interfaces` is the list of their reports.
-pub fn statistics(sums: &Sums, requests: &Requests, interfaces: Value) -> Dictionary {
+pub fn statistics(sums: &Sums, tallies: &Tallies, interfaces: Value) -> Dictionary {
     let mut mos = Dictionary::new();
     for (key, _, figure) in quality_rows(&MOS, &sums.quality()) {
         mos.set(key, figure.value());
@@ -206,7 +207,7 @@ pub fn statistics(sums: &Sums, requests: &Requests, interfaces: Value) -> Dictio
         .with("totalstatistics", dictionary(TOTAL, sums))
         .with("mos", mos)
         .with("voip_metrics", voip)
-        .with("controlstatistics", requests.report())
+        .with("controlstatistics", requests::report(tallies))
         .with("interfaces", interfaces)
         .with("transcoders", Value::List(Vec::new()))
         .with("drops", drops(sums))
@@ -222,7 +223,7 @@ fn drops(sums: &Sums) -> Dictionary {
 }
 
 /// `list totals`; `names` gives the logical name of an interface's address.
-pub fn totals_text(sums: &Sums, requests: &Requests, names: impl Fn(std::net::IpAddr) -> String) -> String {
+pub fn totals_text(sums: &Sums, tallies: &Tallies, names: impl Fn(std::net::IpAddr) -> String) -> String {
     let mut text = String::from("\nStatistics over currently running sessions:\n\n");
     lines(&mut text, CURRENT, sums);
     text += "\nTotal statistics (does not include current running sessions):\n\n";
@@ -235,7 +236,7 @@ pub fn totals_text(sums: &Sums, requests: &Requests, names: impl Fn(std::net::Ip
     quality_lines(&mut text, false, &sums.quality());
     lines(&mut text, SEQUENCE, sums);
     text += "\n\nControl statistics:\n\n";
-    text += &requests.table();
+    text += &requests::table(tallies);
     text += "\n\n";
     for interface in &sums.interfaces {
         let _ = writeln!(text, "VoIP metrics for interface {}/{}:", names(interface.address), interface.address);
@@ -272,7 +273,7 @@ mod tests {
     #[test]
     fn texts_are_laid_out_as_monitoring_scripts_read_them() {
         let sums = Sums { sessions: 1, ..Sums::default() };
-        let text = totals_text(&sums, &Requests::default(), |_| "default".to_owned());
+        let text = totals_text(&sums, &Tallies::default(), |_| "default".to_owned());
         assert!(text.contains("\n Owned sessions                                  :1\n"), "{text}");
         assert!(text.contains("\n Average call duration                           :0.000000 seconds\n"), "{text}");
         assert!(text.contains("\n Sum of all jitter (reported) square values sampled:0.000000\n"), "{text}");
@@ -282,7 +283,7 @@ mod tests {
 
     #[test]
     fn fractions_are_text_and_counts_are_numbers() {
-        let report = statistics(&Sums::default(), &Requests::default(), Value::List(Vec::new()));
+        let report = statistics(&Sums::default(), &Tallies::default(), Value::List(Vec::new()));
         let total = report.get("totalstatistics").and_then(Value::as_dictionary).unwrap();
         assert_eq!(total.get("uptime"), Some(&Value::from("0")));
         assert_eq!(total.get("avgcallduration"), Some(&Value::from("0.000000")));
