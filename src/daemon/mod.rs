@@ -3,6 +3,7 @@
 // This floor is where threads and the like are meant to be.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod build;
 mod numbers;
 mod router;
 mod shard_thread;

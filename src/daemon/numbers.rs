@@ -6,7 +6,6 @@ use crate::call::port_pool::PortPool;
 use crate::call::{InterfaceId, Interfaces, PortNumbers};
 use crate::io::random::SystemRandomness;
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// One shard's hold on the pools.
@@ -24,13 +23,10 @@ pub(super) struct Fill {
 }
 
 impl SharedNumbers {
-    /// Pools for every address. Ports that the daemon itself listens on (`control`) are never given out.
-    pub(super) fn new(interfaces: &Interfaces, control: &[SocketAddr]) -> SharedNumbers {
+    /// Pools for every address.
+    pub(super) fn new(interfaces: &Interfaces) -> SharedNumbers {
         let pools = interfaces.addresses().map(|(id, _, local)| {
-            let mut excluded = local.excluded_ports.clone();
-            let is_there = |listener: &&SocketAddr| listener.ip() == local.address || listener.ip().is_unspecified();
-            excluded.extend(control.iter().filter(is_there).map(SocketAddr::port));
-            (id, Mutex::new(PortPool::new(local.port_min, local.port_max, &excluded)))
+            (id, Mutex::new(PortPool::new(local.port_min, local.port_max, &local.excluded_ports)))
         });
         SharedNumbers { pools: Arc::new(pools.collect()) }
     }

@@ -10,6 +10,7 @@ use crate::call::{Call, Media, MediaPorts, PortNumbers};
 use crate::observe::totals::Totals;
 use crate::plan;
 use crate::relay::{Ports, Relay, Transmit, Verdict};
+use crate::rtp::mos;
 use slab::Slab;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -32,10 +33,10 @@ pub struct Shard {
 
 impl Shard {
     /// A shard without calls.
-    pub fn new(settings: Settings) -> Shard {
+    pub fn new(settings: Settings, mos: mos::Kind) -> Shard {
         Shard {
             settings,
-            relay: Relay::default(),
+            relay: Relay::new(mos),
             calls: Slab::new(),
             by_id: HashMap::new(),
             totals: Totals::default(),

@@ -97,7 +97,7 @@ impl World {
             software: "millrace-test".to_owned(),
         };
         World {
-            shard: Shard::new(settings),
+            shard: Shard::new(settings, Default::default()),
             ports: FakePorts::default(),
             numbers: Numbers { pools, random: Seeded(1) },
             random: Seeded(2),

@@ -1,0 +1,113 @@
+//! From a configuration to shards that run.
+
+use super::numbers::SharedNumbers;
+use super::router::{NO_LIMIT, Router};
+use super::shard_thread;
+use crate::base::random::Random;
+use crate::call::interface::{Interface, LocalAddress};
+use crate::call::lifecycle::Timeouts;
+use crate::call::Interfaces;
+use crate::config::interface::ResolvedInterfaces;
+use crate::config::{self, Config};
+use crate::engine::{Settings, Shard};
+use crate::io::affinity;
+use crate::io::random::SystemRandomness;
+use crate::ng::Defaults;
+use crate::rtp::mos;
+use std::io;
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Starts one shard for each thread that is configured, pinned to a processor each.
+///
+/// # Errors
+/// When the system has no descriptors or threads left.
+pub(super) fn shards(config: &Config, interfaces: &ResolvedInterfaces) -> io::Result<(Router, Vec<JoinHandle<()>>)> {
+    let interfaces = Arc::new(model(interfaces));
+    let numbers = SharedNumbers::new(&interfaces);
+    let settings = settings(config, interfaces.clone());
+    let sessions = Arc::new(AtomicUsize::new(0));
+    let processors = affinity::allowed().unwrap_or_default();
+    let count = config.threads.count.map_or(processors.len(), usize::from).max(1);
+    let (mut shards, mut threads) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    for index in 0..count {
+        let shard = Shard::new(settings.clone(), mos_kind(config));
+        let processor = (!processors.is_empty()).then(|| processors[index % processors.len()]);
+        let (handle, thread) =
+            shard_thread::start(index, shard, numbers.clone(), sessions.clone(), processor)?;
+        shards.push(handle);
+        threads.push(thread);
+    }
+    let router = Router {
+        shards,
+        numbers,
+        interfaces,
+        sessions,
+        rejected: Arc::new(AtomicU64::new(0)),
+        max_sessions: Arc::new(AtomicI64::new(max_sessions(config))),
+        settings: Mutex::new(settings),
+    };
+    Ok((router, threads))
+}
+
+/// `max-sessions` as the router counts it.
+pub(super) fn max_sessions(config: &Config) -> i64 {
+    config.limits.max_sessions.map_or(NO_LIMIT, i64::from)
+}
+
+/// What the configuration says about requests that say nothing themselves.
+pub(super) fn defaults(config: &Config) -> Defaults {
+    let mut defaults =
+        Defaults { sip_source: config.media.sip_source, dtls_passive: config.media.dtls_passive, ..Defaults::default() };
+    for (name, flags) in &config.templates {
+        defaults.templates.insert(name, flags.as_str());
+    }
+    defaults
+}
+
+/// The timeouts of calls.
+pub(super) fn timeouts(timeouts: &config::Timeouts) -> Timeouts {
+    let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
+    Timeouts {
+        media: seconds(timeouts.media_s),
+        silent: seconds(timeouts.silent_s),
+        offer: seconds(timeouts.offer_s),
+        whole: seconds(timeouts.final_s),
+    }
+}
+
+fn settings(config: &Config, interfaces: Arc<Interfaces>) -> Settings {
+    Settings {
+        interfaces,
+        timeouts: timeouts(&config.timeouts),
+        delete_delay: Duration::from_secs(u64::from(config.timeouts.delete_delay_s)),
+        learning: config.media.learning,
+        tos: config.media.tos,
+        instance_id: SystemRandomness::new().hex(16),
+        software: config.process.software_id.clone(),
+    }
+}
+
+fn mos_kind(config: &Config) -> mos::Kind {
+    match config.reporting.mos.listening {
+        true => mos::Kind::Listening,
+        false => mos::Kind::Conversational,
+    }
+}
+
+fn model(resolved: &ResolvedInterfaces) -> Interfaces {
+    let address = |local: &config::interface::ResolvedAddress| LocalAddress {
+        address: local.address,
+        advertised: local.advertised,
+        port_min: local.port_min,
+        port_max: local.port_max,
+        excluded_ports: local.excluded_ports.clone(),
+    };
+    let interface = |interface: &config::interface::ResolvedInterface| Interface {
+        name: interface.name.clone(),
+        addresses: interface.addresses.iter().map(address).collect(),
+    };
+    Interfaces::new(resolved.interfaces.iter().map(interface).collect(), resolved.aliases.clone())
+}

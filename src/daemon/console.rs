@@ -1,0 +1,254 @@
+//! The commands of the command line interface.
+
+use super::build;
+use super::logging;
+use super::router::NO_LIMIT;
+use super::service::Daemon;
+use crate::call::lifecycle::Termination;
+use crate::config::log::SUBSYSTEMS;
+use crate::config::{Config, Loaded, Value as OptionValue};
+use crate::control::CliReply;
+use crate::control::cli::{CliCommand, Sessions, Setting, Terminated};
+use crate::engine::Settings;
+use crate::io::control_socket::ControlSocket;
+use crate::io::limits;
+use crate::ng::Encoding;
+use crate::ng::message;
+use crate::observe::{interfaces, sessions, statistics};
+use std::fmt::Write;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// What the console shows and changes besides the shards.
+pub(super) struct Console {
+    /// As the daemon was started, or loaded anew since.
+    pub loaded: Mutex<Loaded>,
+    /// The type of service of control sockets.
+    pub control_tos: AtomicI64,
+    pub sockets: Vec<Arc<ControlSocket>>,
+}
+
+/// Works off a command.
+pub(super) fn run(daemon: &Daemon, command: CliCommand, reply: CliReply) {
+    match command {
+        CliCommand::ListNumSessions => daemon.sums(|sums| reply.send(statistics::sessions_text(&sums))),
+        CliCommand::ListSessions(which) => list_sessions(daemon, which, reply),
+        CliCommand::ListTotals => list_totals(daemon, reply),
+        CliCommand::ListCounters => daemon.sums(|sums| reply.send(statistics::counters_text(&sums))),
+        CliCommand::ListJsonStatistics => daemon.statistics(|report| {
+            let text = String::from_utf8_lossy(&message::encode(Encoding::Json, &report)).into_owned();
+            reply.send(text + "\n");
+        }),
+        CliCommand::ListInterfaces => {
+            let rows = daemon.router.interface_rows();
+            daemon.sums(move |sums| reply.send(interfaces::text(&rows, &sums.interfaces)));
+        }
+        CliCommand::ListTranscoders => reply.send("No stats entries\n".to_owned()),
+        CliCommand::Get(setting) => reply.send(setting.show(get(daemon, setting))),
+        CliCommand::Set(setting, value) => reply.send(set(daemon, setting, value)),
+        CliCommand::GetLogLevel(subsystem) => reply.send(log_levels(subsystem)),
+        CliCommand::SetLogLevel(subsystem, level) => {
+            logging::set_level(subsystem, level);
+            reply.send(format!("Success setting loglevel to {level}\n"));
+        }
+        CliCommand::Terminate(which) => terminate(daemon, which, reply),
+        CliCommand::Debug { call_id, is_on } => debug(daemon, &call_id, is_on, reply),
+        CliCommand::ParametersAtStart => reply.send(parameters(daemon, false)),
+        CliCommand::ParametersNow => reply.send(parameters(daemon, true)),
+        CliCommand::ParametersChanged => reply.send(changed(daemon)),
+        CliCommand::ParametersRevert => reply.send(revert(daemon)),
+    }
+}
+
+fn list_sessions(daemon: &Daemon, which: Sessions, reply: CliReply) {
+    match which {
+        Sessions::All | Sessions::Own => daemon.router.gather(
+            |work| work.shard.calls().map(sessions::line).collect::<String>(),
+            |lists| {
+                let text = lists.concat();
+                reply.send(if text.is_empty() { "No sessions on this media relay.\n".to_owned() } else { text });
+            },
+        ),
+        Sessions::Foreign | Sessions::Recording => reply.send("No sessions on this media relay.\n".to_owned()),
+        Sessions::Call(call_id) => {
+            let shard = daemon.router.shard(&call_id).clone();
+            shard.run(Box::new(move |work| {
+                let found = work.shard.call(&call_id);
+                reply.send(match found {
+                    Some(call) => sessions::details(call, work.shard.relay(), work.now),
+                    None => format!("\nCall Id not found ({call_id}).\n\n"),
+                });
+            }));
+        }
+    }
+}
+
+fn list_totals(daemon: &Daemon, reply: CliReply) {
+    let tallies = daemon.tallies();
+    let names: Vec<_> = daemon.router.interface_rows().into_iter().map(|row| (row.address, row.name)).collect();
+    daemon.sums(move |sums| {
+        let name = |address| {
+            let found = names.iter().find(|(known, _)| *known == address);
+            found.map_or_else(String::new, |(_, name)| name.clone())
+        };
+        reply.send(statistics::totals_text(&sums, &tallies, name));
+    });
+}
+
+fn settings<T>(daemon: &Daemon, read: impl FnOnce(&Settings) -> T) -> T {
+    read(&daemon.router.settings.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+fn get(daemon: &Daemon, setting: Setting) -> i64 {
+    let seconds = |duration: Duration| duration.as_secs() as i64;
+    match setting {
+        Setting::MaxOpenFiles => limits::descriptors().map_or(-1, |count| count as i64),
+        Setting::MaxSessions => daemon.router.max_sessions.load(Ordering::Relaxed),
+        Setting::Timeout => settings(daemon, |settings| seconds(settings.timeouts.media)),
+        Setting::SilentTimeout => settings(daemon, |settings| seconds(settings.timeouts.silent)),
+        Setting::OfferTimeout => settings(daemon, |settings| seconds(settings.timeouts.offer)),
+        Setting::FinalTimeout => settings(daemon, |settings| seconds(settings.timeouts.whole)),
+        Setting::ControlTos => daemon.console.control_tos.load(Ordering::Relaxed),
+        Setting::DeleteDelay => settings(daemon, |settings| seconds(settings.delete_delay)),
+    }
+}
+
+fn set(daemon: &Daemon, setting: Setting, value: i64) -> String {
+    let duration = Duration::from_secs(u64::try_from(value).unwrap_or_default());
+    match setting {
+        Setting::MaxOpenFiles => {
+            if let Err(error) = limits::set_descriptors(value as u64) {
+                return format!("Fail setting maxopenfiles to {value}: {error}\n");
+            }
+        }
+        Setting::MaxSessions => daemon.router.max_sessions.store(value.max(NO_LIMIT), Ordering::Relaxed),
+        Setting::Timeout => daemon.router.change_settings(|settings| settings.timeouts.media = duration),
+        Setting::SilentTimeout => daemon.router.change_settings(|settings| settings.timeouts.silent = duration),
+        Setting::OfferTimeout => daemon.router.change_settings(|settings| settings.timeouts.offer = duration),
+        Setting::FinalTimeout => daemon.router.change_settings(|settings| settings.timeouts.whole = duration),
+        Setting::DeleteDelay => daemon.router.change_settings(|settings| settings.delete_delay = duration),
+        Setting::ControlTos => {
+            let tos = u8::try_from(value).unwrap_or_default();
+            if let Some(error) = daemon.console.sockets.iter().find_map(|socket| socket.set_tos(tos).err()) {
+                return format!("Fail setting controltos to {value}: {error}\n");
+            }
+            daemon.console.control_tos.store(value, Ordering::Relaxed);
+        }
+    }
+    setting.confirm(value)
+}
+
+fn log_levels(subsystem: Option<usize>) -> String {
+    let chosen = |index: &usize| subsystem.is_none_or(|only| only == *index);
+    let mut text = String::new();
+    for index in (0..SUBSYSTEMS.len()).filter(chosen) {
+        let _ = writeln!(text, "{} = {}", SUBSYSTEMS[index].0, logging::level(index));
+    }
+    text
+}
+
+fn terminate(daemon: &Daemon, which: Terminated, reply: CliReply) {
+    match which {
+        Terminated::Call(call_id) => {
+            let shard = daemon.router.shard(&call_id).clone();
+            shard.run(Box::new(move |work| {
+                let is_known = work.shard.terminate(work.now, &call_id, work.lent.ports, work.lent.numbers);
+                reply.send(match is_known {
+                    true => format!("\nCall Id ({call_id}) successfully terminated by operator.\n\n"),
+                    false => format!("\nCall Id not found ({call_id}).\n\n"),
+                });
+            }));
+        }
+        Terminated::All | Terminated::Own => daemon.router.gather(
+            |work| work.shard.end_all(work.now, Termination::Forced, work.lent.ports, work.lent.numbers),
+            |_| reply.send("All own calls terminated.\n".to_owned()),
+        ),
+        Terminated::Foreign => reply.send("All foreign calls terminated.\n".to_owned()),
+    }
+}
+
+fn debug(daemon: &Daemon, call_id: &str, is_on: bool, reply: CliReply) {
+    let call_id = call_id.to_owned();
+    let shard = daemon.router.shard(&call_id).clone();
+    shard.run(Box::new(move |work| {
+        reply.send(match work.shard.call(&call_id) {
+            Some(_) => {
+                logging::set_debug(&call_id, is_on);
+                format!("{} debugging for call '{call_id}'\n", if is_on { "Enabled" } else { "Disabled" })
+            }
+            None => format!("\nCall Id not found ({call_id}).\n\n"),
+        });
+    }));
+}
+
+/// The options with their values: as given, and where the console has changed them, as they are now.
+fn parameters(daemon: &Daemon, is_now: bool) -> String {
+    let loaded = daemon.console.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+    let changed = changeable(daemon, &loaded.config);
+    let mut text = String::new();
+    for (row, value) in loaded.settings() {
+        let current = changed.iter().find(|(name, _, now)| *name == row.name && is_now && now.is_some());
+        let value = match (current, value) {
+            (Some((_, _, Some(now))), _) => now.to_string(),
+            (_, Some(value)) => show(&value),
+            (_, None) => String::new(),
+        };
+        let _ = writeln!(text, "{} = {value}", row.name);
+    }
+    text
+}
+
+fn show(value: &OptionValue) -> String {
+    value.to_string()
+}
+
+/// Options that the console changes: name, as configured, and as they are now where that differs.
+fn changeable(daemon: &Daemon, config: &Config) -> Vec<(&'static str, i64, Option<i64>)> {
+    let timeouts = &config.timeouts;
+    let rows = [
+        ("max-sessions", Setting::MaxSessions, build::max_sessions(config)),
+        ("timeout", Setting::Timeout, i64::from(timeouts.media_s)),
+        ("silent-timeout", Setting::SilentTimeout, i64::from(timeouts.silent_s)),
+        ("offer-timeout", Setting::OfferTimeout, i64::from(timeouts.offer_s)),
+        ("final-timeout", Setting::FinalTimeout, i64::from(timeouts.final_s)),
+        ("delete-delay", Setting::DeleteDelay, i64::from(timeouts.delete_delay_s)),
+        ("control-tos", Setting::ControlTos, i64::from(config.control.tos.unwrap_or_default())),
+    ];
+    let row = |(name, setting, configured): (&'static str, Setting, i64)| {
+        let now = get(daemon, setting);
+        (name, configured, (now != configured).then_some(now))
+    };
+    rows.into_iter().map(row).collect()
+}
+
+fn changed(daemon: &Daemon) -> String {
+    let loaded = daemon.console.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut text = String::new();
+    for (name, configured, now) in changeable(daemon, &loaded.config) {
+        if let Some(now) = now {
+            let _ = writeln!(text, "{name}: {configured} => {now}");
+        }
+    }
+    text
+}
+
+fn revert(daemon: &Daemon) -> String {
+    let loaded = daemon.console.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+    let config = loaded.config.clone();
+    drop(loaded);
+    apply(daemon, &config);
+    logging::configure_levels(&config.log);
+    "Success reverting parameters\n".to_owned()
+}
+
+/// Takes over what can change in a running daemon.
+pub(super) fn apply(daemon: &Daemon, config: &Config) {
+    let delete_delay = Duration::from_secs(u64::from(config.timeouts.delete_delay_s));
+    daemon.router.change_settings(|settings| {
+        settings.timeouts = build::timeouts(&config.timeouts);
+        settings.delete_delay = delete_delay;
+    });
+    daemon.router.max_sessions.store(build::max_sessions(config), Ordering::Relaxed);
+    set(daemon, Setting::ControlTos, i64::from(config.control.tos.unwrap_or_default()));
+}

@@ -1,0 +1,93 @@
+//! What stands behind the control protocols: requests about one call go to its shard, the others are gathered.
+
+use super::router::{Router, merge_lists};
+use crate::base::time::Mono;
+use crate::control::request::Requests;
+use crate::control::{Reply, Service};
+use crate::io::clock;
+use crate::io::random::SystemRandomness;
+use crate::base::random::Random;
+use crate::ng::tally::Tallies;
+use crate::ng::{Command, Dictionary, Request, Value};
+use crate::observe::sums::Sums;
+use crate::observe::{interfaces, statistics};
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock, Weak};
+
+/// The call-ids that `list` gives when the request does not say how many.
+const DEFAULT_LIST_LIMIT: i64 = 32;
+
+/// The digits of a call-id that is made here.
+const GENERATED_DIGITS: usize = 64;
+
+/// The daemon as control protocols see it.
+pub(super) struct Daemon {
+    pub router: Router,
+    pub started: Mono,
+    /// The requests that come here, for their counters.
+    pub requests: OnceLock<Weak<Requests>>,
+    pub console: super::console::Console,
+}
+
+impl Daemon {
+    fn uptime_s(&self) -> u64 {
+        clock::mono().since(self.started).as_secs()
+    }
+
+    /// The counters of requests.
+    pub(super) fn tallies(&self) -> Tallies {
+        let requests = self.requests.get().and_then(Weak::upgrade);
+        requests.map_or_else(Tallies::default, |requests| requests.tallies())
+    }
+
+    /// The state of the whole daemon.
+    pub(super) fn sums(&self, deliver: impl FnOnce(Sums) + Send + 'static) {
+        self.router.sums(self.uptime_s(), deliver);
+    }
+
+    /// The content of `statistics`.
+    pub(super) fn statistics(&self, deliver: impl FnOnce(Dictionary) + Send + 'static) {
+        let (tallies, rows) = (self.tallies(), self.router.interface_rows());
+        self.sums(move |sums| {
+            let interfaces = interfaces::report(&rows, &sums.interfaces);
+            deliver(statistics::statistics(&sums, &tallies, interfaces));
+        });
+    }
+
+    fn list(&self, request: Request, reply: Reply) {
+        let limit = request.control.limit.unwrap_or(DEFAULT_LIST_LIMIT);
+        let from = String::new();
+        self.router.gather(
+            move |work| work.shard.command(work.now, &request, &from, &mut work.lent),
+            move |replies| reply.send(merge_lists(replies, usize::try_from(limit).unwrap_or_default())),
+        );
+    }
+}
+
+impl Service for Daemon {
+    fn request(&self, mut request: Request, client: SocketAddr, reply: Reply) {
+        match request.command {
+            Command::List => self.list(request, reply),
+            Command::Statistics => self.statistics(|statistics| {
+                let statistics: Value = statistics.into();
+                reply.send(Dictionary::new().with("statistics", statistics).with("result", "ok"));
+            }),
+            _ => {
+                if matches!(request.command, Command::Publish | Command::Create) && request.call_id().is_err() {
+                    request.dialogue.call_id = Some(SystemRandomness::new().hex(GENERATED_DIGITS));
+                }
+                self.router.command(request, client.to_string(), |answer| reply.send(answer));
+            }
+        }
+    }
+
+    fn cli(&self, command: crate::control::cli::CliCommand, reply: crate::control::CliReply) {
+        super::console::run(self, command, reply);
+    }
+}
+
+/// Puts a daemon together with the requests that come to it.
+pub(super) fn connect(daemon: Arc<Daemon>, requests: &Arc<Requests>) {
+    // Set once, right after both were made.
+    let _ = daemon.requests.set(Arc::downgrade(requests));
+}
