@@ -8,13 +8,17 @@
 
 mod address;
 pub mod affinity;
+pub mod background;
 pub mod batch;
 pub mod clock;
+pub mod control_socket;
 mod epoll;
+pub mod host;
 pub mod limits;
 pub mod poller;
 pub mod random;
 pub mod receiver;
+pub mod syslog;
 pub mod waker;
 
 pub use batch::Batch;

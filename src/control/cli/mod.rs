@@ -1,0 +1,24 @@
+//! The command line interface (checklist 1.9, 6): one line in, text out, over TCP or within other protocols.
+
+mod command;
+mod server;
+mod table;
+
+pub use command::{CliCommand, Sessions, Setting, Terminated};
+pub use server::CliListener;
+pub use table::{CliRow, CliStatus, rows};
+
+use super::{CliReply, Service};
+use std::sync::Arc;
+use tracing::info;
+
+/// Works off a line. What asks for no work (`usage`, an unknown command) is answered at once.
+pub fn run(service: &Arc<dyn Service>, line: &str, reply: CliReply) {
+    match table::parse(line) {
+        Ok(command) => {
+            info!(target: "control", "CLI: {}", line.trim());
+            service.cli(command, reply);
+        }
+        Err(text) => reply.send(text),
+    }
+}

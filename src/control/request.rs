@@ -1,0 +1,164 @@
+//! NG messages of any transport: read, remembered, handed on, answered.
+
+use super::reply_cache::{Admission, ReplyCache};
+use super::{CliReply, Reply, Service, cli};
+use crate::base::time::{Mono, Now};
+use crate::ng::message::{self, Message};
+use crate::ng::tally::Tallies;
+use crate::ng::{Command, Defaults, Dictionary, Encoding, Request, Value};
+use crate::wire::value::Malformed;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use tracing::{debug, info, warn};
+
+/// All requests, of all transports: they share one memory of replies.
+pub struct Requests {
+    service: Arc<dyn Service>,
+    clock: fn() -> Now,
+    cache: Mutex<ReplyCache>,
+    tallies: Mutex<Tallies>,
+    defaults: RwLock<Arc<Defaults>>,
+}
+
+/// A request that is being worked off.
+struct Work {
+    requests: Arc<Requests>,
+    cookie: Box<[u8]>,
+    encoding: Encoding,
+    client: SocketAddr,
+    /// None when it could not be read.
+    command: Option<Command>,
+    call_id: String,
+    since: Mono,
+}
+
+impl Requests {
+    /// Hands requests to `service`; `clock` tells the time.
+    pub fn new(service: Arc<dyn Service>, defaults: Defaults, clock: fn() -> Now) -> Arc<Requests> {
+        Arc::new(Requests {
+            service,
+            clock,
+            cache: Mutex::default(),
+            tallies: Mutex::default(),
+            defaults: RwLock::new(Arc::new(defaults)),
+        })
+    }
+
+    /// Replaces what applies to requests that say nothing themselves.
+    pub fn set_defaults(&self, defaults: Defaults) {
+        *self.defaults.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(defaults);
+    }
+
+    /// What clients have asked for so far.
+    pub fn tallies(&self) -> Tallies {
+        locked(&self.tallies).clone()
+    }
+
+    /// What stands behind the requests.
+    pub fn service(&self) -> &Arc<dyn Service> {
+        &self.service
+    }
+
+    /// Works off a message with cookie. `deliver` is called with the reply, once, now or later and on any thread; or
+    /// never, when the message deserves none.
+    pub fn handle(self: &Arc<Self>, bytes: &[u8], client: SocketAddr, deliver: impl FnOnce(&[u8]) + Send + 'static) {
+        let now = (self.clock)().mono;
+        let Some(message) = Message::split(bytes) else {
+            debug!(target: "control", "Message without cookie from {client} is dropped");
+            return;
+        };
+        let admission = locked(&self.cache).admit(now, message.cookie, Box::new(deliver));
+        match admission {
+            Admission::New => self.start(now, message, client),
+            Admission::Answered(reply, deliver) => {
+                debug!(target: "control", "Repeated message from {client} gets the same reply");
+                deliver(&reply);
+            }
+            Admission::Waiting => debug!(target: "control", "Repeated message from {client} waits for the reply"),
+            Admission::Overload => warn!(target: "control", "Too many requests in work; one from {client} is dropped"),
+        }
+    }
+
+    fn start(self: &Arc<Self>, now: Mono, message: Message, client: SocketAddr) {
+        let mut work = Work {
+            requests: self.clone(),
+            cookie: message.cookie.into(),
+            encoding: Encoding::Bencode,
+            client,
+            command: None,
+            call_id: String::new(),
+            since: now,
+        };
+        let (encoding, dictionary) = match message::decode(message.document) {
+            Ok(decoded) => decoded,
+            Err(error) => {
+                work.encoding = error.encoding;
+                return work.fail(&error.error.to_string(), error.cause.as_ref());
+            }
+        };
+        work.encoding = encoding;
+        let defaults = self.defaults.read().unwrap_or_else(PoisonError::into_inner).clone();
+        work.command = dictionary.get("command").and_then(Value::as_text).and_then(Command::from_name);
+        match Request::parse(&dictionary, encoding, &defaults) {
+            Ok(request) => work.run(request),
+            Err(error) => work.fail(&error.to_string(), None),
+        }
+    }
+}
+
+impl Work {
+    fn run(mut self, request: Request) {
+        self.call_id = request.dialogue.call_id.clone().unwrap_or_default();
+        let command = request.command;
+        if command == Command::Ping {
+            debug!(target: "control", "Received 'ping' from {}", self.client);
+            return self.finish(&Dictionary::new().with("result", "pong"));
+        }
+        info!(target: "control", call_id = self.call_id, "Received '{}' from {}", command.name(), self.client);
+        for warning in &request.warnings {
+            warn!(target: "control", call_id = self.call_id, "{warning} in '{}'", command.name());
+        }
+        let (service, client) = (self.requests.service.clone(), self.client);
+        if command == Command::Cli {
+            return self.run_cli(request.control.cli_line.as_deref());
+        }
+        service.request(request, client, Reply::new(move |reply| self.finish(&reply)));
+    }
+
+    fn run_cli(self, line: Option<&str>) {
+        let Some(line) = line else { return self.fail("No 'body' in message", None) };
+        let requests = self.requests.clone();
+        let answer = |text: String| Dictionary::new().with("result", "ok").with("response", text);
+        cli::run(&requests.service, line, CliReply::new(move |text| self.finish(&answer(text))));
+    }
+
+    fn fail(self, reason: &str, cause: Option<&Malformed>) {
+        let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
+        warn!(target: "control", call_id = self.call_id, "Request from {} fails: {reason}{cause}", self.client);
+        self.finish(&message::error_reply(reason));
+    }
+
+    /// Encodes the reply, remembers it and gives it to all who wait for it.
+    fn finish(self, reply: &Dictionary) {
+        let Work { requests, cookie, encoding, client, command, call_id, since } = self;
+        let bytes: Arc<[u8]> = message::encode_reply(&cookie, encoding, reply).into();
+        let now = (requests.clock)().mono;
+        let duration = now.since(since);
+        let is_error = reply.get("result").and_then(Value::as_text) == Some("error");
+        locked(&requests.tallies).count(client.ip(), command, duration, is_error);
+        let name = command.map_or("(unknown)", Command::name);
+        if is_error {
+            let reason = reply.get("error-reason").and_then(Value::as_text).unwrap_or_default();
+            info!(target: "control", call_id, "Replying to '{name}' from {client} with an error: {reason}");
+        } else {
+            debug!(target: "control", call_id, "Replying to '{name}' from {client} after {} us", duration.as_micros());
+        }
+        let waiting = locked(&requests.cache).finish(now, &cookie, bytes.clone());
+        waiting.into_iter().for_each(|deliver| deliver(&bytes));
+    }
+}
+
+/// A thread that panicked while it held one of these locks left it in a usable state: each change is one step.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

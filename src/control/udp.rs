@@ -1,0 +1,74 @@
+//! NG over UDP (checklist 1.1): one datagram, one message, either way.
+
+use super::request::Requests;
+use crate::io::control_socket::{ControlSocket, PathMtu, Route};
+use std::io;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+use tracing::{debug, error, warn};
+
+/// The largest datagram.
+const LARGEST_DATAGRAM_BYTES: usize = 65_535;
+
+/// The datagrams that are taken before other tasks have their turn.
+const BATCH: usize = 64;
+
+/// A bound listener.
+#[derive(Debug)]
+pub struct UdpListener {
+    socket: Arc<ControlSocket>,
+}
+
+impl UdpListener {
+    /// Binds; the error names the address.
+    pub fn bind(address: SocketAddr, path_mtu: PathMtu) -> io::Result<UdpListener> {
+        let named = |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on UDP {address}: {error}"));
+        Ok(UdpListener { socket: Arc::new(ControlSocket::bind(address, path_mtu).map_err(named)?) })
+    }
+
+    /// The address that the listener is bound to.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_address()
+    }
+
+    /// The socket, to change its type of service.
+    pub fn socket(&self) -> Arc<ControlSocket> {
+        self.socket.clone()
+    }
+
+    /// Hands messages to `requests` until the task is dropped. Needs a tokio runtime.
+    pub async fn run(self, requests: Arc<Requests>) -> io::Result<()> {
+        let readiness = UdpSocket::from_std(self.socket.try_clone()?)?;
+        let mut buffer = vec![0; LARGEST_DATAGRAM_BYTES];
+        loop {
+            readiness.readable().await?;
+            for _ in 0..BATCH {
+                match readiness.try_io(Interest::READABLE, || self.socket.receive(&mut buffer)) {
+                    Ok((bytes, route)) => handle(&requests, &self.socket, &buffer[..bytes], route),
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    // An ICMP error of an earlier reply is reported once, and is then gone.
+                    Err(error) => debug!(target: "control", "UDP control socket: {error}"),
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// A fault in working off one message must not end the listener.
+fn handle(requests: &Arc<Requests>, socket: &Arc<ControlSocket>, message: &[u8], route: Route) {
+    let socket = socket.clone();
+    let deliver = move |reply: &[u8]| {
+        // The client asks again when a reply is lost.
+        if let Err(error) = socket.send(reply, route) {
+            warn!(target: "control", "Reply of {} bytes to {} is lost: {error}", reply.len(), route.from);
+        }
+    };
+    let work = AssertUnwindSafe(|| requests.handle(message, route.from, deliver));
+    if std::panic::catch_unwind(work).is_err() {
+        error!(target: "control", "A message of {} bytes from {} made a fault", message.len(), route.from);
+    }
+}
