@@ -1,7 +1,7 @@
 //! The commands of the command line interface.
 
 use super::build;
-use super::logging;
+use super::logging::Levels;
 use super::router::NO_LIMIT;
 use super::service::Daemon;
 use crate::call::lifecycle::Termination;
@@ -24,6 +24,7 @@ use std::time::Duration;
 pub(super) struct Console {
     /// As the daemon was started, or loaded anew since.
     pub loaded: Mutex<Loaded>,
+    pub levels: Arc<Levels>,
     /// The type of service of control sockets.
     pub control_tos: AtomicI64,
     pub sockets: Vec<Arc<ControlSocket>>,
@@ -47,13 +48,13 @@ pub(super) fn run(daemon: &Daemon, command: CliCommand, reply: CliReply) {
         CliCommand::ListTranscoders => reply.send("No stats entries\n".to_owned()),
         CliCommand::Get(setting) => reply.send(setting.show(get(daemon, setting))),
         CliCommand::Set(setting, value) => reply.send(set(daemon, setting, value)),
-        CliCommand::GetLogLevel(subsystem) => reply.send(log_levels(subsystem)),
+        CliCommand::GetLogLevel(subsystem) => reply.send(log_levels(&daemon.console.levels, subsystem)),
         CliCommand::SetLogLevel(subsystem, level) => {
-            logging::set_level(subsystem, level);
+            daemon.console.levels.set(subsystem, level);
             reply.send(format!("Success setting loglevel to {level}\n"));
         }
         CliCommand::Terminate(which) => terminate(daemon, which, reply),
-        CliCommand::Debug { call_id, is_on } => debug(daemon, &call_id, is_on, reply),
+        CliCommand::Debug { call_id, .. } => debug(daemon, call_id, reply),
         CliCommand::ParametersAtStart => reply.send(parameters(daemon, false)),
         CliCommand::ParametersNow => reply.send(parameters(daemon, true)),
         CliCommand::ParametersChanged => reply.send(changed(daemon)),
@@ -139,11 +140,11 @@ fn set(daemon: &Daemon, setting: Setting, value: i64) -> String {
     setting.confirm(value)
 }
 
-fn log_levels(subsystem: Option<usize>) -> String {
+fn log_levels(levels: &Levels, subsystem: Option<usize>) -> String {
     let chosen = |index: &usize| subsystem.is_none_or(|only| only == *index);
     let mut text = String::new();
     for index in (0..SUBSYSTEMS.len()).filter(chosen) {
-        let _ = writeln!(text, "{} = {}", SUBSYSTEMS[index].0, logging::level(index));
+        let _ = writeln!(text, "{} = {}", SUBSYSTEMS[index].0, levels.get(Some(index)));
     }
     text
 }
@@ -168,15 +169,11 @@ fn terminate(daemon: &Daemon, which: Terminated, reply: CliReply) {
     }
 }
 
-fn debug(daemon: &Daemon, call_id: &str, is_on: bool, reply: CliReply) {
-    let call_id = call_id.to_owned();
+fn debug(daemon: &Daemon, call_id: String, reply: CliReply) {
     let shard = daemon.router.shard(&call_id).clone();
     shard.run(Box::new(move |work| {
         reply.send(match work.shard.call(&call_id) {
-            Some(_) => {
-                logging::set_debug(&call_id, is_on);
-                format!("{} debugging for call '{call_id}'\n", if is_on { "Enabled" } else { "Disabled" })
-            }
+            Some(_) => "Debugging of single calls is not supported yet; see `set loglevel`.\n".to_owned(),
             None => format!("\nCall Id not found ({call_id}).\n\n"),
         });
     }));
@@ -238,7 +235,7 @@ fn revert(daemon: &Daemon) -> String {
     let config = loaded.config.clone();
     drop(loaded);
     apply(daemon, &config);
-    logging::configure_levels(&config.log);
+    daemon.console.levels.set_all(&config.log);
     "Success reverting parameters\n".to_owned()
 }
 

@@ -4,13 +4,14 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod build;
+mod console;
+pub mod logging;
+pub mod notify;
 mod numbers;
+pub mod process;
 mod router;
+mod service;
 mod shard_thread;
+mod start;
 
-use std::process::ExitCode;
-
-/// Runs the daemon as the command line says; the exit status is 0 for a clean stop and 1 for an error.
-pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
-}
+pub use start::main;

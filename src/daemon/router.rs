@@ -9,7 +9,6 @@ use crate::observe::interfaces::Row;
 use crate::observe::sums::Sums;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -121,12 +120,6 @@ impl Router {
             }
         };
         self.interfaces.addresses().map(row).collect()
-    }
-
-    /// The logical name of a local address.
-    pub(super) fn interface_name(&self, address: IpAddr) -> String {
-        let found = self.interfaces.addresses().find(|(_, _, local)| local.address == address);
-        found.map_or_else(String::new, |(_, interface, _)| interface.name.clone())
     }
 }
 

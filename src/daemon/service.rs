@@ -87,7 +87,7 @@ impl Service for Daemon {
 }
 
 /// Puts a daemon together with the requests that come to it.
-pub(super) fn connect(daemon: Arc<Daemon>, requests: &Arc<Requests>) {
+pub(super) fn connect(daemon: &Daemon, requests: &Arc<Requests>) {
     // Set once, right after both were made.
     let _ = daemon.requests.set(Arc::downgrade(requests));
 }

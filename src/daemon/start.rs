@@ -1,0 +1,228 @@
+//! From the command line to a daemon that serves, and to its end.
+
+use super::build;
+use super::console::{self, Console};
+use super::logging::{self, Levels};
+use super::notify::Notifier;
+use super::process::{Pidfile, Request as SignalRequest, Signals};
+use super::router::Router;
+use super::service::{Daemon, connect};
+use crate::config::interface::{ResolvedInterfaces, resolve};
+use crate::config::listen::ListenAddress;
+use crate::config::{self, Config, Loaded, Outcome};
+use crate::control::Service;
+use crate::control::cli::CliListener;
+use crate::control::request::Requests;
+use crate::control::udp::UdpListener;
+use crate::io::background::{self, Background, Fork};
+use crate::io::control_socket::PathMtu;
+use crate::io::host::Host;
+use crate::io::{clock, limits};
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::JoinHandle;
+
+/// Threads that read and answer control messages; calls themselves are worked off by the shards.
+const CONTROL_THREADS: usize = 1;
+
+/// Runs the daemon as the command line says; the exit status is 0 for a clean stop and 1 for an error.
+pub fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().collect();
+    let loaded = match config::load(&arguments, &Host) {
+        Ok(Outcome::Print(text)) => {
+            print!("{text}");
+            return ExitCode::SUCCESS;
+        }
+        Ok(Outcome::Run(loaded)) => *loaded,
+        Err(errors) => {
+            errors.iter().for_each(|error| eprintln!("{error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let places = match Places::resolve(&loaded.config) {
+        Ok(places) => places,
+        Err(errors) => {
+            errors.iter().for_each(|error| eprintln!("{error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let parent = match (loaded.config.process.foreground, background::fork) {
+        (true, _) => None,
+        (false, fork) => match fork() {
+            Ok(Fork::Parent(status)) => return status,
+            Ok(Fork::Child(parent)) => Some(parent),
+            Err(error) => {
+                eprintln!("cannot go to the background: {error}");
+                return ExitCode::FAILURE;
+            }
+        },
+    };
+    let levels = logging::start(&loaded.config.log);
+    match run(&arguments, loaded, places, levels, parent) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(target: "core", "{error}");
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Where the daemon listens and relays, looked up.
+struct Places {
+    interfaces: ResolvedInterfaces,
+    ng: Vec<SocketAddr>,
+    cli: Vec<SocketAddr>,
+}
+
+impl Places {
+    fn resolve(config: &Config) -> Result<Places, Vec<String>> {
+        let lookup = |list: &[ListenAddress]| -> Result<Vec<SocketAddr>, Vec<String>> {
+            let found: Result<Vec<Vec<SocketAddr>>, String> =
+                list.iter().map(|address| address.resolve(&Host)).collect();
+            found.map(|lists| lists.concat()).map_err(|error| vec![error])
+        };
+        let (ng, cli) = (lookup(&config.control.ng)?, lookup(&config.control.cli)?);
+        let control_ports: Vec<u16> = ng.iter().chain(&cli).map(SocketAddr::port).collect();
+        let range = (config.media.port_min, config.media.port_max);
+        let interfaces = resolve(&config.interfaces, range, &control_ports, &Host)?;
+        Ok(Places { interfaces, ng, cli })
+    }
+}
+
+fn run(
+    arguments: &[String],
+    loaded: Loaded,
+    places: Places,
+    levels: Arc<Levels>,
+    parent: Option<Background>,
+) -> io::Result<()> {
+    let config = loaded.config.clone();
+    config.warnings.iter().for_each(|warning| tracing::warn!(target: "core", "{warning}"));
+    if let Err(error) = limits::raise_descriptors() {
+        tracing::warn!(target: "core", "the limit of open files stays as it is: {error}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(CONTROL_THREADS)
+        .thread_name("control")
+        .enable_all()
+        .build()?;
+    // Bound before any thread starts: a port that is taken must end the start.
+    let path_mtu = path_mtu(&config);
+    let ng: Vec<UdpListener> =
+        places.ng.iter().map(|address| UdpListener::bind(*address, path_mtu)).collect::<io::Result<_>>()?;
+    let _inside = runtime.enter();
+    let cli: Vec<CliListener> =
+        places.cli.iter().map(|address| CliListener::bind(*address)).collect::<io::Result<_>>()?;
+    let pidfile = config.process.pidfile.as_deref().map(|path| Pidfile::write(Path::new(path))).transpose()?;
+    let (router, threads) = build::shards(&config, &places.interfaces)?;
+    let daemon = Arc::new(Daemon {
+        router,
+        started: clock::mono(),
+        requests: OnceLock::new(),
+        console: Console {
+            loaded: Mutex::new(loaded),
+            levels: levels.clone(),
+            control_tos: AtomicI64::new(0),
+            sockets: ng.iter().map(UdpListener::socket).collect(),
+        },
+    });
+    console::apply(&daemon, &config);
+    let service: Arc<dyn Service> = daemon.clone();
+    let requests = Requests::new(service.clone(), build::defaults(&config), clock::now);
+    connect(&daemon, &requests);
+    let mut signals = Signals::new()?;
+    ng.into_iter().for_each(|listener| drop(runtime.spawn(listener.run(requests.clone()))));
+    cli.into_iter().for_each(|listener| drop(runtime.spawn(listener.run(service.clone()))));
+    let notifier = Notifier::from_environment();
+    announce(&notifier, &places);
+    if let Some(parent) = parent {
+        parent.running()?;
+    }
+    runtime.block_on(serve(arguments, &daemon, &requests, &mut signals, &notifier, &places));
+    tell(notifier.stopping());
+    drop(pidfile);
+    stop(&daemon.router, threads);
+    Ok(())
+}
+
+fn path_mtu(config: &Config) -> PathMtu {
+    match config.control.path_mtu {
+        config::PathMtu::System => PathMtu::System,
+        config::PathMtu::Want => PathMtu::Discover,
+        config::PathMtu::Dont => PathMtu::Ignore,
+    }
+}
+
+fn announce(notifier: &Notifier, places: &Places) {
+    let list = places.ng.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let status = format!("NG on {list}");
+    tracing::info!(target: "core", "millrace {} is running: {status}", env!("CARGO_PKG_VERSION"));
+    tell(notifier.ready(&status));
+}
+
+fn tell(told: io::Result<()>) {
+    if let Err(error) = told {
+        tracing::warn!(target: "core", "the service manager was not told: {error}");
+    }
+}
+
+/// Obeys signals until one ends the daemon.
+async fn serve(
+    arguments: &[String],
+    daemon: &Arc<Daemon>,
+    requests: &Arc<Requests>,
+    signals: &mut Signals,
+    notifier: &Notifier,
+    places: &Places,
+) {
+    loop {
+        match signals.next().await {
+            SignalRequest::Stop => {
+                tracing::info!(target: "core", "asked to stop");
+                return;
+            }
+            SignalRequest::Reload => {
+                tell(notifier.reloading(clock::mono()));
+                reload(arguments, daemon, requests);
+                announce(notifier, places);
+            }
+            SignalRequest::LessLog => daemon.console.levels.step(-1),
+            SignalRequest::MoreLog => daemon.console.levels.step(1),
+        }
+    }
+}
+
+fn reload(arguments: &[String], daemon: &Daemon, requests: &Requests) {
+    let mut loaded = daemon.console.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+    match loaded.reload(arguments, &Host) {
+        Ok((new, needs_restart)) => {
+            for option in needs_restart {
+                tracing::warn!(target: "core", "{option} has changed, which takes effect at the next start");
+            }
+            *loaded = new;
+            let config = loaded.config.clone();
+            drop(loaded);
+            console::apply(daemon, &config);
+            daemon.console.levels.set_all(&config.log);
+            requests.set_defaults(build::defaults(&config));
+            tracing::info!(target: "core", "configuration loaded anew");
+        }
+        Err(errors) => {
+            errors.iter().for_each(|error| tracing::error!(target: "core", "not loaded anew: {error}"));
+        }
+    }
+}
+
+fn stop(router: &Router, threads: Vec<JoinHandle<()>>) {
+    router.shards.iter().for_each(|shard| shard.stop());
+    for thread in threads {
+        if thread.join().is_err() {
+            tracing::error!(target: "core", "a shard ended by a fault");
+        }
+    }
+}
