@@ -84,6 +84,7 @@ fn arguments() -> Command {
                 .arg(number("seconds", "10", "Measured seconds"))
                 .arg(core.clone()),
         )
+        .subcommand(Command::new("all").about("Everything, with its defaults"))
         .subcommand(Command::new("ceiling").about("What the generator can do without a daemon").arg(core))
 }
 
@@ -92,6 +93,7 @@ fn run(arguments: &ArgMatches) -> Result<bool, String> {
     let number = |name: &str| arguments.get_one::<u64>(name).copied().unwrap_or_default();
     let generator_core = || number("generator-core") as usize;
     match name {
+        "all" => all(),
         "compare" => compare(arguments),
         "cycles" => endurance::cycles(daemon(arguments)?, number("count") as usize),
         "large" => {
@@ -101,6 +103,15 @@ fn run(arguments: &ArgMatches) -> Result<bool, String> {
         }
         _ => endurance::ceiling(generator_core()).map(|()| true),
     }
+}
+
+/// Every measurement; whether every goal was met.
+fn all() -> Result<bool, String> {
+    let mut met = true;
+    for name in ["ceiling", "compare", "cycles", "large"] {
+        met &= run(&self::arguments().get_matches_from(["millrace-bench", name]))?;
+    }
+    Ok(met)
 }
 
 fn daemon(arguments: &ArgMatches) -> Result<Kind, String> {
@@ -129,5 +140,5 @@ fn compare(arguments: &ArgMatches) -> Result<bool, String> {
     let path = text("json").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("out/bench.json"), PathBuf::from);
     report.write(&path)?;
     println!("\nall rounds are in {}", path.display());
-    Ok(true)
+    Ok(report.goals_met())
 }

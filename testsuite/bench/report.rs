@@ -56,6 +56,16 @@ impl Report {
         }
     }
 
+    /// Whether ours stayed within every goal; true where only one daemon was measured.
+    pub fn goals_met(&self) -> bool {
+        let [(_, ours), (_, theirs)] = self.rounds.as_slice() else { return true };
+        let within = |metric: &Metric<Figures>| {
+            let ratio = median(ours, metric) / median(theirs, metric);
+            metric.goal.is_none_or(|goal| ratio <= goal)
+        };
+        METRICS.iter().all(within)
+    }
+
     /// Writes medians and all rounds as JSON.
     pub fn write(&self, path: &Path) -> Result<(), String> {
         let fault = |error: std::io::Error| format!("{}: {error}", path.display());
