@@ -116,12 +116,29 @@ fn measure(plan: &Plan, kind: Kind, endpoints: &Endpoints) -> Result<Figures, St
     let scratch = Scratch::make("bench")?;
     let mut daemon = start(kind, Some(&plan.daemon_cores), scratch.path())?;
     let mut figures = Figures::default();
+    memory(plan, &daemon, endpoints, &mut figures)?;
     set_up_cost(plan, &daemon, endpoints, &mut figures)?;
     offer_rate(plan, &daemon, endpoints, &mut figures)?;
-    memory(plan, &daemon, endpoints, &mut figures)?;
     relay(plan, &daemon, endpoints, &mut figures)?;
     daemon.check_alive()?;
     Ok(figures)
+}
+
+/// Growth of a fresh daemon's proportional set size by calls whose streams have all seen packets. Few calls go before:
+/// memory that they used and freed would be used again without being counted.
+fn memory(plan: &Plan, daemon: &Daemon, endpoints: &Endpoints, figures: &mut Figures) -> Result<(), String> {
+    let mut control = Control::of(daemon)?;
+    control.cycle(20, endpoints)?;
+    let before = daemon.memory()?.proportional_kib;
+    let mut load = Load::new(endpoints, Duration::from_millis(500));
+    control.open_calls(plan.offers, endpoints, &mut load)?;
+    let outcome = load.run(Duration::ZERO, Duration::from_secs(2), || {}).map_err(|error| error.to_string())?;
+    if outcome.received == 0 {
+        return Err("the calls for the memory measurement relayed nothing".into());
+    }
+    let after = daemon.memory()?.proportional_kib;
+    figures.memory_kib_a_call = (after as f64 - before as f64) / plan.offers as f64;
+    control.close_calls(plan.offers)
 }
 
 /// CPU of the daemon for offer, answer and delete, one after the other.
@@ -142,22 +159,6 @@ fn offer_rate(plan: &Plan, daemon: &Daemon, endpoints: &Endpoints, figures: &mut
     figures.offers_a_second = rate.per_second;
     figures.offer_p99_us = rate.reply_times.quantile_ns(0.99) as f64 / 1000.0;
     pipeline(to, (0..plan.offers).map(delete), WINDOW).map(drop)
-}
-
-/// Growth of the proportional set size by calls whose streams have all seen packets. The calls before have warmed
-/// the allocator up.
-fn memory(plan: &Plan, daemon: &Daemon, endpoints: &Endpoints, figures: &mut Figures) -> Result<(), String> {
-    let mut control = Control::of(daemon)?;
-    let before = daemon.memory()?.proportional_kib;
-    let mut load = Load::new(endpoints, Duration::from_millis(500));
-    control.open_calls(plan.offers, endpoints, &mut load)?;
-    let outcome = load.run(Duration::ZERO, Duration::from_secs(2), || {}).map_err(|error| error.to_string())?;
-    if outcome.received == 0 {
-        return Err("the calls for the memory measurement relayed nothing".into());
-    }
-    let after = daemon.memory()?.proportional_kib;
-    figures.memory_kib_a_call = (after as f64 - before as f64) / plan.offers as f64;
-    control.close_calls(plan.offers)
 }
 
 /// The calls with RTP both ways.
