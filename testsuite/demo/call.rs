@@ -20,7 +20,6 @@ const GRACE: Duration = Duration::from_millis(300);
 /// How one direction stands.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Progress {
-    pub sent: usize,
     pub received: usize,
     pub lost: usize,
     pub jitter_ms: f64,
@@ -201,7 +200,6 @@ impl<'a> Ear<'a> {
         let (reception, _) = &*self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let ms = |ns: u64| ns as f64 / 1e6;
         Progress {
-            sent: self.speaker.speech.sent(),
             received: reception.received,
             lost: reception.overdue(now_ns(), Duration::from_millis(200)),
             jitter_ms: reception.jitter_ns / 1e6,

@@ -13,22 +13,23 @@ pub fn row(name: &str, text: &str) {
     println!("  {name:8} {text}");
 }
 
-/// The head of the table that grows each second.
+/// The head of the table that grows each second; 80 characters wide.
 pub fn heading(first: &str, second: &str) {
-    let column = "got / sent  lost   jitter   added delay p50 / p99";
-    println!("\n        {:^50}{:^50}", format!("{first} -> {second}"), format!("{second} -> {first}"));
-    println!("  time  {column:<50}{column}");
+    let column = "packets lost  jitter  delay p50/p99";
+    println!("\n      {:^35}  {:^35}", format!("{first} -> {second}"), format!("{second} -> {first}"));
+    println!(" time {column}  {column}");
+    println!("      {0:>35}  {0:>35}", "ms            ms");
 }
 
 /// One line of the table.
 pub fn second(second: u64, ways: [Progress; 2]) {
     let column = |way: Progress| {
         format!(
-            "{:>4} / {:<4} {:4} {:6.3} ms  {:6.3} ms / {:6.3} ms",
-            way.received, way.sent, way.lost, way.jitter_ms, way.delay_p50_ms, way.delay_p99_ms
+            "{:7} {:4} {:7.3} {:6.3} / {:6.3}",
+            way.received, way.lost, way.jitter_ms, way.delay_p50_ms, way.delay_p99_ms
         )
     };
-    println!("  {second:2} s  {:<50}{}", column(ways[0]), column(ways[1]));
+    println!(" {second:2} s {}  {}", column(ways[0]), column(ways[1]));
 }
 
 /// The summary and the last word.

@@ -24,7 +24,7 @@ const INTERFACES: [&str; 5] = [
 
 /// Where the cases are: what `MILLRACE_CONVERSATIONS` names, else the project's own.
 fn corpus() -> PathBuf {
-    let own = || Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/conversations");
+    let own = || Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/cases");
     std::env::var_os("MILLRACE_CONVERSATIONS").map_or_else(own, PathBuf::from)
 }
 

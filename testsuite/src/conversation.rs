@@ -100,8 +100,8 @@ fn compare(known: &mut Bindings, want: &Value, got: &Value, at: &str) -> Result<
     match (want, got) {
         (Value::Object(want), Value::Object(got)) => compare_objects(known, want, got, at),
         (Value::Array(want), Value::Array(got)) if want.len() == got.len() => {
-            let pairs = want.iter().zip(got).enumerate();
-            pairs.map(|(index, (want, got))| compare(known, want, got, &format!("{at}[{index}]"))).collect()
+            let mut pairs = want.iter().zip(got).enumerate();
+            pairs.try_for_each(|(index, (want, got))| compare(known, want, got, &format!("{at}[{index}]")))
         }
         (Value::Array(want), Value::Array(got)) => {
             Err(format!("{at}: {} entries expected, {} found", want.len(), got.len()))

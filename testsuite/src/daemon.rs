@@ -101,6 +101,11 @@ impl<'a> Daemon<'a> {
         self.settings.kind
     }
 
+    /// Where it listens for NG.
+    pub fn control_address(&self) -> SocketAddr {
+        self.settings.control
+    }
+
     /// A new control connection.
     pub fn client(&self, encoding: Encoding) -> Result<Client, String> {
         let control = self.settings.control;

@@ -52,11 +52,6 @@ impl Stream {
         self.frames.len()
     }
 
-    /// How many packets were sent so far.
-    pub fn sent(&self) -> usize {
-        self.sent_at_ns.iter().filter(|at| at.load(Ordering::Relaxed) != 0).count()
-    }
-
     /// The bytes of packet `index`.
     pub fn packet(&self, index: usize) -> Vec<u8> {
         let marker = if index == 0 { 0x80 } else { 0 };

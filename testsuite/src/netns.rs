@@ -56,13 +56,22 @@ impl Namespace {
         self.ip(&arguments).map(drop)
     }
 
+    /// Moves the calling thread inside, for good; threads and processes that it starts follow.
+    pub fn enter(&self) -> io::Result<()> {
+        system::enter_network_namespace(&self.open()?)
+    }
+
     /// Runs `work` inside: sockets that it opens stay in the namespace.
     pub fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> io::Result<T> {
-        let file = File::open(format!("/run/netns/{}", self.name))?;
+        let file = self.open()?;
         std::thread::scope(|scope| {
             let thread = scope.spawn(move || system::enter_network_namespace(&file).map(|()| work()));
             thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
+    }
+
+    fn open(&self) -> io::Result<File> {
+        File::open(format!("/run/netns/{}", self.name))
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::Value;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// What can go wrong with a request.
@@ -49,7 +50,6 @@ pub enum Encoding {
 pub struct Client {
     socket: UdpSocket,
     encoding: Encoding,
-    sequence: u64,
     timeout: Duration,
     tries: u32,
 }
@@ -65,7 +65,7 @@ impl Client {
 
     /// A client over a connected socket. Waits one second for each of five tries, as SIP servers do.
     pub fn over(socket: UdpSocket, encoding: Encoding) -> Client {
-        Client { socket, encoding, sequence: 0, timeout: Duration::from_secs(1), tries: 5 }
+        Client { socket, encoding, timeout: Duration::from_secs(1), tries: 5 }
     }
 
     /// Waits `timeout` for each of `tries` tries from now on.
@@ -91,9 +91,8 @@ impl Client {
     }
 
     /// Gives the datagram of a request and its cookie.
-    pub fn compose(&mut self, request: &Value) -> (String, Vec<u8>) {
-        self.sequence += 1;
-        let cookie = format!("{}_{}", std::process::id(), self.sequence);
+    fn compose(&self, request: &Value) -> (String, Vec<u8>) {
+        let cookie = new_cookie();
         let mut datagram = format!("{cookie} ").into_bytes();
         match self.encoding {
             Encoding::Bencode => encode(request, &mut datagram),
@@ -128,6 +127,12 @@ impl Client {
             }
         }
     }
+}
+
+/// A cookie that no request of this process has had: daemons answer a repeated one from memory.
+pub fn new_cookie() -> String {
+    static SEQUENCE: AtomicU64 = AtomicU64::new(1);
+    format!("{}_{}", std::process::id(), SEQUENCE.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Reads a dictionary in either encoding.

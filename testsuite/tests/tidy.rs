@@ -9,7 +9,7 @@ const LONGEST_FUNCTION_LINES: usize = 70;
 const LONGEST_FILE_LINES: usize = 800;
 
 /// Where `unsafe` may stand, as the beginning of a path; everywhere else it is a fault.
-const UNSAFE_HOMES: [&str; 3] = ["src/io/", "testsuite/src/system.rs", "testsuite/tests/allocation.rs"];
+const UNSAFE_HOMES: [&str; 3] = ["src/io/", "testsuite/src/system", "testsuite/tests/allocation.rs"];
 
 /// Words that name a machine's folders. Written in pieces, so that this file does not hold them.
 const MACHINE_PATHS: [&str; 4] =

@@ -1,0 +1,49 @@
+# The names people type. `make` alone lists them.
+
+CARGO ?= cargo
+# How to run what needs root: directly as root, through sudo where that asks no password, else not at all.
+KEEP = MILLRACE_CONVERSATIONS,MILLRACE_DAEMON
+AS_ROOT := $(shell if [ "$$(id -u)" = 0 ]; then echo env; elif sudo -n true 2>/dev/null; then echo sudo --preserve-env=$(KEEP); fi)
+
+.PHONY: help run demo test check bench interop rust
+
+help:
+	@echo "make demo    one call through the daemon on this machine, shown live (WAV=file SAVE=folder)"
+	@echo "make run     the daemon in the foreground with config/millrace.conf"
+	@echo "make test    every test; calls between Kamailio and SIPp where root is available"
+	@echo "make check   formatting and lints"
+	@echo "make bench   our daemon and Debian's rtpengine side by side, endurance, size"
+
+run: rust
+	$(CARGO) build --release -p millrace
+	exec target/release/millrace --foreground --log-stderr --config-file=config/millrace.conf
+
+demo: rust
+	$(CARGO) build --release -p millrace -p millrace-testsuite --bin millrace --bin millrace-demo
+	@exec target/release/millrace-demo $(if $(WAV),--wav "$(WAV)") $(if $(SAVE),--save "$(SAVE)")
+
+test: rust
+	$(CARGO) test --workspace
+	@$(MAKE) --no-print-directory interop
+
+# Calls between Kamailio and SIPp, in network namespaces.
+interop: rust
+	@$(if $(AS_ROOT),testsuite/install-packages interop,:)
+	$(CARGO) build --workspace
+	@$(AS_ROOT) target/debug/millrace-interop
+
+check: rust
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+bench: rust
+	@testsuite/install-packages bench
+	$(CARGO) build --release --workspace
+	@$(AS_ROOT) target/release/millrace-bench all
+
+# Cargo, and the C compiler that some crates need.
+rust:
+	@command -v $(CARGO) >/dev/null || { \
+	    echo "cargo is missing: install Rust 1.88 or later, from https://rustup.rs or your distribution, and try again" >&2; \
+	    exit 1; }
+	@testsuite/install-packages build
