@@ -4,7 +4,10 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod build;
+pub mod logging;
+pub mod notify;
 mod numbers;
+pub mod process;
 mod router;
 mod shard_thread;
 
