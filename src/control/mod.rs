@@ -1,4 +1,4 @@
-//! Floor 8: control protocols: bytes to requests and replies to bytes.
+//! Floor 9: control protocols: bytes to requests and replies to bytes.
 //!
 //! `request` reads messages, answers repeated ones from memory and hands the others to a `Service`; `udp` and `cli`
 //! listen. Replies leave from whatever thread gives them.

@@ -43,7 +43,10 @@ pub struct Levels {
 
 impl Levels {
     fn new(log: &Log) -> Levels {
-        let levels = Levels { common: AtomicU8::new(log.level), subsystems: SUBSYSTEMS_WITHOUT_LEVEL };
+        let levels = Levels {
+            common: AtomicU8::new(log.level),
+            subsystems: [const { AtomicU8::new(NO_LEVEL) }; SUBSYSTEMS.len()],
+        };
         levels.store(log);
         levels
     }
@@ -89,10 +92,6 @@ impl Levels {
         (0..SUBSYSTEMS.len()).map(|index| self.get(Some(index))).max().unwrap_or(0)
     }
 }
-
-#[allow(clippy::declare_interior_mutable_const)]
-const WITHOUT_LEVEL: AtomicU8 = AtomicU8::new(NO_LEVEL);
-const SUBSYSTEMS_WITHOUT_LEVEL: [AtomicU8; SUBSYSTEMS.len()] = [WITHOUT_LEVEL; SUBSYSTEMS.len()];
 
 /// The severity of syslog.
 fn severity(level: &Level) -> u8 {
