@@ -186,10 +186,10 @@ impl Call {
     ) -> Vec<(ParticipantId, SubscriptionKind)> {
         let mut list = Vec::new();
         for subscription in &self.subscriptions {
-            if let Some(owner) = pick(self, subscription) {
-                if !list.contains(&(owner, subscription.kind)) {
-                    list.push((owner, subscription.kind));
-                }
+            if let Some(owner) = pick(self, subscription)
+                && !list.contains(&(owner, subscription.kind))
+            {
+                list.push((owner, subscription.kind));
             }
         }
         list

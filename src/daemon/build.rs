@@ -4,9 +4,9 @@ use super::numbers::SharedNumbers;
 use super::router::{NO_LIMIT, Router};
 use super::shard_thread;
 use crate::base::random::Random;
+use crate::call::Interfaces;
 use crate::call::interface::{Interface, LocalAddress};
 use crate::call::lifecycle::Timeouts;
-use crate::call::Interfaces;
 use crate::config::interface::ResolvedInterfaces;
 use crate::config::{self, Config};
 use crate::engine::{Settings, Shard};
@@ -35,8 +35,7 @@ pub(super) fn shards(config: &Config, interfaces: &ResolvedInterfaces) -> io::Re
     for index in 0..count {
         let shard = Shard::new(settings.clone(), mos_kind(config));
         let processor = (!processors.is_empty()).then(|| processors[index % processors.len()]);
-        let (handle, thread) =
-            shard_thread::start(index, shard, numbers.clone(), sessions.clone(), processor)?;
+        let (handle, thread) = shard_thread::start(index, shard, numbers.clone(), sessions.clone(), processor)?;
         shards.push(handle);
         threads.push(thread);
     }
@@ -59,8 +58,11 @@ pub(super) fn max_sessions(config: &Config) -> i64 {
 
 /// What the configuration says about requests that say nothing themselves.
 pub(super) fn defaults(config: &Config) -> Defaults {
-    let mut defaults =
-        Defaults { sip_source: config.media.sip_source, dtls_passive: config.media.dtls_passive, ..Defaults::default() };
+    let mut defaults = Defaults {
+        sip_source: config.media.sip_source,
+        dtls_passive: config.media.dtls_passive,
+        ..Defaults::default()
+    };
     for (name, flags) in &config.templates {
         defaults.templates.insert(name, flags.as_str());
     }

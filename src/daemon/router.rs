@@ -84,9 +84,7 @@ impl Router {
     /// The state of the whole daemon.
     pub(super) fn sums(&self, uptime_s: u64, deliver: impl FnOnce(Sums) + Send + 'static) {
         let rejected = self.rejected.load(Ordering::Relaxed);
-        let of_shard = |work: &mut Work| {
-            Sums::of_shard(work.shard.calls(), work.shard.relay(), work.shard.totals())
-        };
+        let of_shard = |work: &mut Work| Sums::of_shard(work.shard.calls(), work.shard.relay(), work.shard.totals());
         self.gather(of_shard, move |list| {
             let mut sums = Sums { uptime_s, rejected_sessions: rejected, ..Sums::default() };
             list.iter().for_each(|other| sums.add(other));

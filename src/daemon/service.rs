@@ -1,12 +1,12 @@
 //! What stands behind the control protocols: requests about one call go to its shard, the others are gathered.
 
 use super::router::{Router, merge_lists};
+use crate::base::random::Random;
 use crate::base::time::Mono;
 use crate::control::request::Requests;
 use crate::control::{Reply, Service};
 use crate::io::clock;
 use crate::io::random::SystemRandomness;
-use crate::base::random::Random;
 use crate::ng::tally::Tallies;
 use crate::ng::{Command, Dictionary, Request, Value};
 use crate::observe::sums::Sums;

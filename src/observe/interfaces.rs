@@ -73,17 +73,13 @@ pub fn text(rows: &[Row], measured: &[Interface]) -> String {
         let family = Family::of(row.address).long_name();
         let _ = writeln!(text, "Interface '{}' address '{}' ({family})", row.name, row.address);
         let _ = writeln!(text, " Port range: {:5} - {:5}", row.port_min, row.port_max);
-        let _ =
-            writeln!(text, " Ports used: {:5} / {:5} ({:5.1}%)", row.used, row.total, row.used_percent());
+        let _ = writeln!(text, " Ports used: {:5} / {:5} ({:5.1}%)", row.used, row.total, row.used_percent());
         text += " Packets/bytes/errors:\n";
         let (received, sent) = interface.map(|interface| (interface.received, interface.sent)).unwrap_or_default();
         for (words, traffic) in [("Ingress", received), ("Egress", sent)] {
             let label = format!("{words}:");
-            let _ = writeln!(
-                text,
-                "  {label:<9}{:>12} / {:>10} / {:>10}",
-                traffic.packets, traffic.bytes, traffic.errors
-            );
+            let _ =
+                writeln!(text, "  {label:<9}{:>12} / {:>10} / {:>10}", traffic.packets, traffic.bytes, traffic.errors);
         }
         let _ = writeln!(text, " Packets lost/duplicates: {:>10} / {:>10}", sequence.lost, sequence.duplicates);
         let _ = writeln!(

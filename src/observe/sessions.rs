@@ -98,8 +98,7 @@ fn media_details(text: &mut String, relay: &Relay, media: &Media) {
 
 fn port_details(text: &mut String, stream: &Stream, signalled: Option<SocketAddr>, component: &str) {
     let remote = stream.remote().or(signalled);
-    let (address, port) =
-        remote.map_or(("0.0.0.0".to_owned(), 0), |remote| (remote.ip().to_string(), remote.port()));
+    let (address, port) = remote.map_or(("0.0.0.0".to_owned(), 0), |remote| (remote.ip().to_string(), remote.port()));
     let received = stream.received();
     let _ = writeln!(
         text,

@@ -70,7 +70,9 @@ const TOTAL: &[Row] = &[
     row("finaltimeoutsessions", "Total timed-out sessions via FINAL_TIMEOUT", |sums| {
         Count(sums.totals.finally_timed_out)
     }),
-    row("offertimeoutsessions", "Total timed-out sessions via OFFER_TIMEOUT", |sums| Count(sums.totals.offer_timed_out)),
+    row("offertimeoutsessions", "Total timed-out sessions via OFFER_TIMEOUT", |sums| {
+        Count(sums.totals.offer_timed_out)
+    }),
     row("regularterminatedsessions", "Total regular terminated sessions", |sums| Count(sums.totals.regular)),
     row("forcedterminatedsessions", "Total forced terminated sessions", |sums| Count(sums.totals.forced)),
     row("relayedpackets_user", "Total relayed packets (userspace)", |sums| Count(sums.received.packets)),
@@ -167,7 +169,11 @@ fn quality_rows((key, words, read): &Quality, quality: &QualityTotals) -> [(Stri
         if *key == "mos" { "MOS standard deviation".to_owned() } else { format!("{words} standard deviation") };
     [
         (format!("{key}_total"), format!("Sum of {mos_words} values sampled"), Fraction(samples.sum)),
-        (format!("{key}2_total"), format!("Sum of {mos_words} square values sampled"), Fraction(samples.sum_of_squares)),
+        (
+            format!("{key}2_total"),
+            format!("Sum of {mos_words} square values sampled"),
+            Fraction(samples.sum_of_squares),
+        ),
         (format!("{key}_samples_total"), format!("Total number of {words} samples"), Count(samples.count)),
         (format!("{key}_average"), format!("Average {words}"), Fraction(average(&samples))),
         (format!("{key}_stddev"), deviation_words, Fraction(deviation(&samples))),

@@ -241,7 +241,7 @@ fn what_is_refused_at_the_door_is_an_error_and_not_received() {
     for (source, datagram, reason) in cases {
         let verdict = relay.datagram(ms(0), PortToken(0), at(source), &mut datagram.to_vec(), &mut sent);
         assert_eq!(verdict, Verdict::Dropped(reason));
-        assert_eq!(relay.stream(ids[0]).unwrap().dropped().get(reason) > 0, true);
+        assert!(relay.stream(ids[0]).unwrap().dropped().get(reason) > 0);
     }
     assert_eq!(relay.stream(ids[0]).unwrap().received(), Traffic { packets: 1, bytes: 172, errors: 4 });
     assert_eq!(relay.interfaces()[0].received, Traffic { packets: 1, bytes: 172, errors: 4 });

@@ -145,7 +145,7 @@ impl Quality {
         let middle = report.last_sender_report;
         let sent = self.sender_reports.iter().flatten().find(|seen| middle != 0 && seen.ntp_middle == middle)?;
         let elapsed_us = at.since(sent.at).as_micros() as u64;
-        let waited_us = u64::from(report.delay_since_last) * 1_000_000 >> 16;
+        let waited_us = (u64::from(report.delay_since_last) * 1_000_000) >> 16;
         Some(u32::try_from(elapsed_us.saturating_sub(waited_us)).unwrap_or(u32::MAX))
     }
 

@@ -81,10 +81,11 @@ fn target(call: &Call, request: &Request) -> Option<Target> {
         let on_branch = |participant: &crate::call::Participant| participant.via_branch.as_deref() == branch;
         call.participants().find(|(_, participant)| on_branch(participant)).map(|(id, _)| id)
     };
-    if to_tag.is_none() && branch.is_some() {
-        if let Some(id) = by_branch() {
-            return Some(Target::Participant(id));
-        }
+    if to_tag.is_none()
+        && branch.is_some()
+        && let Some(id) = by_branch()
+    {
+        return Some(Target::Participant(id));
     }
     let Some(tag) = to_tag.or(from_tag) else { return Some(Target::Call) };
     if let Some(id) = call.find_tag(tag) {

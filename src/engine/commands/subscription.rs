@@ -54,10 +54,10 @@ impl Shard {
 
 fn subscription_reply(offer: &Offer, siprec: bool) -> Dictionary {
     let mut reply = Dictionary::new().with("sdp", offer.sdp.as_str());
-    if let [only] = offer.medias.as_slice() {
-        if offer.flows == 1 {
-            reply.set("from-tag", only.tag.as_str());
-        }
+    if let [only] = offer.medias.as_slice()
+        && offer.flows == 1
+    {
+        reply.set("from-tag", only.tag.as_str());
     }
     if siprec {
         reply.set("tag-medias", tag_medias(&offer.medias)).set("media-labels", media_labels(&offer.medias));
