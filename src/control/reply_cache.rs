@@ -1,4 +1,4 @@
-//! Replies by cookie (checklist 1.2): a request that comes again gets the same reply and is not worked off again.
+//! Replies by cookie: a request that comes again gets the same reply and is not worked off again.
 //!
 //! Two generations rotate every 30 seconds, so a reply is kept for 30 to 60. They rotate earlier when a generation has
 //! grown to its limit in bytes: a flood of requests must not take the host's memory.

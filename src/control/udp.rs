@@ -1,4 +1,4 @@
-//! NG over UDP (checklist 1.1): one datagram, one message, either way.
+//! NG over UDP: one datagram, one message, either way.
 
 use super::request::Requests;
 use crate::io::control_socket::{ControlSocket, PathMtu, Route};

@@ -1,6 +1,6 @@
-//! The commands of NG (the checklist of protocol-docs/ng.md, section 2).
+//! The commands of NG.
 
-use super::status::{PLAYBACK, RECORDING, Status};
+use super::status::Status;
 
 /// What a message asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -64,6 +64,10 @@ const fn row(
 
 const SAME: Status = Status::Same;
 const MIXING: Status = Status::NotYet("answered with an error; mixing is not built");
+const SILENCE: Status = Status::NotYet("media is dropped instead of replaced by silence, with a warning in the log");
+const FORWARDING: Status = Status::NotYet("accepted with a warning in the log; nothing is streamed");
+const NO_RECORDING: Status = Status::NotYet("answered with an error; recording is not built");
+const NO_PLAYBACK: Status = Status::NotYet("answered with an error; media playback is not built");
 const LATER: Status = Status::NotYet("answered with an error; not built");
 
 /// Every command, in the order in which statistics list them.
@@ -74,21 +78,21 @@ pub static COMMANDS: &[CommandRow] = &[
     row(Command::Delete, "delete", "Delete", SAME, "Ends a call or one party of it, with final statistics."),
     row(Command::Query, "query", "Query", SAME, "Reports a call's parties, media, streams and statistics."),
     row(Command::List, "list", "List", SAME, "Lists call-ids."),
-    row(Command::StartRecording, "start recording", "StartRec", RECORDING, "Starts or resumes recording of a call."),
-    row(Command::StopRecording, "stop recording", "StopRec", RECORDING, "Stops recording."),
-    row(Command::PauseRecording, "pause recording", "PauseRec", RECORDING, "Pauses recording."),
-    row(Command::StartForwarding, "start forwarding", "StartFwd", RECORDING, "Streams PCM to a listener."),
-    row(Command::StopForwarding, "stop forwarding", "StopFwd", RECORDING, "Stops streaming PCM."),
+    row(Command::StartRecording, "start recording", "StartRec", NO_RECORDING, "Starts or resumes recording of a call."),
+    row(Command::StopRecording, "stop recording", "StopRec", NO_RECORDING, "Stops recording."),
+    row(Command::PauseRecording, "pause recording", "PauseRec", NO_RECORDING, "Pauses recording."),
+    row(Command::StartForwarding, "start forwarding", "StartFwd", FORWARDING, "Streams PCM to a listener."),
+    row(Command::StopForwarding, "stop forwarding", "StopFwd", FORWARDING, "Stops streaming PCM."),
     row(Command::BlockDtmf, "block DTMF", "BlkDTMF", SAME, "Drops a party's or call's telephone-events."),
     row(Command::UnblockDtmf, "unblock DTMF", "UnblkDTMF", SAME, "Undoes `block DTMF`."),
     row(Command::BlockMedia, "block media", "BlkMedia", SAME, "Drops a party's or call's media."),
     row(Command::UnblockMedia, "unblock media", "UnblkMedia", SAME, "Undoes `block media`."),
-    row(Command::PlayMedia, "play media", "PlayMedia", PLAYBACK, "Plays a file to a party."),
-    row(Command::StopMedia, "stop media", "StopMedia", PLAYBACK, "Stops playing."),
-    row(Command::PlayDtmf, "play DTMF", "PlayDTMF", PLAYBACK, "Injects a DTMF digit."),
+    row(Command::PlayMedia, "play media", "PlayMedia", NO_PLAYBACK, "Plays a file to a party."),
+    row(Command::StopMedia, "stop media", "StopMedia", NO_PLAYBACK, "Stops playing."),
+    row(Command::PlayDtmf, "play DTMF", "PlayDTMF", NO_PLAYBACK, "Injects a DTMF digit."),
     row(Command::Statistics, "statistics", "Stats", SAME, "Reports the daemon's counters."),
-    row(Command::SilenceMedia, "silence media", "SlnMedia", SAME, "Replaces media by silence."),
-    row(Command::UnsilenceMedia, "unsilence media", "UnslnMedia", SAME, "Undoes `silence media`."),
+    row(Command::SilenceMedia, "silence media", "SlnMedia", SILENCE, "Replaces media by silence."),
+    row(Command::UnsilenceMedia, "unsilence media", "UnslnMedia", SILENCE, "Undoes `silence media`."),
     row(Command::Publish, "publish", "Pub", SAME, "Takes a sender's media without a receiver."),
     row(
         Command::SubscribeRequest,
@@ -107,12 +111,12 @@ pub static COMMANDS: &[CommandRow] = &[
     row(Command::Unsubscribe, "unsubscribe", "Unsub", SAME, "Removes a subscription."),
     row(Command::InjectStart, "inject start", "InjStart", MIXING, "Mixes a party's audio into what another hears."),
     row(Command::InjectStop, "inject stop", "InjStop", MIXING, "Ends an injection."),
-    row(Command::Connect, "connect", "Conn", SAME, "Joins two parties, of two calls perhaps."),
+    row(Command::Connect, "connect", "Conn", LATER, "Joins two parties, of two calls perhaps."),
     row(Command::Cli, "cli", "CLI", SAME, "Runs a command of the CLI (also written `CLI`)."),
     row(Command::Transform, "transform", "Trnsfm", LATER, "Transcodes for another instance."),
-    row(Command::Create, "create", "Create", SAME, "Creates a party and makes an offer to it."),
-    row(Command::CreateAnswer, "create answer", "CrtAnsw", SAME, "Completes `create` with the party's SDP."),
-    row(Command::Mesh, "mesh", "Mesh", SAME, "Joins several calls and connects their parties."),
+    row(Command::Create, "create", "Create", LATER, "Creates a party and makes an offer to it."),
+    row(Command::CreateAnswer, "create answer", "CrtAnsw", LATER, "Completes `create` with the party's SDP."),
+    row(Command::Mesh, "mesh", "Mesh", LATER, "Joins several calls and connects their parties."),
 ];
 
 impl Command {

@@ -1,4 +1,4 @@
-//! NG messages: cookie, space, document (checklist 1.1, 1.3, 1.5).
+//! NG messages: cookie, space, document.
 
 use super::request::RequestError;
 use crate::wire::value::{Dictionary, Malformed, Value};

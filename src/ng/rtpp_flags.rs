@@ -1,4 +1,4 @@
-//! The string syntax of `rtpp-flags` and of signalling templates (checklist 1.4), read into the dictionary that a
+//! The string syntax of `rtpp-flags` and of signalling templates, read into the dictionary that a
 //! client would otherwise have sent.
 //!
 //! Tokens are separated by spaces. `word` is a flag, `key=value` a key; `key=[a b]` is a list, `key=[a=1 b=[x]]` a

@@ -1,4 +1,4 @@
-//! Logging (checklist 4.9).
+//! Logging.
 
 use crate::config::Config;
 use crate::config::log::{self, LogFormat};

@@ -1,4 +1,4 @@
-//! DTMF, transcoding, DTLS (checklist 4.10, 4.14, 4.15).
+//! DTMF, transcoding, DTLS.
 
 use crate::config::table::{OptionRow, choice, decimal, list, number, switch, text};
 

@@ -1,4 +1,4 @@
-//! Interfaces, control listeners, media ports, the fast path (checklist 4.2 to 4.4, 4.8).
+//! Interfaces, control listeners, media ports, the fast path.
 
 use crate::base::learning::Learning;
 use crate::config::PathMtu;
@@ -97,7 +97,7 @@ pub(super) static MEDIA: &[OptionRow] = &[
         c.media.sip_source = v.switch();
         Ok(())
     }),
-    switch("reject-invalid-sdp", "Refuse SDP that rtpengine otherwise repairs.").set(|c, v| {
+    switch("reject-invalid-sdp", "Refuse SDP that rtpengine otherwise repairs.").warned("what harms nobody is repaired").set(|c, v| {
         c.media.reject_invalid_sdp = v.switch();
         Ok(())
     }),

@@ -1,4 +1,4 @@
-//! The process, timeouts, limits, threads (checklist 4.1, 4.5 to 4.7, 4.20).
+//! The process, timeouts, limits, threads.
 
 use crate::config::table::{OptionRow, Value, choice, decimal, number, switch, text};
 

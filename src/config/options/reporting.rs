@@ -1,7 +1,7 @@
-//! RTCP, quality, Homer, Graphite, MQTT (checklist 4.16 to 4.19).
+//! RTCP, quality, Homer, Graphite, MQTT.
 
 use crate::config::table::{OptionRow, choice, list, number, switch, text};
-use crate::config::{MosModel, SsrcReporting};
+use crate::config::{Config, MosModel, SsrcReporting};
 
 const ANY: (i64, i64) = (i64::MIN, i64::MAX);
 const AT_LEAST_0: (i64, i64) = (0, i64::MAX);
@@ -13,8 +13,9 @@ pub(super) static QUALITY: &[OptionRow] = &[
     number("rtcp-interval", (1, i64::MAX), "ms", "5000", "How often own RTCP is sent.")
         .warned("RTCP is relayed, not generated"),
     switch("measure-rtp", "Measure jitter and loss of relayed RTP.").warned("relayed RTP is measured in any case"),
-    choice("ssrc-reporting", &["full", "inline", "global", "none"], "full", "Which SSRC entries replies hold.").set(
-        |c, v| {
+    choice("ssrc-reporting", &["full", "inline", "global", "none"], "full", "Which SSRC entries replies hold.")
+        .warned("replies hold all entries")
+        .set(|c, v| {
             c.reporting.ssrc = match v.text() {
                 "inline" => SsrcReporting::Inline,
                 "global" => SsrcReporting::Global,
@@ -22,8 +23,7 @@ pub(super) static QUALITY: &[OptionRow] = &[
                 _ => SsrcReporting::Full,
             };
             Ok(())
-        },
-    ),
+        }),
     list(
         "mos",
         "CQ|LQ|G.107|G.107.2|legacy",
@@ -35,14 +35,19 @@ pub(super) static QUALITY: &[OptionRow] = &[
                 "cq" => c.reporting.mos.listening = false,
                 "lq" => c.reporting.mos.listening = true,
                 "g.107" => c.reporting.mos.model = MosModel::G107,
-                "g.107.2" => c.reporting.mos.model = MosModel::G107Fullband,
-                "legacy" => c.reporting.mos.model = MosModel::Legacy,
+                "g.107.2" => other_model(c, MosModel::G107Fullband),
+                "legacy" => other_model(c, MosModel::Legacy),
                 _ => return Err(format!("`{word}` is none of `CQ`, `LQ`, `G.107`, `G.107.2`, `legacy`")),
             }
         }
         Ok(())
     }),
 ];
+
+fn other_model(config: &mut Config, model: MosModel) {
+    config.reporting.mos.model = model;
+    config.warnings.push("option `mos`: only the formula of G.107 is built, and used".to_owned());
+}
 
 pub(super) static HOMER: &[OptionRow] = &[
     text("homer", "ADDRESS:PORT", "", "The Homer server.").warned(NO_HOMER),

@@ -1,4 +1,4 @@
-//! Persistence, recording, playback (checklist 4.11 to 4.13).
+//! Persistence, recording, playback.
 
 use crate::config::table::{OptionRow, choice, list, number, switch, text};
 

@@ -1,4 +1,4 @@
-//! The command line interface (checklist 1.9, 6): one line in, text out, over TCP or within other protocols.
+//! The command line interface: one line in, text out, over TCP or within other protocols.
 
 mod command;
 mod server;

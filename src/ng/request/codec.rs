@@ -1,4 +1,4 @@
-//! Choice of codecs (checklist 3.11).
+//! Choice of codecs.
 
 use super::parser::{Parser, words};
 use super::table::{Flag, Key, Prefix, Section, row};
@@ -7,6 +7,7 @@ use crate::ng::status::{Scope, Status, TRANSCODING as LATER};
 use crate::ng::{Command, Value};
 
 const SAME: Status = Status::Same;
+const NOT_READ: Status = Status::NotYet("read and kept; it changes nothing");
 
 /// What to do about codecs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -138,13 +139,13 @@ static FLAGS: &[Flag] = &[
     row("force transcoding", LATER, "Transcode even between equal codecs.").flag(|r| r.codecs.force_transcoding = true),
     row("allow transcoding", LATER, "An answer may accept a subset.").flag(|r| r.codecs.allow_transcoding = true),
     row("single codec", SAME, "Keep only the first codec of an answer.").flag(|r| r.codecs.single = true),
-    row("reuse codecs", SAME, "Keep the earlier preference in re-offers.")
+    row("reuse codecs", NOT_READ, "Keep the earlier preference in re-offers.")
         .aliases(&["no codec renegotiation"])
         .flag(|r| r.codecs.reuse = true),
-    row("static codecs", SAME, "No change of codec towards the answerer.")
+    row("static codecs", NOT_READ, "No change of codec towards the answerer.")
         .aliases(&["static codec"])
         .flag(|r| r.codecs.is_static = true),
-    row("allow asymmetric codecs", SAME, "Accept payload type numbers that do not match.")
+    row("allow asymmetric codecs", NOT_READ, "Accept payload type numbers that do not match.")
         .aliases(&["allow asymmetric codec"])
         .flag(|r| r.codecs.allow_asymmetric = true),
     row("allow no codec media", SAME, "Reject media left without codecs instead of restoring them.")

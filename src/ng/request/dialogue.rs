@@ -1,4 +1,4 @@
-//! Identity: call, tags, labels and the choice of participants (checklist 3.1).
+//! Identity: call, tags, labels and the choice of participants.
 
 use super::parser::{Parser, words};
 use super::table::{Choice, Choices, Flag, Key, Prefix, Section, row};
@@ -6,6 +6,7 @@ use crate::ng::Value;
 use crate::ng::status::{RECORDING, Status};
 
 const SAME: Status = Status::Same;
+const NOT_READ: Status = Status::NotYet("read and kept; it changes nothing");
 const LATER: Status = Status::NotYet("read and kept; the command is not built");
 
 /// Whom a message is about. Texts are as received.
@@ -86,19 +87,15 @@ static KEYS: &[Key] = &[
         .key(|p, v| p.request.dialogue.to_label = p.text(v)),
     row("address", SAME, "Selects the participant whose SDP named this address.")
         .key(|p, v| p.request.dialogue.address = p.text(v)),
-    row("to-call-id", SAME, "The second call of `connect`.").key(|p, v| p.request.dialogue.to_call_id = p.text(v)),
-    row("calls", SAME, "The calls that `mesh` joins.")
+    row("to-call-id", LATER, "The second call of `connect`.").key(|p, v| p.request.dialogue.to_call_id = p.text(v)),
+    row("calls", LATER, "The calls that `mesh` joins.")
         .key(|p, v| p.request.dialogue.calls = words(v).map(str::to_owned).collect()),
-    row("tags", SAME, "The flows that `mesh` creates: a list of `from` and `to`.").key(set_flows),
+    row("tags", LATER, "The flows that `mesh` creates: a list of `from` and `to`.").key(set_flows),
     row("source-tag", LATER, "The participant that is injected.").key(|p, v| p.request.dialogue.source_tag = p.text(v)),
     row("source-call-id", LATER, "The call of the participant that is injected.")
         .key(|p, v| p.request.dialogue.source_call_id = p.text(v)),
-    row(
-        "alias-key",
-        Status::Different("the documented spelling with a space is read too"),
-        "What makes a new from-tag an alias of an earlier one.",
-    )
-    .key(|p, v| p.choose_each(&ALIAS_KEY, v)),
+    row("alias-key", NOT_READ, "What makes a new from-tag an alias of an earlier one.")
+        .key(|p, v| p.choose_each(&ALIAS_KEY, v)),
     row("all", SAME, "How many participants or flows the command is about.").key(|p, v| p.choose_each(&ALL, v)),
     row("metadata", RECORDING, "Free text for recordings.").key(|p, v| p.request.dialogue.metadata = p.text(v)),
     row("instance", LATER, "The asking instance, to detect loops of `transform`.")
@@ -122,9 +119,9 @@ static PREFIXES: &[Prefix] = &[row("from-tags-", SAME, "One more tag for `from-t
 static ALIAS_KEY: Choices = Choices {
     key: "alias-key",
     rows: &[
-        row("off", SAME, "No aliases.").aliases(&["none", "no"]).choice(|r| r.dialogue.alias_key = AliasKey::Off),
-        row("SDP", SAME, "The same SDP.").choice(|r| r.dialogue.alias_key = AliasKey::Sdp),
-        row("address", SAME, "The same first media address and port.")
+        row("off", NOT_READ, "No aliases.").aliases(&["none", "no"]).choice(|r| r.dialogue.alias_key = AliasKey::Off),
+        row("SDP", NOT_READ, "The same SDP.").choice(|r| r.dialogue.alias_key = AliasKey::Sdp),
+        row("address", NOT_READ, "The same first media address and port.")
             .aliases(&["endpoint"])
             .choice(|r| r.dialogue.alias_key = AliasKey::Address),
     ],

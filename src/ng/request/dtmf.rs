@@ -1,4 +1,4 @@
-//! DTMF: blocking, triggers, generation (checklist 3.12).
+//! DTMF: blocking, triggers, generation.
 
 use super::parser::{Parser, integer_from_text, words};
 use super::table::{Choice, Choices, Flag, Key, Section, row};

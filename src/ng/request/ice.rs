@@ -1,4 +1,4 @@
-//! ICE (RFC 8445; checklist 3.5).
+//! ICE (RFC 8445).
 
 use super::Request;
 use super::table::{Choice, Choices, Flag, Key, Section, row};

@@ -1,4 +1,4 @@
-//! Choice of interfaces and addresses (checklist 3.3).
+//! Choice of interfaces and addresses.
 
 use super::parser::{Parser, words};
 use super::table::{Flag, Key, Section, row};

@@ -1,4 +1,4 @@
-//! What the rewritten SDP looks like (checklist 3.16 to 3.18).
+//! What the rewritten SDP looks like.
 
 use super::parser::{Parser, words};
 use super::table::{Choice, Choices, Flag, Key, Prefix, Section, fold, row};

@@ -1,4 +1,4 @@
-//! Playback, music on hold, audio player (checklist 3.13).
+//! Playback, music on hold, audio player.
 
 use super::parser::{Parser, words};
 use super::table::{Choice, Choices, Flag, Key, Section, fold, row};

@@ -1,4 +1,4 @@
-//! Recording (checklist 3.14).
+//! Recording.
 
 use super::parser::Parser;
 use super::table::{Choices, Flag, Key, Section, row};

@@ -1,4 +1,4 @@
-//! Behaviour of the relay (checklist 3.15).
+//! Behaviour of the relay.
 
 use super::parser::{Parser, words};
 use super::table::{Choices, Flag, Key, Prefix, Section, fold, row};
@@ -7,6 +7,7 @@ use crate::ng::Command;
 use crate::ng::status::{Scope, Status};
 
 const SAME: Status = Status::Same;
+const NOT_READ: Status = Status::NotYet("read and kept; it changes nothing");
 
 /// How packets are treated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -63,7 +64,7 @@ static KEYS: &[Key] = &[
             }
         }
     }),
-    row("media echo", SAME, "Send a side's media back to it.").key(|p, v| p.choose_each(&MEDIA_ECHO, v)),
+    row("media echo", NOT_READ, "Send a side's media back to it.").key(|p, v| p.choose_each(&MEDIA_ECHO, v)),
     row("drop-traffic", SAME, "Start or stop dropping all packets of the call; `start` wins.")
         .key(|p, v| p.choose_each(&DROP_TRAFFIC, v)),
 ];
@@ -83,7 +84,7 @@ static FLAGS: &[Flag] = &[
         .flag(|r| r.rtp.port_latching = true),
     row("no port latching", crate::ng::status::ICE, "For ICE peers change the local port with the remote one.")
         .flag(|r| r.rtp.no_port_latching = true),
-    row("reset", SAME, "Forget what was learned about the endpoints.")
+    row("reset", NOT_READ, "Forget what was learned about the endpoints.")
         .scope(Scope::Only(&[Command::Offer]))
         .flag(|r| r.rtp.reset = true),
     row("pierce NAT", SAME, "Send empty packets until something arrives.").flag(|r| r.rtp.pierce_nat = true),
@@ -103,7 +104,7 @@ static FLAGS: &[Flag] = &[
     .flag(|r| r.rtp.block_short = true),
     row("no-jitter-buffer", crate::ng::status::TRANSCODING, "Disable the jitter buffer for the call.")
         .flag(|r| r.rtp.no_jitter_buffer = true),
-    row("debug", SAME, "Log everything about this call.").aliases(&["debugging"]).flag(|r| r.rtp.debug = true),
+    row("debug", NOT_READ, "Log everything about this call.").aliases(&["debugging"]).flag(|r| r.rtp.debug = true),
     row("no-redis-update", REDIS, "Skip persistence for this message.").flag(|r| r.rtp.no_redis_update = true),
 ];
 
@@ -112,16 +113,16 @@ static PREFIXES: &[Prefix] = &[row("endpoint-learning-", SAME, "A value of `endp
 static MEDIA_ECHO: Choices = Choices {
     key: "media echo",
     rows: &[
-        row("blackhole", SAME, "Drop all media.")
+        row("blackhole", NOT_READ, "Drop all media.")
             .aliases(&["sinkhole"])
             .choice(|r| r.rtp.media_echo = Some(MediaEcho::Blackhole)),
-        row("forward", SAME, "The receiver hears itself.")
+        row("forward", NOT_READ, "The receiver hears itself.")
             .aliases(&["fwd", "fw"])
             .choice(|r| r.rtp.media_echo = Some(MediaEcho::Forward)),
-        row("backwards", SAME, "The sender hears itself.")
+        row("backwards", NOT_READ, "The sender hears itself.")
             .aliases(&["backward", "reverse", "back", "bkw", "bk"])
             .choice(|r| r.rtp.media_echo = Some(MediaEcho::Backwards)),
-        row("both", SAME, "Both hear themselves.").choice(|r| r.rtp.media_echo = Some(MediaEcho::Both)),
+        row("both", NOT_READ, "Both hear themselves.").choice(|r| r.rtp.media_echo = Some(MediaEcho::Both)),
     ],
 };
 

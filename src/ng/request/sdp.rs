@@ -1,4 +1,4 @@
-//! The SDP body and its SIP context (checklist 3.2, 3.20).
+//! The SDP body and its SIP context.
 
 use super::parser::{Parser, parse_address, words};
 use super::table::{Choices, Flag, Key, Section, row};

@@ -1,4 +1,4 @@
-//! DTLS-SRTP, SDES and opportunistic SRTP (RFC 5763, 4568, 8643; checklist 3.7 to 3.9).
+//! DTLS-SRTP, SDES and opportunistic SRTP (RFC 5763, 4568, 8643).
 
 use super::Request;
 use super::parser::Parser;

@@ -1,4 +1,4 @@
-//! The T.38 gateway (checklist 3.19).
+//! The T.38 gateway.
 
 use super::Request;
 use super::table::{Choice, Choices, Key, Prefix, Section, row};
