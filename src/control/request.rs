@@ -30,6 +30,8 @@ struct Work {
     command: Option<Command>,
     call_id: String,
     since: Mono,
+    /// Its error has been logged.
+    is_logged: bool,
 }
 
 impl Requests {
@@ -88,6 +90,7 @@ impl Requests {
             command: None,
             call_id: String::new(),
             since: now,
+            is_logged: false,
         };
         let (encoding, dictionary) = match message::decode(message.document) {
             Ok(decoded) => decoded,
@@ -132,22 +135,25 @@ impl Work {
         cli::run(&requests.service, line, CliReply::new(move |text| self.finish(&answer(text))));
     }
 
-    fn fail(self, reason: &str, cause: Option<&Malformed>) {
+    fn fail(mut self, reason: &str, cause: Option<&Malformed>) {
         let cause = cause.map(|cause| format!(": {cause}")).unwrap_or_default();
         warn!(target: "control", call_id = self.call_id, "Request from {} fails: {reason}{cause}", self.client);
+        self.is_logged = true;
         self.finish(&message::error_reply(reason));
     }
 
     /// Encodes the reply, remembers it and gives it to all who wait for it.
     fn finish(self, reply: &Dictionary) {
-        let Work { requests, cookie, encoding, client, command, call_id, since } = self;
+        let Work { requests, cookie, encoding, client, command, call_id, since, is_logged } = self;
         let bytes: Arc<[u8]> = message::encode_reply(&cookie, encoding, reply).into();
         let now = (requests.clock)().mono;
         let duration = now.since(since);
         let is_error = reply.get("result").and_then(Value::as_text) == Some("error");
         locked(&requests.tallies).count(client.ip(), command, duration, is_error);
         let name = command.map_or("(unknown)", Command::name);
-        if is_error {
+        if is_logged {
+            // Once is enough.
+        } else if is_error {
             let reason = reply.get("error-reason").and_then(Value::as_text).unwrap_or_default();
             info!(target: "control", call_id, "Replying to '{name}' from {client} with an error: {reason}");
         } else {

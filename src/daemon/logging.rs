@@ -133,6 +133,32 @@ enum Sink {
     Memory(Arc<Mutex<Vec<(u8, String)>>>),
 }
 
+/// The lines that are written in a second. A flood of requests, or a call gone wild, must not fill the disk.
+const LINES_PER_SECOND: u32 = 5000;
+
+/// Counts lines, to leave out those beyond the limit.
+#[derive(Debug, Default)]
+struct Limiter {
+    second: u64,
+    lines: u32,
+    left_out: u64,
+}
+
+impl Limiter {
+    /// Whether a line may be written in this second, and how many were left out before, to be told first.
+    fn admit(&mut self, second: u64) -> (bool, u64) {
+        if second != self.second {
+            (self.second, self.lines) = (second, 0);
+        }
+        self.lines += 1;
+        if self.lines > LINES_PER_SECOND {
+            self.left_out += 1;
+            return (false, 0);
+        }
+        (true, std::mem::take(&mut self.left_out))
+    }
+}
+
 /// The layer that writes lines.
 struct Writer {
     levels: Arc<Levels>,
@@ -140,6 +166,7 @@ struct Writer {
     format: LogFormat,
     longest_line: Option<usize>,
     split_lines: bool,
+    limiter: Mutex<Limiter>,
 }
 
 /// Starts logging for the whole process; call it once. The levels that are given back can be changed.
@@ -230,6 +257,7 @@ impl Writer {
             format: log.format,
             longest_line: log.longest_line,
             split_lines: log.split_lines,
+            limiter: Mutex::default(),
         }
     }
 
@@ -253,12 +281,24 @@ impl Writer {
     }
 
     fn write_line(&self, severity: u8, prefix: &str, parts: &[&str]) {
+        let second = clock::mono().0 / 1_000_000_000;
+        let (is_admitted, left_out) = self.limiter.lock().unwrap_or_else(PoisonError::into_inner).admit(second);
+        if left_out > 0 {
+            self.put(4, format!("[core] {left_out} log messages were left out"));
+        }
+        if !is_admitted {
+            return;
+        }
         let mut line = prefix.to_owned();
         parts.iter().for_each(|part| push_visible(&mut line, part));
         if let Some(limit) = self.longest_line {
             let end = (0..=limit.min(line.len())).rev().find(|&at| line.is_char_boundary(at));
             line.truncate(end.unwrap_or(0));
         }
+        self.put(severity, line);
+    }
+
+    fn put(&self, severity: u8, line: String) {
         match &self.sink {
             Sink::StandardError { with_timestamps } => write_to_standard_error(*with_timestamps, severity, &line),
             Sink::Syslog(syslog) => {
@@ -361,6 +401,15 @@ mod tests {
         assert_eq!(lines, ["[ID=\"c\"]: [core] v=0", "[ID=\"c\"]: [core] s=-"]);
         let whole = texts(&Log::default(), |_| tracing::info!(target: "core", "v=0\r\ns=-"));
         assert_eq!(whole, ["[core] v=0\\r\\ns=-"]);
+    }
+
+    #[test]
+    fn a_flood_is_cut() {
+        let mut limiter = Limiter::default();
+        let written = (0..10_000).filter(|_| limiter.admit(7).0).count();
+        assert_eq!(written, 5000);
+        assert_eq!(limiter.admit(8), (true, 5000));
+        assert_eq!(limiter.admit(8), (true, 0));
     }
 
     #[test]
