@@ -2,14 +2,13 @@
 
 use super::cli::{CliListener, Sessions};
 use super::request::Requests;
-use super::udp::UdpListener;
+use super::udp::{LARGEST_DATAGRAM_BYTES, UdpListener};
 use super::*;
 use crate::base::text;
 use crate::io::clock;
 use crate::io::control_socket::PathMtu;
 use crate::ng::{Command, Defaults};
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
@@ -52,6 +51,17 @@ struct Bench {
     cli: SocketAddr,
 }
 
+/// Works off messages for as long as the test lives.
+fn serve(udp: UdpListener, requests: Weak<Requests>) {
+    std::thread::spawn(move || {
+        let mut buffer = vec![0; LARGEST_DATAGRAM_BYTES];
+        while let Some(requests) = requests.upgrade() {
+            udp.work_off(&requests, &mut buffer);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
+}
+
 async fn bench() -> Bench {
     let fake = Arc::new(Fake::default());
     let requests = Requests::new(fake.clone(), Defaults::default(), clock::now);
@@ -60,7 +70,7 @@ async fn bench() -> Bench {
     client.connect(udp.local_address().unwrap()).await.unwrap();
     let cli = CliListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = cli.local_address().unwrap();
-    tokio::spawn(udp.run(requests.clone()));
+    serve(udp, Arc::downgrade(&requests));
     tokio::spawn(cli.run(fake.clone()));
     Bench { fake, requests, client, cli: address }
 }

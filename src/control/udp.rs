@@ -6,15 +6,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use tokio::io::Interest;
-use tokio::net::UdpSocket;
 use tracing::{debug, error, warn};
 
 /// The largest datagram.
-const LARGEST_DATAGRAM_BYTES: usize = 65_535;
+pub const LARGEST_DATAGRAM_BYTES: usize = 65_535;
 
-/// The datagrams that are taken before other tasks have their turn.
-const BATCH: usize = 64;
+/// The datagrams that are taken before media has its turn.
+const BATCH: usize = 16;
 
 /// A bound listener.
 #[derive(Debug)]
@@ -39,21 +37,16 @@ impl UdpListener {
         self.socket.clone()
     }
 
-    /// Hands messages to `requests` until the task is dropped. Needs a tokio runtime.
-    pub async fn run(self, requests: Arc<Requests>) -> io::Result<()> {
-        let readiness = UdpSocket::from_std(self.socket.try_clone()?)?;
-        let mut buffer = vec![0; LARGEST_DATAGRAM_BYTES];
-        loop {
-            readiness.readable().await?;
-            for _ in 0..BATCH {
-                match readiness.try_io(Interest::READABLE, || self.socket.receive(&mut buffer)) {
-                    Ok((bytes, route)) => handle(&requests, &self.socket, &buffer[..bytes], route),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    // An ICMP error of an earlier reply is reported once, and is then gone.
-                    Err(error) => debug!(target: "control", "UDP control socket: {error}"),
-                }
+    /// Takes the messages that have arrived, a bounded number of them, and hands them to `requests`. `buffer` has room
+    /// for [`LARGEST_DATAGRAM_BYTES`].
+    pub fn work_off(&self, requests: &Arc<Requests>, buffer: &mut [u8]) {
+        for _ in 0..BATCH {
+            match self.socket.receive(buffer) {
+                Ok((bytes, route)) => handle(requests, &self.socket, &buffer[..bytes], route),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // An ICMP error of an earlier reply is reported once, and is then gone.
+                Err(error) => debug!(target: "control", "UDP control socket: {error}"),
             }
-            tokio::task::yield_now().await;
         }
     }
 }

@@ -4,12 +4,16 @@ use super::numbers::SharedNumbers;
 use crate::base::id::PortToken;
 use crate::base::time::{Mono, Now};
 use crate::call::lifecycle::Termination;
+use crate::control::request::Requests;
+use crate::control::udp::{LARGEST_DATAGRAM_BYTES, UdpListener};
 use crate::engine::{Lent, Output, Shard};
 use crate::io::random::SystemRandomness;
 use crate::io::{Batch, EventLoop, Handler, Receiver, Waker, affinity};
+use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
+use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -31,12 +35,26 @@ pub(super) struct Work<'a> {
 
 enum Message {
     Job(Job),
+    Listen(Arc<Front>),
     Stop,
+}
+
+/// Where NG over UDP comes in. Every shard watches the sockets: a request whose call lives on the shard that took it
+/// is worked off without waking another thread.
+pub(super) struct Front {
+    pub listeners: Vec<UdpListener>,
+    pub requests: Arc<Requests>,
+}
+
+thread_local! {
+    /// The shard whose thread this is.
+    static CURRENT: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
 /// A running shard, from outside.
 #[derive(Clone)]
 pub(super) struct ShardHandle {
+    index: usize,
     sender: mpsc::Sender<Message>,
     waker: Arc<Waker>,
 }
@@ -44,14 +62,22 @@ pub(super) struct ShardHandle {
 impl ShardHandle {
     /// Has `job` done on the shard's thread. A shard that has stopped does nothing.
     pub(super) fn run(&self, job: Job) {
-        if self.sender.send(Message::Job(job)).is_ok() {
-            self.waker.wake();
-        }
+        self.send(Message::Job(job));
+    }
+
+    /// Has the shard take control messages.
+    pub(super) fn listen(&self, front: Arc<Front>) {
+        self.send(Message::Listen(front));
     }
 
     /// Ends the thread after the jobs that were sent before.
     pub(super) fn stop(&self) {
-        if self.sender.send(Message::Stop).is_ok() {
+        self.send(Message::Stop);
+    }
+
+    /// The shard's own thread looks at its messages by itself after it has taken control messages.
+    fn send(&self, message: Message) {
+        if self.sender.send(message).is_ok() && CURRENT.get() != Some(self.index) {
             self.waker.wake();
         }
     }
@@ -70,10 +96,13 @@ pub(super) fn start(
 ) -> io::Result<(ShardHandle, JoinHandle<()>)> {
     let mut events = EventLoop::new()?;
     let (sender, jobs) = mpsc::channel();
-    let handle = ShardHandle { sender, waker: events.waker() };
+    let handle = ShardHandle { index, sender, waker: events.waker() };
     let waker = events.waker();
-    let mut runner = Runner { shard, numbers, sessions, jobs, waker, random: SystemRandomness::new() };
+    let random = SystemRandomness::new();
+    let mut runner =
+        Runner { shard, numbers, sessions, jobs, waker, random, front: None, is_stopping: false, buffer: Vec::new() };
     let thread = std::thread::Builder::new().name(format!("shard-{index}")).spawn(move || {
+        CURRENT.set(Some(index));
         if let Some(Err(error)) = processor.map(affinity::pin) {
             tracing::warn!(target: "core", "shard {index} is not pinned to a processor: {error}");
         }
@@ -92,6 +121,10 @@ struct Runner {
     jobs: mpsc::Receiver<Message>,
     waker: Arc<Waker>,
     random: SystemRandomness,
+    front: Option<Arc<Front>>,
+    is_stopping: bool,
+    /// Room for a control message.
+    buffer: Vec<u8>,
 }
 
 impl Handler for Runner {
@@ -103,20 +136,24 @@ impl Handler for Runner {
         }
     }
 
-    fn wake(&mut self, now: Now, ports: &mut Receiver, _: &mut Batch) -> ControlFlow<()> {
-        for _ in 0..JOBS_A_TURN {
-            match self.jobs.try_recv() {
-                Ok(Message::Job(job)) => self.work(now, ports, job),
-                Ok(Message::Stop) | Err(mpsc::TryRecvError::Disconnected) => {
-                    self.shard.end_all(now, Termination::Forced, ports, &mut self.numbers);
-                    self.report();
-                    return ControlFlow::Break(());
-                }
-                Err(mpsc::TryRecvError::Empty) => return ControlFlow::Continue(()),
-            }
+    fn ready(&mut self, now: Now, number: u32, ports: &mut Receiver, _: &mut Batch) {
+        let Some(front) = self.front.clone() else { return };
+        let Some(listener) = front.listeners.get(number as usize) else { return };
+        listener.work_off(&front.requests, &mut self.buffer);
+        if self.take_messages(now, ports).is_break() {
+            // Seen again in `wake`, which can end the loop.
+            self.is_stopping = true;
+            self.waker.wake();
         }
-        self.waker.wake();
-        ControlFlow::Continue(())
+    }
+
+    fn wake(&mut self, now: Now, ports: &mut Receiver, _: &mut Batch) -> ControlFlow<()> {
+        if !self.is_stopping && self.take_messages(now, ports).is_continue() {
+            return ControlFlow::Continue(());
+        }
+        self.shard.end_all(now, Termination::Forced, ports, &mut self.numbers);
+        self.report();
+        ControlFlow::Break(())
     }
 
     fn timer(&mut self, now: Now, ports: &mut Receiver, transmit: &mut Batch) -> Option<Mono> {
@@ -131,6 +168,30 @@ impl Handler for Runner {
 }
 
 impl Runner {
+    /// Works off what other threads, or this one, have asked for; `Break` when that is to stop.
+    fn take_messages(&mut self, now: Now, ports: &mut Receiver) -> ControlFlow<()> {
+        for _ in 0..JOBS_A_TURN {
+            match self.jobs.try_recv() {
+                Ok(Message::Job(job)) => self.work(now, ports, job),
+                Ok(Message::Listen(front)) => self.listen(ports, front),
+                Ok(Message::Stop) | Err(mpsc::TryRecvError::Disconnected) => return ControlFlow::Break(()),
+                Err(mpsc::TryRecvError::Empty) => return ControlFlow::Continue(()),
+            }
+        }
+        self.waker.wake();
+        ControlFlow::Continue(())
+    }
+
+    fn listen(&mut self, ports: &mut Receiver, front: Arc<Front>) {
+        self.buffer.resize(LARGEST_DATAGRAM_BYTES, 0);
+        for (number, listener) in front.listeners.iter().enumerate() {
+            if let Err(error) = ports.watch(listener.socket().as_fd(), number as u32) {
+                tracing::error!(target: "control", "a shard can't take control messages: {error}");
+            }
+        }
+        self.front = Some(front);
+    }
+
     /// Does a job. One that panics leaves its call behind broken, so the call is ended; all others go on.
     fn work(&mut self, now: Now, ports: &mut Receiver, job: Job) {
         let lent = Lent { ports, numbers: &mut self.numbers, random: &mut self.random };

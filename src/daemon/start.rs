@@ -7,6 +7,7 @@ use super::notify::Notifier;
 use super::process::{Pidfile, Request as SignalRequest, Signals};
 use super::router::Router;
 use super::service::{Daemon, connect};
+use super::shard_thread::Front;
 use crate::config::interface::{ResolvedInterfaces, resolve};
 use crate::config::listen::ListenAddress;
 use crate::config::{self, Config, Loaded, Outcome};
@@ -26,7 +27,7 @@ use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
-/// Threads that read and answer control messages; calls themselves are worked off by the shards.
+/// Threads for control connections; calls, and NG over UDP, are worked off by the shards.
 const CONTROL_THREADS: usize = 1;
 
 /// Runs the daemon as the command line says; the exit status is 0 for a clean stop and 1 for an error.
@@ -136,7 +137,8 @@ fn run(
     let requests = Requests::new(service.clone(), build::defaults(&config), clock::now);
     connect(&daemon, &requests);
     let mut signals = Signals::new()?;
-    ng.into_iter().for_each(|listener| drop(runtime.spawn(listener.run(requests.clone()))));
+    let front = Arc::new(Front { listeners: ng, requests: requests.clone() });
+    daemon.router.shards.iter().for_each(|shard| shard.listen(front.clone()));
     cli.into_iter().for_each(|listener| drop(runtime.spawn(listener.run(service.clone()))));
     let notifier = Notifier::from_environment();
     announce(&notifier, &places);

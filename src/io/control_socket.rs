@@ -5,8 +5,8 @@ use super::{check, check_length};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::mem::MaybeUninit;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::os::fd::AsRawFd;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 /// Room for the control messages of one datagram, aligned as the system wants it.
 #[repr(C, align(8))]
@@ -33,6 +33,13 @@ pub enum PathMtu {
     Discover,
     /// Let routers fragment.
     Ignore,
+}
+
+/// To wait for input.
+impl AsFd for ControlSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
 }
 
 impl ControlSocket {
@@ -68,11 +75,6 @@ impl ControlSocket {
     /// The address that the socket is bound to.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
         self.0.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::Unsupported.into())
-    }
-
-    /// A second handle of the same socket, for a runtime to wait on.
-    pub fn try_clone(&self) -> io::Result<UdpSocket> {
-        Ok(self.0.try_clone()?.into())
     }
 
     /// Takes a datagram, cut to the length of `buffer`.
@@ -199,6 +201,7 @@ fn write_message<T: Copy>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::UdpSocket;
     use std::time::Duration;
 
     fn receive(socket: &ControlSocket) -> (Vec<u8>, Route) {

@@ -37,7 +37,16 @@ impl Epoll {
 
     /// Waits for input on `descriptor` too, until it is closed.
     pub(super) fn add(&self, descriptor: BorrowedFd<'_>, number: u32) -> io::Result<()> {
-        let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: u64::from(number) };
+        self.add_for(libc::EPOLLIN as u32, descriptor, number)
+    }
+
+    /// The same for a descriptor that several queues wait for: input wakes one of them.
+    pub(super) fn add_shared(&self, descriptor: BorrowedFd<'_>, number: u32) -> io::Result<()> {
+        self.add_for((libc::EPOLLIN | libc::EPOLLEXCLUSIVE) as u32, descriptor, number)
+    }
+
+    fn add_for(&self, events: u32, descriptor: BorrowedFd<'_>, number: u32) -> io::Result<()> {
+        let mut event = libc::epoll_event { events, u64: u64::from(number) };
         let (queue, descriptor) = (self.queue.as_raw_fd(), descriptor.as_raw_fd());
         // SAFETY: both descriptors are open, and the pointer is to an event.
         check(unsafe { libc::epoll_ctl(queue, libc::EPOLL_CTL_ADD, descriptor, &mut event) })?;

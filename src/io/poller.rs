@@ -3,7 +3,7 @@
 use super::batch::Batch;
 use super::clock;
 use super::epoll::Events;
-use super::receiver::{Receiver, WAKER};
+use super::receiver::{Receiver, WAKER, WATCHED};
 use super::waker::Waker;
 use crate::base::time::{Mono, Now};
 use crate::relay::ports::PortToken;
@@ -23,6 +23,9 @@ const CLOCK_EVERY: usize = 16;
 pub trait Handler {
     /// A datagram came to a port. What is to be sent goes into `transmit`.
     fn datagram(&mut self, now: Now, port: PortToken, from: SocketAddr, datagram: &mut [u8], transmit: &mut Batch);
+
+    /// A watched descriptor has input; `number` is the one it was watched under.
+    fn ready(&mut self, now: Now, number: u32, ports: &mut Receiver, transmit: &mut Batch);
 
     /// Another thread woke the loop; `Break` ends it.
     fn wake(&mut self, now: Now, ports: &mut Receiver, transmit: &mut Batch) -> ControlFlow<()>;
@@ -110,6 +113,10 @@ impl EventLoop {
             let ready = self.events.get(index);
             if ready.number == WAKER {
                 self.waker.drain();
+                continue;
+            }
+            if ready.number >= WATCHED {
+                handler.ready(now, ready.number - WATCHED, &mut self.receiver, &mut self.batch);
                 continue;
             }
             let port = PortToken(ready.number);
