@@ -4,6 +4,7 @@ pub mod conversation;
 pub mod daemon;
 pub mod endpoint;
 pub mod histogram;
+pub mod load;
 pub mod netns;
 pub mod ng;
 pub mod ports;
