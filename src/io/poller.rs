@@ -53,8 +53,13 @@ pub struct EventLoop {
 }
 
 impl EventLoop {
-    /// A loop without ports, whose turns begin at least `gather` apart: `GATHER`, or zero to hold up nothing.
-    pub fn new(gather: Duration) -> io::Result<EventLoop> {
+    /// A loop without ports, whose turns begin at least `GATHER` apart.
+    pub fn new() -> io::Result<EventLoop> {
+        EventLoop::with_gather(GATHER)
+    }
+
+    /// A loop without ports, whose turns begin at least `gather` apart; zero holds up nothing.
+    pub fn with_gather(gather: Duration) -> io::Result<EventLoop> {
         let receiver = Receiver::new()?;
         let waker = Arc::new(Waker::new()?);
         receiver.add_waker(waker.as_fd())?;

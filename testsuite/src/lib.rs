@@ -4,7 +4,6 @@ pub mod conversation;
 pub mod daemon;
 pub mod endpoint;
 pub mod histogram;
-pub mod load;
 pub mod netns;
 pub mod ng;
 pub mod ports;

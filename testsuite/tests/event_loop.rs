@@ -2,7 +2,7 @@
 //! commands under load.
 
 use millrace::base::time::{Mono, Now};
-use millrace::io::{Batch, EventLoop, Handler, Receiver, Waker, clock, poller};
+use millrace::io::{Batch, EventLoop, Handler, Receiver, Waker, clock};
 use millrace::relay::{OpenError, PortToken, Ports, Transmit};
 use std::net::{SocketAddr, UdpSocket};
 use std::ops::ControlFlow;
@@ -77,7 +77,7 @@ fn turn_until(event_loop: &mut EventLoop, probe: &mut Probe, done: impl Fn(&Prob
 
 #[test]
 fn datagrams_are_handed_over_and_answered() {
-    let mut event_loop = EventLoop::new(poller::GATHER).expect("a loop");
+    let mut event_loop = EventLoop::new().expect("a loop");
     let (port, local) = open(&mut event_loop);
     let (peer, peer_address) = socket();
     let (sink, sink_address) = socket();
@@ -98,7 +98,7 @@ fn datagrams_are_handed_over_and_answered() {
 
 #[test]
 fn a_port_that_nobody_answers_on_does_not_make_the_loop_spin() {
-    let mut event_loop = EventLoop::new(Duration::ZERO).expect("a loop");
+    let mut event_loop = EventLoop::with_gather(Duration::ZERO).expect("a loop");
     let (_, local) = open(&mut event_loop);
     let (peer, _) = socket();
     let (gone, gone_address) = socket();
@@ -122,7 +122,7 @@ fn a_port_that_nobody_answers_on_does_not_make_the_loop_spin() {
 
 #[test]
 fn a_send_that_the_system_refuses_is_reported_with_its_port() {
-    let mut event_loop = EventLoop::new(Duration::ZERO).expect("a loop");
+    let mut event_loop = EventLoop::with_gather(Duration::ZERO).expect("a loop");
     let (port, local) = open(&mut event_loop);
     let (peer, _) = socket();
     let mut probe = Probe { to: Some("127.0.0.1:0".parse().expect("an address")), ..Probe::default() };
@@ -133,7 +133,7 @@ fn a_send_that_the_system_refuses_is_reported_with_its_port() {
 
 #[test]
 fn wakes_are_joined_and_end_the_loop() {
-    let mut event_loop = EventLoop::new(poller::GATHER).expect("a loop");
+    let mut event_loop = EventLoop::new().expect("a loop");
     let waker = event_loop.waker();
     let mut probe = Probe::default();
     (0..5).for_each(|_| waker.wake());
@@ -153,7 +153,7 @@ fn wakes_are_joined_and_end_the_loop() {
 
 #[test]
 fn timers_fire_when_due_and_not_before() {
-    let mut event_loop = EventLoop::new(poller::GATHER).expect("a loop");
+    let mut event_loop = EventLoop::new().expect("a loop");
     let due = clock::mono() + Duration::from_millis(30);
     let mut probe = Probe { next_timer: Some(due), ..Probe::default() };
     event_loop.waker().wake();
@@ -184,7 +184,7 @@ fn without_descriptors_opening_fails_by_name_and_nothing_is_lost() {
         assert!(limited.status.success(), "{}", String::from_utf8_lossy(&limited.stderr));
         return;
     }
-    let mut event_loop = EventLoop::new(Duration::ZERO).expect("a loop");
+    let mut event_loop = EventLoop::with_gather(Duration::ZERO).expect("a loop");
     let before = descriptors();
     let mut ports = vec![];
     let error = loop {
@@ -244,7 +244,7 @@ fn flood(ports: Vec<SocketAddr>, ends: Arc<AtomicBool>) {
 
 #[test]
 fn commands_are_looked_at_between_batches_while_every_port_is_busy() {
-    let mut event_loop = EventLoop::new(poller::GATHER).expect("a loop");
+    let mut event_loop = EventLoop::new().expect("a loop");
     let ports = (0..500).map(|_| open(&mut event_loop).1).collect();
     let (_sink, sink) = socket();
     let (ends, asked_at) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));

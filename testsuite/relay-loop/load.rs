@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 /// The time between two packets of an endpoint.
 const PTIME: Duration = Duration::from_millis(20);
 /// RTP header and 20 ms of G.711.
-pub const PACKET_BYTES: usize = 172;
+const PACKET_BYTES: usize = 172;
 
 /// One end of a call.
 pub struct Endpoint {
-    pub socket: UdpSocket,
+    socket: UdpSocket,
     /// The relay's port for this end.
-    pub relay: SocketAddr,
+    relay: SocketAddr,
     ssrc: u32,
 }
 

@@ -1,17 +1,21 @@
 //! CPU time a packet of the relay with its event loop, and of a daemon that speaks NG, under the same load.
 //!
-//!     relay_loop own GATHER_US [calls] [seconds] [burst]
-//!     relay_loop ng ADDRESS PID [calls] [seconds] [burst]
+//!     millrace-relay-loop own GATHER_US [CALLS] [SECONDS] [BURST]
+//!     millrace-relay-loop ng ADDRESS PID [CALLS] [SECONDS] [BURST]
 //!
-//! Both relay calls of two endpoints over loopback, 50 packets a second of 172 bytes each way. The relay is pinned to
-//! the first processor, the load to the last.
+//! Both relay calls of two endpoints over loopback, 50 packets a second of 172 bytes each way, BURST of them back to
+//! back. The relay is pinned to the first processor, the load to the last. `millrace-bench` compares whole daemons.
 
+mod load;
+
+use load::{Endpoint, Outcome};
 use millrace::base::time::{Mono, Now};
 use millrace::io::{Batch, EventLoop, Handler, Receiver, affinity, clock, limits};
 use millrace::plan::{Component, ForwardingPlan, Ingress, Learning, PayloadType, Sink, StreamId};
 use millrace::relay::{PortToken, Ports, Relay};
 use millrace::rtp::mos;
-use millrace_testsuite::load::{self, Endpoint, Outcome};
+use millrace_testsuite::{ng, sdp, system};
+use serde_json::json;
 use std::error::Error;
 use std::net::{SocketAddr, UdpSocket};
 use std::ops::ControlFlow;
@@ -46,27 +50,17 @@ fn main() -> Outcomes {
         Some("ng") if arguments.len() >= 3 => {
             run_ng(arguments[1].parse()?, arguments[2].parse()?, &settings(&arguments[3..])?)
         }
-        _ => {
-            Err("relay_loop own GATHER_US [calls] [seconds] [burst] | ng ADDRESS PID [calls] [seconds] [burst]".into())
-        }
+        _ => Err("own GATHER_US [CALLS] [SECONDS] [BURST] | ng ADDRESS PID [CALLS] [SECONDS] [BURST]".into()),
     }
 }
 
-/// Nanoseconds on a processor of every thread of `process`, or of one thread.
-fn cpu_ns(path: &str) -> Result<u64, Box<dyn Error>> {
-    let text = std::fs::read_to_string(path)?;
-    Ok(text.split_whitespace().next().ok_or("an empty schedstat")?.parse()?)
+/// CPU time of one thread, by its folder in /proc.
+fn thread_cpu_time(thread: &str) -> Result<Duration, Box<dyn Error>> {
+    let text = std::fs::read_to_string(format!("/proc/{thread}/schedstat"))?;
+    Ok(Duration::from_nanos(text.split_whitespace().next().ok_or("an empty schedstat")?.parse()?))
 }
 
-fn process_cpu_ns(process: u32) -> Result<u64, Box<dyn Error>> {
-    let mut sum = 0;
-    for task in std::fs::read_dir(format!("/proc/{process}/task"))? {
-        sum += cpu_ns(&format!("{}/schedstat", task?.path().display()))?;
-    }
-    Ok(sum)
-}
-
-fn report(name: &str, outcome: Outcome, cpu_ns: u64, settings: &Settings) {
+fn report(name: &str, outcome: Outcome, cpu: Duration, settings: &Settings) {
     let packets = outcome.received.max(1);
     println!(
         "{name}: {} calls, {} s, burst {}: sent {}, received {}, late {}, {:.3} us CPU a packet, {:.1} % of a core",
@@ -76,8 +70,8 @@ fn report(name: &str, outcome: Outcome, cpu_ns: u64, settings: &Settings) {
         outcome.sent,
         outcome.received,
         outcome.late,
-        cpu_ns as f64 / packets as f64 / 1000.0,
-        cpu_ns as f64 / settings.duration.as_nanos() as f64 * 100.0,
+        cpu.as_secs_f64() * 1e6 / packets as f64,
+        cpu.as_secs_f64() / settings.duration.as_secs_f64() * 100.0,
     );
 }
 
@@ -85,8 +79,8 @@ fn report(name: &str, outcome: Outcome, cpu_ns: u64, settings: &Settings) {
 fn measure(
     endpoints: &[Endpoint],
     settings: &Settings,
-    cpu: impl Fn() -> Result<u64, Box<dyn Error>>,
-) -> Result<(Outcome, u64), Box<dyn Error>> {
+    cpu: impl Fn() -> Result<Duration, Box<dyn Error>>,
+) -> Result<(Outcome, Duration), Box<dyn Error>> {
     affinity::pin(*affinity::allowed()?.last().ok_or("no processor")?)?;
     load::run(endpoints, settings.burst, Duration::from_millis(500));
     let before = cpu()?;
@@ -175,22 +169,19 @@ fn set_up(calls: usize, relay: &mut Relay, ports: &mut Receiver) -> Result<Vec<E
 }
 
 fn run_own(gather: Duration, settings: &Settings) -> Outcomes {
-    let mut event_loop = EventLoop::new(gather)?;
+    let mut event_loop = EventLoop::with_gather(gather)?;
     let mut relay = Relay::new(mos::Kind::default());
     let endpoints = set_up(settings.calls, &mut relay, event_loop.ports())?;
     let (stop, waker) = (Arc::new(AtomicBool::new(false)), event_loop.waker());
     let mut handler = RelayHandler { relay, stop: Arc::clone(&stop), failed: 0 };
     let thread = std::thread::spawn(move || -> std::io::Result<RelayHandler> {
         affinity::pin(affinity::allowed()?[0])?;
-        if std::env::var("UNSHARE").is_ok() {
-            println!("{}", unsafe { libc::unshare(libc::CLONE_FILES) });
-        }
         event_loop.run(&mut handler)?;
         Ok(handler)
     });
     let own = std::process::id();
     let load_thread = std::fs::read_link("/proc/thread-self")?.display().to_string();
-    let cpu = || Ok(process_cpu_ns(own)? - cpu_ns(&format!("/proc/{load_thread}/schedstat"))?);
+    let cpu = || Ok(system::process_cpu_time(own)? - thread_cpu_time(&load_thread)?);
     let (outcome, cpu) = measure(&endpoints, settings, cpu)?;
     report("own", outcome, cpu, settings);
     stop.store(true, Ordering::Relaxed);
@@ -201,61 +192,40 @@ fn run_own(gather: Duration, settings: &Settings) -> Outcomes {
     Ok(())
 }
 
-/// Sends one request and gives the reply.
-fn request(socket: &UdpSocket, number: usize, body: &str) -> Result<String, Box<dyn Error>> {
-    socket.send(format!("{}_{number} {body}", std::process::id()).as_bytes())?;
-    let mut buffer = [0; 8192];
-    let bytes = socket.recv(&mut buffer)?;
-    Ok(String::from_utf8_lossy(&buffer[..bytes]).into_owned())
-}
-
-fn media_port(reply: &str) -> Result<u16, Box<dyn Error>> {
-    let (_, rest) = reply.split_once("m=audio ").ok_or_else(|| format!("no media in {reply}"))?;
-    Ok(rest.split(' ').next().unwrap_or_default().parse()?)
-}
-
-fn command(name: &str, call: usize, address: SocketAddr) -> String {
-    let ip = address.ip();
-    let sdp = format!(
-        "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=audio {} RTP/AVP 8\r\n",
-        address.port()
-    );
-    let call_id = format!("load-{}-{call}", std::process::id());
-    let pairs = [("call-id", call_id), ("command", name.into()), ("from-tag", "a".into()), ("sdp", sdp)];
-    let mut body = String::from("d");
-    for (key, value) in pairs {
-        body += &format!("{}:{key}{}:{value}", key.len(), value.len());
+/// Offers or answers for an endpoint; gives the relay's address for the other one.
+fn exchange(
+    client: &mut ng::Client,
+    command: &str,
+    call_id: &str,
+    endpoint: SocketAddr,
+) -> Result<SocketAddr, Box<dyn Error>> {
+    let mut request =
+        json!({"command": command, "call-id": call_id, "from-tag": "a", "sdp": sdp::audio(endpoint, 1, &[])});
+    if command == "answer" {
+        request["to-tag"] = json!("b");
     }
-    if name == "delete" {
-        body += "12:delete delayi0e";
-    }
-    if name != "offer" {
-        body += "6:to-tag1:b";
-    }
-    body + "e"
+    let reply = client.ask(&request)?;
+    let address = reply["sdp"].as_str().and_then(sdp::media_address);
+    Ok(address.ok_or_else(|| format!("no media in {reply}"))?)
 }
 
 fn run_ng(daemon: SocketAddr, process: u32, settings: &Settings) -> Outcomes {
-    let control = UdpSocket::bind((daemon.ip(), 0))?;
-    control.connect(daemon)?;
-    control.set_read_timeout(Some(Duration::from_secs(2)))?;
+    let mut client = ng::Client::connect(daemon, ng::Encoding::Bencode)?;
     let mut endpoints = vec![];
-    for call in 0..settings.calls {
+    let call_ids: Vec<_> = (0..settings.calls).map(|call| format!("load-{}-{call}", std::process::id())).collect();
+    for call_id in &call_ids {
         let sockets = [UdpSocket::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?];
-        let addresses = [sockets[0].local_addr()?, sockets[1].local_addr()?];
         // The offer's reply goes to the answerer, so that its port is the one that the answerer sends to.
-        let towards_answerer = media_port(&request(&control, call * 2, &command("offer", call, addresses[0]))?)?;
-        let towards_offerer = media_port(&request(&control, call * 2 + 1, &command("answer", call, addresses[1]))?)?;
-        for (socket, port) in sockets.into_iter().zip([towards_offerer, towards_answerer]) {
-            let relay = SocketAddr::from(([127, 0, 0, 1], port));
-            let ssrc = endpoints.len() as u32;
-            endpoints.push(Endpoint::new(socket, relay, ssrc)?);
+        let for_answerer = exchange(&mut client, "offer", call_id, sockets[0].local_addr()?)?;
+        let for_offerer = exchange(&mut client, "answer", call_id, sockets[1].local_addr()?)?;
+        for (socket, relay) in sockets.into_iter().zip([for_offerer, for_answerer]) {
+            endpoints.push(Endpoint::new(socket, relay, endpoints.len() as u32)?);
         }
     }
-    let (outcome, cpu) = measure(&endpoints, settings, || process_cpu_ns(process))?;
+    let (outcome, cpu) = measure(&endpoints, settings, || Ok(system::process_cpu_time(process)?))?;
     report("ng", outcome, cpu, settings);
-    for call in 0..settings.calls {
-        request(&control, settings.calls * 2 + call, &command("delete", call, daemon))?;
+    for call_id in &call_ids {
+        client.ask(&json!({"command": "delete", "call-id": call_id, "delete delay": 0}))?;
     }
     Ok(())
 }
