@@ -1,7 +1,7 @@
 //! The loop of one shard's thread.
 
 use super::batch::Batch;
-use super::clock;
+use super::clock::{self, Clock};
 use super::epoll::Events;
 use super::receiver::{Receiver, WAKER, WATCHED};
 use super::waker::Waker;
@@ -18,6 +18,10 @@ use std::time::Duration;
 const DATAGRAM_BYTES: usize = 65536;
 /// Datagrams after which the clock is read again.
 const CLOCK_EVERY: usize = 16;
+
+/// The time between the beginnings of two turns, at least. At 20,000 packets a second, waking up for each one would
+/// cost more than relaying it; packets that come more rarely than this are never held up.
+pub const GATHER: Duration = Duration::from_micros(500);
 
 /// What an event loop runs.
 pub trait Handler {
@@ -45,10 +49,20 @@ pub struct EventLoop {
     events: Events,
     buffer: Box<[u8]>,
     due: Option<Mono>,
+    clock: Clock,
+    gather: Duration,
+    /// When the last turn began.
+    turned: Now,
 }
 
 impl EventLoop {
+    /// A loop without ports, whose turns begin at least `GATHER` apart.
     pub fn new() -> io::Result<EventLoop> {
+        EventLoop::with_gather(GATHER)
+    }
+
+    /// A loop without ports, whose turns begin at least `gather` apart; zero holds up nothing.
+    pub fn with_gather(gather: Duration) -> io::Result<EventLoop> {
         let receiver = Receiver::new()?;
         let waker = Arc::new(Waker::new()?);
         receiver.add_waker(waker.as_fd())?;
@@ -59,6 +73,9 @@ impl EventLoop {
             events: Events::new(),
             buffer: vec![0; DATAGRAM_BYTES].into_boxed_slice(),
             due: None,
+            clock: Clock::new(),
+            gather,
+            turned: Now::default(),
         })
     }
 
@@ -80,10 +97,9 @@ impl EventLoop {
 
     /// Waits once, at most `longest`, and handles everything that was ready.
     pub fn turn(&mut self, handler: &mut impl Handler, longest: Option<Duration>) -> io::Result<ControlFlow<()>> {
-        let timeout_ms = self.timeout_ms(longest);
+        let timeout_ms = self.wait_ms(longest);
         self.receiver.wait(&mut self.events, timeout_ms)?;
-        self.receive(handler);
-        let now = clock::now();
+        let now = self.receive(handler);
         let woken = self.waker.take();
         if woken && handler.wake(now, &mut self.receiver, &mut self.batch).is_break() {
             self.flush(handler);
@@ -96,19 +112,26 @@ impl EventLoop {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Rounded up, so that what is due is due when the wait ends.
-    fn timeout_ms(&self, longest: Option<Duration>) -> Option<u32> {
-        let due = self.due.map(|due| due.since(clock::mono()));
+    /// Lets packets gather when the last turn has only just begun, and tells how long the queue may be waited on.
+    fn wait_ms(&mut self, longest: Option<Duration>) -> Option<u32> {
+        let now = clock::mono();
+        let rest = self.gather.saturating_sub(now.since(self.turned.mono));
+        if !rest.is_zero() && self.events.len() > 0 {
+            std::thread::sleep(rest);
+        }
+        let due = self.due.map(|due| due.since(now));
         let wait = [due, longest].into_iter().flatten().min()?;
+        // Rounded up, so that what is due is due when the wait ends.
         Some(u32::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX))
     }
 
-    /// One datagram from each port that is ready: a busy port comes again in the next turn.
-    fn receive(&mut self, handler: &mut impl Handler) {
-        let mut now = Now::default();
+    /// One datagram from each port that is ready: a busy port comes again in the next turn. Tells the time.
+    fn receive(&mut self, handler: &mut impl Handler) -> Now {
+        let mut now = self.clock.now();
+        self.turned = now;
         for index in 0..self.events.len() {
-            if index % CLOCK_EVERY == 0 {
-                now = clock::now();
+            if index % CLOCK_EVERY == CLOCK_EVERY - 1 {
+                now = self.clock.now();
             }
             let ready = self.events.get(index);
             if ready.number == WAKER {
@@ -130,6 +153,7 @@ impl EventLoop {
                 self.flush(handler);
             }
         }
+        now
     }
 
     #[inline]

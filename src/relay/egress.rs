@@ -1,11 +1,11 @@
 //! The second half of a packet's way: for each sink, whether and where a copy goes.
 
-use super::ingress::Kind;
+use super::ingress::{Accepted, Kind};
 use super::latch::NoDestination;
 use super::verdict::DropReason;
 use super::{Relay, Transmit};
 use crate::base::time::Now;
-use crate::plan::{Block, Sink, StreamId};
+use crate::plan::{Block, Sink};
 
 impl Relay {
     /// Hands a copy to every sink. An error is the reason of the first sink, when no sink took one.
@@ -13,18 +13,17 @@ impl Relay {
     pub(super) fn distribute(
         &mut self,
         now: Now,
-        id: StreamId,
-        kind: Kind,
+        accepted: &Accepted,
         datagram: &mut [u8],
         transmit: &mut (impl Transmit + ?Sized),
     ) -> Result<(), DropReason> {
-        if let Kind::Rtcp = kind {
-            self.read_rtcp(now, id, datagram);
+        if let Kind::Rtcp = accepted.kind {
+            self.read_rtcp(now, accepted.stream, datagram);
         }
         let mut outcome = Err(DropReason::NoSink);
         let mut index = 0;
-        while let Some(sink) = self.sink(id, &kind, index) {
-            let sent = self.send_copy(now, id, sink, &kind, datagram, transmit);
+        while let Some(sink) = self.sink(accepted, index) {
+            let sent = self.send_copy(now, accepted, sink, datagram, transmit);
             outcome = if index == 0 { sent } else { outcome.or(sent) };
             index += 1;
         }
@@ -32,9 +31,9 @@ impl Relay {
     }
 
     #[inline]
-    fn sink(&self, id: StreamId, kind: &Kind, index: usize) -> Option<Sink> {
-        let plan = &self.streams.get(id.0 as usize)?.plan;
-        let sinks = if let Kind::Rtcp = kind { &plan.control } else { &plan.media };
+    fn sink(&self, accepted: &Accepted, index: usize) -> Option<Sink> {
+        let stream = self.streams.get(accepted.stream.0 as usize)?;
+        let sinks = if let Kind::Rtcp = accepted.kind { &stream.plan().control } else { &stream.media };
         sinks.get(index).copied()
     }
 
@@ -42,21 +41,18 @@ impl Relay {
     fn send_copy(
         &mut self,
         now: Now,
-        id: StreamId,
+        accepted: &Accepted,
         sink: Sink,
-        kind: &Kind,
         datagram: &[u8],
         transmit: &mut (impl Transmit + ?Sized),
     ) -> Result<(), DropReason> {
-        let is_blocked = sink.block.is_some_and(|block| self.is_blocked(id, block, kind));
-        let owner = self.streams.get(id.0 as usize).map(|stream| stream.owner_call());
         let stream = self.streams.get_mut(sink.egress.0 as usize).ok_or(DropReason::NoSink)?;
         // A place that was given to another call must never hear this one.
-        if owner != Some(stream.owner_call()) {
+        if accepted.owner_call != stream.owner_call() {
             return Err(DropReason::NoSink);
         }
         let destination = match stream.latch.destination(now.mono) {
-            _ if is_blocked => Err(DropReason::Blocked),
+            _ if is_blocked(sink.block, accepted) => Err(DropReason::Blocked),
             Ok(destination) if destination == stream.local() => Err(DropReason::SelfLoop),
             Ok(destination) => Ok(destination),
             Err(NoDestination::Unknown) => Err(DropReason::NoDestination),
@@ -65,22 +61,21 @@ impl Relay {
         let destination = destination.inspect_err(|&reason| stream.withheld.count(reason))?;
         transmit.send(stream.port(), destination, datagram);
         stream.sent.count(datagram.len());
-        if let Kind::Rtp(header) = kind {
-            stream.count_outgoing(header, id, datagram.len());
+        if let Kind::Rtp(header) = &accepted.kind {
+            stream.count_outgoing(header, accepted.stream, datagram.len());
         }
         self.interfaces.get_mut(stream.interface()).sent.count(datagram.len());
         Ok(())
     }
+}
 
-    /// A block of media or telephone-events lets everything that is neither pass.
-    fn is_blocked(&self, id: StreamId, block: Block, kind: &Kind) -> bool {
-        let Kind::Rtp(header) = kind else { return block == Block::All };
-        let Some(stream) = self.streams.get(id.0 as usize) else { return true };
-        let source = stream.sources().iter().find(|source| source.ssrc() == header.ssrc);
-        match block {
-            Block::All => true,
-            Block::Media => !source.is_some_and(|source| source.is_event()),
-            Block::Dtmf => source.is_some_and(|source| source.is_event()),
-        }
+/// A block of media or of telephone-events lets everything pass that is neither.
+fn is_blocked(block: Option<Block>, accepted: &Accepted) -> bool {
+    let is_rtp = matches!(accepted.kind, Kind::Rtp(_));
+    match block {
+        None => false,
+        Some(Block::All) => true,
+        Some(Block::Media) => is_rtp && !accepted.is_event,
+        Some(Block::Dtmf) => is_rtp && accepted.is_event,
     }
 }

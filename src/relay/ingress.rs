@@ -18,6 +18,16 @@ pub(super) enum Kind {
     Opaque,
 }
 
+/// A datagram that may be handed on.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    pub(super) stream: StreamId,
+    pub(super) owner_call: u32,
+    pub(super) kind: Kind,
+    /// It is a telephone-event.
+    pub(super) is_event: bool,
+}
+
 impl Kind {
     /// What `datagram` is on a port of `component`, and whether its source may be learned from it.
     fn of(component: Component, datagram: &[u8]) -> Result<(Kind, bool), DropReason> {
@@ -51,7 +61,7 @@ impl Relay {
     ) -> Verdict {
         let verdict = match self.receive(now, id, from, datagram) {
             Ok(None) => return Verdict::Consumed,
-            Ok(Some(kind)) => self.distribute(now, id, kind, datagram, transmit),
+            Ok(Some(accepted)) => self.distribute(now, &accepted, datagram, transmit),
             Err(reason) => Err(reason),
         };
         match verdict {
@@ -80,24 +90,29 @@ impl Relay {
         id: StreamId,
         from: SocketAddr,
         datagram: &[u8],
-    ) -> Result<Option<Kind>, DropReason> {
+    ) -> Result<Option<Accepted>, DropReason> {
         let stream = self.streams.get_mut(id.0 as usize).ok_or(DropReason::UnknownPort)?;
         let is_empty = datagram.is_empty();
-        let (kind, teaches) = if is_empty { (Kind::Opaque, false) } else { Kind::of(stream.plan.component, datagram)? };
+        let (kind, teaches) = if is_empty { (Kind::Opaque, false) } else { Kind::of(stream.component, datagram)? };
         if !stream.latch.observe(now.mono, from, teaches) {
             return Err(DropReason::WrongSource);
         }
+        if stream.received.packets == 0 {
+            stream.first_packet = Some(now);
+        }
         stream.received.count(datagram.len());
-        stream.first_packet.get_or_insert(now);
         stream.last_packet = now;
         let interface = self.interfaces.get_mut(stream.interface());
         interface.received.count(datagram.len());
-        if let Kind::Rtp(header) = &kind {
-            let arrival = stream.source_for(header).record(now.mono, header, datagram.len());
+        let mut accepted = Accepted { stream: id, owner_call: stream.owner_call(), kind, is_event: false };
+        if let Kind::Rtp(header) = &accepted.kind {
+            let source = stream.source_for(header);
+            accepted.is_event = source.is_event();
+            let arrival = source.record(now.mono, header, datagram.len());
             if arrival.is_unusual() {
                 interface.add_arrival(arrival);
             }
         }
-        Ok((!is_empty).then_some(kind))
+        Ok((!is_empty).then_some(accepted))
     }
 }

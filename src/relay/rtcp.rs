@@ -12,7 +12,7 @@ impl Relay {
         if let Some(ssrc) = rtcp::first_sender(datagram) {
             stream.note_ssrc(ssrc);
         }
-        let Some(media) = stream.plan.sources else { return };
+        let Some(media) = stream.plan().sources else { return };
         let (owner, interface) = (stream.owner_call(), stream.interface());
         if self.streams.get(media.0 as usize).map(|stream| stream.owner_call()) != Some(owner) {
             return;

@@ -5,7 +5,7 @@ use super::latch::Latch;
 use super::ports::PortToken;
 use super::verdict::DropCounters;
 use crate::base::time::{Mono, Now, Unix};
-use crate::plan::{Component, ForwardingPlan, Ingress, Learning, PayloadType, StreamId};
+use crate::plan::{Component, ForwardingPlan, Ingress, Learning, PayloadType, Sink, StreamId};
 use crate::rtp::{Outgoing, Source, clock};
 use crate::wire::rtp::Header;
 use smallvec::SmallVec;
@@ -15,21 +15,25 @@ use std::net::SocketAddr;
 pub const MAX_SOURCES: usize = 16;
 
 /// A local port, its plan, what has been learned of its peer, and its counters. Taken out of the relay, it is the
-/// record of a stream that has ended.
+/// record of a stream that has ended. What every packet touches stands first and together.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub struct Stream {
     pub(super) latch: Latch,
-    pub(super) received: Traffic,
-    pub(super) sent: Traffic,
     port: PortToken,
     owner_call: u32,
     interface: u16,
-    local: SocketAddr,
-    pub(super) plan: ForwardingPlan,
-    pub(super) first_packet: Option<Now>,
-    pub(super) last_packet: Now,
+    pub(super) component: Component,
+    pub(super) received: Traffic,
     sources: Vec<Source>,
+    /// The sinks of the plan.
+    pub(super) media: SmallVec<[Sink; 1]>,
+    pub(super) last_packet: Now,
+    pub(super) sent: Traffic,
     outgoing: Vec<Outgoing>,
+    local: SocketAddr,
+    plan: ForwardingPlan,
+    pub(super) first_packet: Option<Now>,
     first_ssrc: Option<u32>,
     created: Now,
     pub(super) dropped: DropCounters,
@@ -62,19 +66,22 @@ fn no_plan() -> ForwardingPlan {
 
 impl Stream {
     pub(super) fn new(now: Now, port: PortToken, local: SocketAddr, interface: u16, owner_call: u32) -> Stream {
+        let plan = no_plan();
         Stream {
             latch: Latch::new(),
-            received: Traffic::default(),
-            sent: Traffic::default(),
             port,
             owner_call,
             interface,
-            local,
-            plan: no_plan(),
-            first_packet: None,
-            last_packet: now,
+            component: plan.component,
+            received: Traffic::default(),
             sources: Vec::new(),
+            media: SmallVec::new(),
+            last_packet: now,
+            sent: Traffic::default(),
             outgoing: Vec::new(),
+            local,
+            plan,
+            first_packet: None,
             first_ssrc: None,
             created: now,
             dropped: DropCounters::default(),
@@ -93,6 +100,8 @@ impl Stream {
         if plan.ingress.payload_types != self.plan.ingress.payload_types {
             self.sources.iter_mut().for_each(Source::forget_payload_type);
         }
+        self.component = plan.component;
+        self.media.clone_from(&plan.media);
         self.plan = plan;
     }
 

@@ -202,7 +202,8 @@ fn blocks_tell_media_from_events() {
 
 #[test]
 fn every_reason_to_drop_is_counted_where_it_belongs() {
-    let cases: [(DropReason, fn(&mut Relay, &[StreamId; 4])); 6] = [
+    type Change = fn(&mut Relay, &[StreamId; 4]);
+    let cases: [(DropReason, Change); 6] = [
         (DropReason::NoSink, |relay, [a, ..]| replan(relay, *a, |plan| plan.media.clear())),
         (DropReason::NoSink, |relay, [_, _, b, _]| drop(relay.remove(*b))),
         (DropReason::NoDestination, |relay, [_, _, b, _]| replan(relay, *b, |plan| plan.ingress.signalled = None)),

@@ -16,19 +16,21 @@ pub const WINDOW: Duration = Duration::from_secs(3);
 /// After a handover, the next one waits this long: sources that alternate must not drag media to and fro.
 pub const HANDOVER_REST: Duration = Duration::from_millis(500);
 
-/// What is known of the address of one stream's peer.
+/// What is known of the address of one stream's peer. Its first 64 bytes are all that most packets look at.
 #[derive(Debug, Clone)]
+#[repr(C)]
 pub struct Latch {
+    /// The learned source; it stays through a new learning window when the signalled address did not change.
+    learned: Option<SocketAddr>,
+    destination: Option<SocketAddr>,
+    confirmed: bool,
+    heard: bool,
+    wait_for_peer: bool,
+    learned_rank: Rank,
     rules: Rules,
+    best: Option<(Rank, SocketAddr)>,
     signalled: Option<SocketAddr>,
     signalled_at: Mono,
-    wait_for_peer: bool,
-    /// The learned source; it stays through a new learning window when the signalled address did not change.
-    learned: Option<(Rank, SocketAddr)>,
-    confirmed: bool,
-    best: Option<(Rank, SocketAddr)>,
-    destination: Option<SocketAddr>,
-    heard: bool,
     handover_rests_until: Mono,
 }
 
@@ -43,6 +45,12 @@ impl Latch {
     /// A peer of which nothing is known yet.
     pub fn new() -> Latch {
         Latch {
+            learned: None,
+            destination: None,
+            confirmed: false,
+            heard: false,
+            wait_for_peer: false,
+            learned_rank: Rank::Any,
             rules: Rules {
                 learning: Learning::Off,
                 filled: false,
@@ -50,14 +58,9 @@ impl Latch {
                 media_handover: false,
                 asymmetric: false,
             },
+            best: None,
             signalled: None,
             signalled_at: Mono(0),
-            wait_for_peer: false,
-            learned: None,
-            confirmed: false,
-            best: None,
-            destination: None,
-            heard: false,
             handover_rests_until: Mono(0),
         }
     }
@@ -95,16 +98,17 @@ impl Latch {
         }
         let is_final = self.rules.learning == Learning::Off && !self.rules.asymmetric;
         if let (true, Some(signalled)) = (is_final, self.signalled) {
-            self.learned = Some((Rank::Exact, signalled));
+            self.learned = Some(signalled);
+            self.learned_rank = Rank::Exact;
             self.confirmed = true;
         }
-        self.redirect(self.learned.map(|(_, source)| source).or(self.signalled));
+        self.redirect(self.learned.or(self.signalled));
     }
 
     /// Takes note of a datagram; false when it must not pass.
     #[inline]
     pub fn observe(&mut self, now: Mono, source: SocketAddr, teaches: bool) -> bool {
-        if self.confirmed && self.learned.is_some_and(|(_, learned)| learned == source) {
+        if self.confirmed && self.learned == Some(source) {
             self.heard = true;
             return true;
         }
@@ -120,7 +124,7 @@ impl Latch {
             teaches,
             rank,
             best: self.best_rank(),
-            is_learned_source: self.learned.is_some_and(|(_, learned)| learned == source),
+            is_learned_source: self.learned == Some(source),
             is_nat: self.is_nat(source),
             handover_rests: now < self.handover_rests_until,
         });
@@ -147,7 +151,8 @@ impl Latch {
     }
 
     fn commit(&mut self, rank: Rank, source: SocketAddr) {
-        self.learned = Some((rank, source));
+        self.learned = Some(source);
+        self.learned_rank = rank;
         self.confirmed = true;
         self.best = None;
         self.redirect(Some(source));
@@ -179,7 +184,7 @@ impl Latch {
     }
 
     fn best_rank(&self) -> Option<Rank> {
-        if self.confirmed { self.learned } else { self.best }.map(|(rank, _)| rank)
+        if self.confirmed { Some(self.learned_rank) } else { self.best.map(|(rank, _)| rank) }
     }
 
     fn rank(&self, source: SocketAddr) -> Rank {
@@ -193,8 +198,7 @@ impl Latch {
     }
 
     fn rank_known(&self, source: SocketAddr, otherwise: Rank) -> Rank {
-        let is_known = !self.confirmed && self.learned.is_some_and(|(_, learned)| learned == source);
-        if is_known { Rank::Known } else { otherwise }
+        if !self.confirmed && self.learned == Some(source) { Rank::Known } else { otherwise }
     }
 
     fn is_nat(&self, source: SocketAddr) -> bool {
