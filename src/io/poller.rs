@@ -53,6 +53,8 @@ pub struct EventLoop {
     gather: Duration,
     /// When the last turn began.
     turned: Now,
+    /// The last turn had datagrams, and nobody waits for the answer to a command.
+    may_gather: bool,
 }
 
 impl EventLoop {
@@ -76,6 +78,7 @@ impl EventLoop {
             clock: Clock::new(),
             gather,
             turned: Now::default(),
+            may_gather: false,
         })
     }
 
@@ -116,7 +119,7 @@ impl EventLoop {
     fn wait_ms(&mut self, longest: Option<Duration>) -> Option<u32> {
         let now = clock::mono();
         let rest = self.gather.saturating_sub(now.since(self.turned.mono));
-        if !rest.is_zero() && self.events.len() > 0 {
+        if !rest.is_zero() && self.may_gather {
             std::thread::sleep(rest);
         }
         let due = self.due.map(|due| due.since(now));
@@ -129,6 +132,7 @@ impl EventLoop {
     fn receive(&mut self, handler: &mut impl Handler) -> Now {
         let mut now = self.clock.now();
         self.turned = now;
+        self.may_gather = self.events.len() > 0;
         for index in 0..self.events.len() {
             if index % CLOCK_EVERY == CLOCK_EVERY - 1 {
                 now = self.clock.now();
@@ -136,9 +140,11 @@ impl EventLoop {
             let ready = self.events.get(index);
             if ready.number == WAKER {
                 self.waker.drain();
+                self.may_gather = false;
                 continue;
             }
             if ready.number >= WATCHED {
+                self.may_gather = false;
                 handler.ready(now, ready.number - WATCHED, &mut self.receiver, &mut self.batch);
                 continue;
             }

@@ -99,6 +99,8 @@ impl Handler for RelayHandler {
         self.relay.datagram(now, port, from, datagram, transmit);
     }
 
+    fn ready(&mut self, _: Now, _: u32, _: &mut Receiver, _: &mut Batch) {}
+
     fn wake(&mut self, _: Now, _: &mut Receiver, _: &mut Batch) -> ControlFlow<()> {
         if self.stop.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }

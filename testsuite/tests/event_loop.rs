@@ -30,6 +30,8 @@ impl Handler for Probe {
         }
     }
 
+    fn ready(&mut self, _: Now, _: u32, _: &mut Receiver, _: &mut Batch) {}
+
     fn wake(&mut self, _: Now, _: &mut Receiver, _: &mut Batch) -> ControlFlow<()> {
         self.wakes += 1;
         if self.ends { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -219,6 +221,8 @@ impl Handler for Commands {
         self.packets += 1;
         transmit.send(port, self.sink, datagram);
     }
+
+    fn ready(&mut self, _: Now, _: u32, _: &mut Receiver, _: &mut Batch) {}
 
     fn wake(&mut self, _: Now, _: &mut Receiver, _: &mut Batch) -> ControlFlow<()> {
         self.waits.push(clock::mono().since(Mono(self.asked_at.load(Ordering::Acquire))));
