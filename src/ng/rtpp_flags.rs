@@ -155,7 +155,7 @@ impl<'a> Reader<'a> {
         let mut dictionary = Dictionary::new();
         for (key, value) in entries {
             match key {
-                Some(key) => drop(dictionary.set(key, value)),
+                Some(key) => drop(dictionary.set(key.to_owned(), value)),
                 None => self.warnings.push("an element without `=` in a dictionary is ignored".to_owned()),
             }
         }
@@ -207,7 +207,7 @@ impl Collector {
             _ => {}
         }
         let is_escaped = folded.starts_with("codec") || folded == "transcode" || folded == "sdp-attr";
-        self.parsed.dictionary.set(key, if is_escaped { unescape_all(value) } else { value });
+        self.parsed.dictionary.set(key.to_owned(), if is_escaped { unescape_all(value) } else { value });
     }
 
     fn direction(&mut self, value: Value) {

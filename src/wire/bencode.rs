@@ -113,8 +113,9 @@ mod tests {
         leaf.prop_recursive(4, 40, 6, |inner| {
             prop_oneof![
                 proptest::collection::vec(inner.clone(), 0..6).prop_map(Value::List),
-                proptest::collection::vec((any::<String>(), inner), 0..6)
-                    .prop_map(|e| Value::Dictionary(Dictionary(e))),
+                proptest::collection::vec((any::<String>(), inner), 0..6).prop_map(|e| Value::Dictionary(Dictionary(
+                    e.into_iter().map(|(key, value)| (key.into(), value)).collect()
+                ))),
             ]
         })
     }

@@ -1,6 +1,7 @@
 //! The value tree that bencode and JSON documents are read into and written from. Order is kept.
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::base::text;
@@ -20,7 +21,10 @@ pub enum Value {
 
 /// Keys and values in the order of the document. A key may occur more than once.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Dictionary(pub Vec<(String, Value)>);
+pub struct Dictionary(pub Vec<(Key, Value)>);
+
+/// A key; those of replies are constants.
+pub type Key = Cow<'static, str>;
 
 /// A document that cannot be read; the text says what is wrong with it, for the log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,14 +37,14 @@ impl Dictionary {
     }
 
     /// Appends a key, for building replies. The caller sees to it that keys are unique.
-    pub fn set(&mut self, key: impl Into<String>, value: impl Into<Value>) -> &mut Dictionary {
+    pub fn set(&mut self, key: impl Into<Key>, value: impl Into<Value>) -> &mut Dictionary {
         self.0.push((key.into(), value.into()));
         self
     }
 
     /// `set`, chained by value.
     #[must_use]
-    pub fn with(mut self, key: impl Into<String>, value: impl Into<Value>) -> Dictionary {
+    pub fn with(mut self, key: impl Into<Key>, value: impl Into<Value>) -> Dictionary {
         self.set(key, value);
         self
     }
@@ -51,7 +55,7 @@ impl Dictionary {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
-        self.0.iter().map(|(key, value)| (key.as_str(), value))
+        self.0.iter().map(|(key, value)| (key.as_ref(), value))
     }
 
     pub fn is_empty(&self) -> bool {
@@ -206,7 +210,7 @@ impl<'de> Visitor<'de> for ValueSeed {
                 return Err(A::Error::custom("a dictionary key is not a string"));
             };
             if let Some(value) = access.next_value_seed(ValueSeed { levels_left })? {
-                entries.push((key, value));
+                entries.push((Key::Owned(key), value));
             }
         }
         Ok(Some(Value::Dictionary(Dictionary(entries))))

@@ -95,7 +95,7 @@ fn media_labels(medias: &[Subscribed]) -> Dictionary {
         if let Some(label) = &media.participant_label {
             entry.set("label", label.as_str());
         }
-        labels.set(media.label.as_str(), entry.with("mode", media.direction.name()));
+        labels.set(media.label.clone(), entry.with("mode", media.direction.name()));
     }
     labels
 }
