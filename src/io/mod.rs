@@ -19,6 +19,7 @@ pub mod poller;
 pub mod random;
 pub mod receiver;
 pub mod syslog;
+mod timer;
 pub mod waker;
 
 pub use batch::Batch;

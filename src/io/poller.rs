@@ -3,7 +3,8 @@
 use super::batch::Batch;
 use super::clock::{self, Clock};
 use super::epoll::Events;
-use super::receiver::{Receiver, WAKER, WATCHED};
+use super::receiver::{Receiver, TIMER, WAKER, WATCHED};
+use super::timer::Timer;
 use super::waker::Waker;
 use crate::base::time::{Mono, Now};
 use crate::relay::ports::PortToken;
@@ -34,7 +35,7 @@ pub trait Handler {
     /// Another thread woke the loop; `Break` ends it.
     fn wake(&mut self, now: Now, ports: &mut Receiver, transmit: &mut Batch) -> ControlFlow<()>;
 
-    /// Called when the moment that it last told has come, and after each `wake`; tells the next one.
+    /// Called when the moment that it last told has come, after each `wake` and after `ready`; tells the next one.
     fn timer(&mut self, now: Now, ports: &mut Receiver, transmit: &mut Batch) -> Option<Mono>;
 
     /// The system did not take a datagram from this port.
@@ -49,12 +50,15 @@ pub struct EventLoop {
     events: Events,
     buffer: Box<[u8]>,
     due: Option<Mono>,
+    timer: Timer,
     clock: Clock,
     gather: Duration,
     /// When the last turn began.
     turned: Now,
     /// The last turn had datagrams, and nobody waits for the answer to a command.
     may_gather: bool,
+    /// A watched descriptor had input in this turn.
+    is_asked: bool,
 }
 
 impl EventLoop {
@@ -67,7 +71,9 @@ impl EventLoop {
     pub fn with_gather(gather: Duration) -> io::Result<EventLoop> {
         let receiver = Receiver::new()?;
         let waker = Arc::new(Waker::new()?);
-        receiver.add_waker(waker.as_fd())?;
+        receiver.add_own(waker.as_fd(), WAKER)?;
+        let timer = Timer::new()?;
+        receiver.add_own(timer.as_fd(), TIMER)?;
         Ok(EventLoop {
             receiver,
             batch: Batch::new(),
@@ -75,10 +81,12 @@ impl EventLoop {
             events: Events::new(),
             buffer: vec![0; DATAGRAM_BYTES].into_boxed_slice(),
             due: None,
+            timer,
             clock: Clock::new(),
             gather,
             turned: Now::default(),
             may_gather: false,
+            is_asked: false,
         })
     }
 
@@ -108,8 +116,9 @@ impl EventLoop {
             self.flush(handler);
             return Ok(ControlFlow::Break(()));
         }
-        if woken || self.due.is_some_and(|due| due <= now.mono) {
+        if woken || self.is_asked || self.due.is_some_and(|due| due <= now.mono) {
             self.due = handler.timer(now, &mut self.receiver, &mut self.batch);
+            self.timer.set(self.due)?;
         }
         self.flush(handler);
         Ok(ControlFlow::Continue(()))
@@ -122,9 +131,7 @@ impl EventLoop {
         if !rest.is_zero() && self.may_gather {
             std::thread::sleep(rest);
         }
-        let due = self.due.map(|due| due.since(now));
-        let wait = [due, longest].into_iter().flatten().min()?;
-        // Rounded up, so that what is due is due when the wait ends.
+        let wait = longest?;
         Some(u32::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX))
     }
 
@@ -133,6 +140,7 @@ impl EventLoop {
         let mut now = self.clock.now();
         self.turned = now;
         self.may_gather = self.events.len() > 0;
+        self.is_asked = false;
         for index in 0..self.events.len() {
             if index % CLOCK_EVERY == CLOCK_EVERY - 1 {
                 now = self.clock.now();
@@ -143,8 +151,13 @@ impl EventLoop {
                 self.may_gather = false;
                 continue;
             }
+            if ready.number == TIMER {
+                self.timer.drain();
+                continue;
+            }
             if ready.number >= WATCHED {
                 self.may_gather = false;
+                self.is_asked = true;
                 handler.ready(now, ready.number - WATCHED, &mut self.receiver, &mut self.batch);
                 continue;
             }

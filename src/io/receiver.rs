@@ -13,8 +13,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 /// The number in the queue that is no port.
 pub(super) const WAKER: u32 = u32::MAX;
+/// The number of the timer.
+pub(super) const TIMER: u32 = WAKER - 1;
 /// Descriptors that are watched have the numbers from here on.
-pub(super) const WATCHED: u32 = u32::MAX - WATCHED_LIMIT;
+pub(super) const WATCHED: u32 = TIMER - WATCHED_LIMIT;
 /// How many descriptors can be watched besides ports.
 pub const WATCHED_LIMIT: u32 = 1024;
 
@@ -49,8 +51,8 @@ impl Receiver {
     }
 
     /// Lets input on `descriptor` end a wait.
-    pub(super) fn add_waker(&self, descriptor: BorrowedFd<'_>) -> io::Result<()> {
-        self.epoll.add(descriptor, WAKER)
+    pub(super) fn add_own(&self, descriptor: BorrowedFd<'_>, number: u32) -> io::Result<()> {
+        self.epoll.add(descriptor, number)
     }
 
     /// Waits for datagrams.
