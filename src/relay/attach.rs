@@ -1,6 +1,6 @@
 //! Streams that outlive their ports: signalling may give a stream another local port.
 
-use super::{PortToken, Relay};
+use super::{PortToken, Relay, Stream};
 use crate::plan::StreamId;
 use std::net::SocketAddr;
 
@@ -25,6 +25,13 @@ impl Relay {
     /// The stream that packets to `port` belong to.
     pub fn stream_at(&self, port: PortToken) -> Option<StreamId> {
         self.by_port.get(port.0 as usize).copied().flatten()
+    }
+
+    /// Takes every port from a stream that is gone.
+    pub(super) fn unbind(&mut self, stream: &Stream, id: StreamId) {
+        let only = stream.port().0 as usize;
+        let ports = if stream.has_moved() { 0..self.by_port.len() } else { only..only + 1 };
+        self.by_port[ports].iter_mut().filter(|slot| **slot == Some(id)).for_each(|slot| *slot = None);
     }
 
     pub(super) fn bind(&mut self, port: PortToken, id: StreamId) {

@@ -66,14 +66,12 @@ impl Relay {
         true
     }
 
-    /// Takes the stream out with its final counters. Its port is still open; packets to it are dropped from now on.
+    /// Takes the stream out with its final counters. Its ports are still open; packets to them are dropped from
+    /// now on.
     pub fn remove(&mut self, id: StreamId) -> Option<Stream> {
         let mut stream = self.streams.try_remove(id.0 as usize)?;
         self.interfaces.get_mut(stream.interface()).add_loss(stream.finish());
-        let slot = self.by_port.get_mut(stream.port().0 as usize);
-        if let Some(slot) = slot.filter(|slot| **slot == Some(id)) {
-            *slot = None;
-        }
+        self.unbind(&stream, id);
         self.piercer.stop(id);
         Some(stream)
     }

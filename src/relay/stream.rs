@@ -32,6 +32,8 @@ pub struct Stream {
     pub(super) sent: Traffic,
     outgoing: Vec<Outgoing>,
     local: SocketAddr,
+    /// It has or had more ports than one.
+    moved: bool,
     plan: ForwardingPlan,
     pub(super) first_packet: Option<Now>,
     first_ssrc: Option<u32>,
@@ -80,6 +82,7 @@ impl Stream {
             sent: Traffic::default(),
             outgoing: Vec::new(),
             local,
+            moved: false,
             plan,
             first_packet: None,
             first_ssrc: None,
@@ -91,6 +94,7 @@ impl Stream {
 
     pub(super) fn move_to(&mut self, port: PortToken, local: SocketAddr, interface: u16) {
         (self.port, self.local, self.interface) = (port, local, interface);
+        self.moved = true;
     }
 
     pub(super) fn set_plan(&mut self, mut plan: ForwardingPlan) {
@@ -187,6 +191,10 @@ impl Stream {
 
     pub fn local(&self) -> SocketAddr {
         self.local
+    }
+
+    pub(super) fn has_moved(&self) -> bool {
+        self.moved
     }
 
     pub fn owner_call(&self) -> u32 {

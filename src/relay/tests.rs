@@ -313,6 +313,25 @@ fn a_removed_stream_is_its_own_record_and_its_port_is_deaf() {
 }
 
 #[test]
+fn a_stream_with_a_further_port_answers_on_both_and_leaves_both() {
+    let (mut relay, [a, ..], mut sent) = call();
+    assert!(relay.attach(a, PortToken(9), at("203.0.113.1:30040")));
+    for port in [0, 9] {
+        let verdict = relay.datagram(ms(0), PortToken(port), at(ALICE), &mut rtp(8, port as u16, 7), &mut sent);
+        assert_eq!(verdict, Verdict::Forwarded);
+    }
+    sent.take();
+    relay.datagram(ms(0), PortToken(2), at(BOB), &mut rtp(8, 0, 9), &mut sent);
+    assert_eq!(sent.take_ways(), [(9, at(ALICE))], "it sends from the new one");
+    relay.remove(a);
+    for port in [0, 9] {
+        assert_eq!(relay.stream_at(PortToken(port)), None);
+    }
+    assert_eq!(relay.stream_at(PortToken(2)), Some(StreamId(2)));
+    assert!(!relay.attach(a, PortToken(9), at("203.0.113.1:30040")));
+}
+
+#[test]
 fn a_failed_send_is_an_error_of_the_stream_that_sent() {
     let (mut relay, [_, _, b, _], _) = call();
     relay.send_failed(PortToken(2));

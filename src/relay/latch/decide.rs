@@ -52,8 +52,10 @@ pub struct Situation {
     pub rank: Rank,
     /// The rank of the best candidate so far or, once confirmed, of the one that was learned.
     pub best: Option<Rank>,
-    /// The datagram comes from the learned source.
-    pub is_learned_source: bool,
+    /// The datagram comes from the learned source or, in the window, from the best candidate.
+    pub is_best: bool,
+    /// The source has sent more than the best candidate, or the best candidate fell silent.
+    pub outtalks_best: bool,
     /// Signalling gave an address that can't be reached from here, and the source is not such an address.
     pub is_nat: bool,
     /// The last handover was only just.
@@ -110,7 +112,7 @@ fn is_trusted(situation: &Situation) -> bool {
 
 fn decide_confirmed(situation: &Situation) -> Decision {
     let Situation { rules, teaches, rank, best, .. } = *situation;
-    if situation.is_learned_source {
+    if situation.is_best {
         return accept(Lesson::Nothing);
     }
     let is_better = rank >= Rank::Known && Some(rank) > best;
@@ -149,14 +151,15 @@ fn decide_open(situation: &Situation) -> Decision {
 }
 
 fn decide_heuristic(situation: &Situation) -> Decision {
-    let Situation { rank, best, .. } = *situation;
+    let Situation { rank, best, is_best, outtalks_best, .. } = *situation;
     let trusted = is_trusted(situation);
+    let is_better = Some(rank) > best || (Some(rank) == best && outtalks_best && !is_best);
     let lesson = match () {
         _ if rank == Rank::Exact => Lesson::Commit,
-        _ if Some(rank) <= best => Lesson::Nothing,
+        _ if !is_better => Lesson::Nothing,
         _ if trusted => Lesson::Redirect,
         _ => Lesson::Remember,
     };
-    let accepted = !is_strict(&situation.rules) || (trusted && Some(rank) >= best);
+    let accepted = !is_strict(&situation.rules) || (trusted && (is_best || lesson != Lesson::Nothing));
     Decision { accepted, lesson }
 }

@@ -1,12 +1,15 @@
 //! Learning a peer's address from what it sends (RFC 4961, RFC 7362, section 4).
 
+mod candidates;
 mod decide;
 
+pub use candidates::SILENCE;
 pub use decide::{Decision, Lesson, Phase, Rank, Rules, Situation, decide};
 
 use crate::base::address::is_local_use;
 use crate::base::time::Mono;
 use crate::plan::{Ingress, Learning};
+use candidates::{Candidates, Standing};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -28,7 +31,7 @@ pub struct Latch {
     wait_for_peer: bool,
     learned_rank: Rank,
     rules: Rules,
-    best: Option<(Rank, SocketAddr)>,
+    candidates: Candidates,
     signalled: Option<SocketAddr>,
     signalled_at: Mono,
     handover_rests_until: Mono,
@@ -58,7 +61,7 @@ impl Latch {
                 media_handover: false,
                 asymmetric: false,
             },
-            best: None,
+            candidates: Candidates::default(),
             signalled: None,
             signalled_at: Mono(0),
             handover_rests_until: Mono(0),
@@ -91,7 +94,7 @@ impl Latch {
 
     fn restart(&mut self, same_address: bool) {
         self.confirmed = false;
-        self.best = None;
+        self.candidates.clear();
         self.handover_rests_until = Mono(0);
         if !same_address {
             self.learned = None;
@@ -117,14 +120,19 @@ impl Latch {
 
     fn observe_unusual(&mut self, now: Mono, source: SocketAddr, teaches: bool) -> bool {
         self.settle(now);
-        let rank = self.rank(source);
+        let (rank, phase) = (self.rank(source), self.phase(now));
+        if phase == Phase::Window && teaches && self.rules.filled {
+            self.candidates.note(now, source, rank);
+        }
+        let Standing { best, is_best, outtalks_best } = self.standing(now, source);
         let decision = decide(&Situation {
             rules: self.rules,
-            phase: self.phase(now),
+            phase,
             teaches,
             rank,
-            best: self.best_rank(),
-            is_learned_source: self.learned == Some(source),
+            best,
+            is_best,
+            outtalks_best,
             is_nat: self.is_nat(source),
             handover_rests: now < self.handover_rests_until,
         });
@@ -136,9 +144,9 @@ impl Latch {
     fn learn(&mut self, now: Mono, lesson: Lesson, rank: Rank, source: SocketAddr) {
         match lesson {
             Lesson::Nothing => {}
-            Lesson::Remember => self.best = Some((rank, source)),
+            Lesson::Remember => self.candidates.prefer(source),
             Lesson::Redirect => {
-                self.best = Some((rank, source));
+                self.candidates.prefer(source);
                 self.redirect(Some(source));
             }
             Lesson::Commit => self.commit(rank, source),
@@ -154,7 +162,7 @@ impl Latch {
         self.learned = Some(source);
         self.learned_rank = rank;
         self.confirmed = true;
-        self.best = None;
+        self.candidates.clear();
         self.redirect(Some(source));
     }
 
@@ -164,9 +172,7 @@ impl Latch {
 
     /// At the end of the window the best candidate is the peer.
     fn settle(&mut self, now: Mono) {
-        if let (false, Some((rank, source))) = (self.is_window(now), self.best)
-            && !self.confirmed
-        {
+        if let (false, Some((rank, source))) = (self.confirmed || self.is_window(now), self.candidates.best()) {
             self.commit(rank, source);
         }
     }
@@ -183,8 +189,11 @@ impl Latch {
         }
     }
 
-    fn best_rank(&self) -> Option<Rank> {
-        if self.confirmed { Some(self.learned_rank) } else { self.best.map(|(rank, _)| rank) }
+    fn standing(&self, now: Mono, source: SocketAddr) -> Standing {
+        if !self.confirmed {
+            return self.candidates.standing(now, source);
+        }
+        Standing { best: Some(self.learned_rank), is_best: self.learned == Some(source), outtalks_best: false }
     }
 
     fn rank(&self, source: SocketAddr) -> Rank {

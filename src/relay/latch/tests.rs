@@ -7,7 +7,7 @@ const BOTH: [bool; 2] = [false, true];
 fn every_situation() -> Vec<Situation> {
     let mut all = vec![];
     for learning in MODES {
-        for bits in 0..256u32 {
+        for bits in 0..512u32 {
             let bit = |at: u32| bits >> at & 1 == 1;
             let rules =
                 Rules { learning, filled: bit(0), strict_source: bit(1), media_handover: bit(2), asymmetric: bit(3) };
@@ -20,7 +20,8 @@ fn every_situation() -> Vec<Situation> {
                             teaches: bit(4),
                             rank,
                             best,
-                            is_learned_source: bit(5),
+                            is_best: bit(5),
+                            outtalks_best: bit(8),
                             is_nat: bit(6),
                             handover_rests: bit(7),
                         });
@@ -35,9 +36,9 @@ fn every_situation() -> Vec<Situation> {
 #[test]
 fn the_rules_hold_in_every_situation() {
     let all = every_situation();
-    assert_eq!(all.len(), 4 * 256 * 3 * 5 * 6);
+    assert_eq!(all.len(), 4 * 512 * 3 * 5 * 6);
     for situation in all {
-        let Situation { rules, phase, teaches, rank, best, is_learned_source, .. } = situation;
+        let Situation { rules, phase, teaches, rank, best, is_best, outtalks_best, .. } = situation;
         let Decision { accepted, lesson } = decide(&situation);
         let strict = rules.strict_source && !rules.media_handover;
         let check = |holds: bool, rule: &str| assert!(holds, "{rule}: {situation:?} gave {accepted} {lesson:?}");
@@ -50,7 +51,7 @@ fn the_rules_hold_in_every_situation() {
         check(accepted || rules.strict_source, "only a strict source is refused");
         let off_handover = rules.learning == Learning::Off && confirmed;
         check(accepted || !rules.media_handover || off_handover, "handover wins over strict");
-        check(!(confirmed && is_learned_source) || (accepted && lesson == Lesson::Nothing), "the peer passes");
+        check(!(confirmed && is_best) || (accepted && lesson == Lesson::Nothing), "the peer passes");
         if rules.learning == Learning::Off && !rules.asymmetric {
             check(lesson == Lesson::Nothing, "off never learns");
         }
@@ -61,21 +62,24 @@ fn the_rules_hold_in_every_situation() {
             check(!goes_there, "nothing is sent to a stranger in the window");
             check(!strict || !rules.filled || !accepted, "strict hears no stranger in the window");
         }
-        if heuristic && phase == Phase::Window && best > Some(rank) && strict && rules.filled {
-            check(!accepted, "strict hears nobody worse than the best candidate");
+        let is_signalled = rank == Rank::Exact;
+        if heuristic && phase == Phase::Window && !is_best && best >= Some(rank) && strict && rules.filled {
+            let takes_over = is_signalled || (best == Some(rank) && outtalks_best);
+            check(!accepted || takes_over, "strict hears nobody but the best candidate");
         }
-        if heuristic && phase == Phase::Window && teaches && rules.filled && rank == Rank::Exact {
-            check(accepted || best > Some(rank), "the signalled source is heard");
+        if heuristic && phase == Phase::Window && teaches && rules.filled && is_signalled {
+            check(accepted, "the signalled source is heard");
             check(lesson == Lesson::Commit, "the signalled source is learned at once");
         }
-        if confirmed && strict && !is_learned_source && rules.filled {
+        if confirmed && strict && !is_best && rules.filled {
             let reclaims = heuristic && teaches && rank >= Rank::Known && Some(rank) > best;
             check(accepted == reclaims, "strict hears the peer alone, or the signalled address that takes over");
         }
         if lesson == Lesson::Follow {
             check(confirmed && rules.media_handover && !situation.handover_rests, "only handover follows");
         }
-        check(!matches!(lesson, Lesson::Remember | Lesson::Redirect) || best < Some(rank), "candidates get better");
+        let better = best < Some(rank) || (best == Some(rank) && outtalks_best && !is_best);
+        check(!matches!(lesson, Lesson::Remember | Lesson::Redirect) || better, "candidates get better");
     }
 }
 
@@ -95,7 +99,7 @@ fn the_table_of_the_page() {
         (Learning::Heuristic, Window, Exact, false, None, (true, Commit), (true, Commit)),
         (Learning::Heuristic, Window, Exact, false, Some(Known), (true, Commit), (true, Commit)),
         (Learning::Heuristic, Window, SameAddress, false, None, (true, Redirect), (true, Redirect)),
-        (Learning::Heuristic, Window, SameAddress, false, Some(SameAddress), (true, Nothing), (true, Nothing)),
+        (Learning::Heuristic, Window, SameAddress, false, Some(SameAddress), (true, Nothing), (false, Nothing)),
         (Learning::Heuristic, Window, SamePort, false, None, (true, Remember), (false, Remember)),
         (Learning::Heuristic, Window, Any, false, None, (true, Remember), (false, Remember)),
         (Learning::Heuristic, Window, Any, false, Some(SamePort), (true, Nothing), (false, Nothing)),
@@ -115,7 +119,8 @@ fn the_table_of_the_page() {
                 teaches: true,
                 rank,
                 best,
-                is_learned_source: false,
+                is_best: false,
+                outtalks_best: false,
                 is_nat,
                 handover_rests: false,
             };
@@ -155,6 +160,7 @@ fn latch(ingress: &Ingress) -> Latch {
 
 const PEER: &str = "203.0.113.10:4000";
 const PEER_OTHER_PORT: &str = "203.0.113.10:5555";
+const PEER_BEHIND_NAT: &str = "203.0.113.10:61000";
 const STRANGER: &str = "198.51.100.66:6666";
 const PRIVATE: &str = "192.168.1.7:4000";
 
@@ -230,7 +236,38 @@ fn a_private_signalled_address_with_a_public_source_is_ordinary_nat() {
     assert_eq!(sends_to(&mut latch, 1), Some(at(PEER)));
     hears(&mut latch, 2, STRANGER);
     assert_eq!(sends_to(&mut latch, 2), Some(at(PEER)), "the first one stays");
+    hears(&mut latch, 2, PEER);
     assert_eq!((sends_to(&mut latch, 30), latch.is_confirmed()), (Some(at(PEER)), true));
+}
+
+#[test]
+fn who_was_first_by_guessing_gives_way_to_who_talks() {
+    for strict_source in BOTH {
+        let mut latch = latch(&Ingress { strict_source, ..ingress(Learning::Heuristic, PRIVATE) });
+        assert!(hears(&mut latch, 1, STRANGER));
+        assert_eq!(sends_to(&mut latch, 1), Some(at(STRANGER)), "nothing tells it from the peer behind its NAT");
+        assert_eq!(hears(&mut latch, 2, PEER_BEHIND_NAT), !strict_source);
+        assert!(hears(&mut latch, 2, PEER_BEHIND_NAT));
+        assert_eq!(sends_to(&mut latch, 2), Some(at(PEER_BEHIND_NAT)));
+        assert_eq!(hears(&mut latch, 3, STRANGER), !strict_source);
+        assert_eq!(sends_to(&mut latch, 3), Some(at(PEER_BEHIND_NAT)));
+        hears(&mut latch, 4, PEER_BEHIND_NAT);
+        hears(&mut latch, 31, PEER_BEHIND_NAT);
+        assert!(latch.is_confirmed());
+        assert_eq!(sends_to(&mut latch, 31), Some(at(PEER_BEHIND_NAT)));
+    }
+}
+
+#[test]
+fn a_peer_that_moved_within_the_window_is_found() {
+    let mut latch = latch(&ingress(Learning::Heuristic, PRIVATE));
+    for tenths in 0..10 {
+        hears(&mut latch, tenths, PEER_BEHIND_NAT);
+    }
+    hears(&mut latch, 13, PEER_OTHER_PORT);
+    assert_eq!(sends_to(&mut latch, 13), Some(at(PEER_BEHIND_NAT)));
+    hears(&mut latch, 14, PEER_OTHER_PORT);
+    assert_eq!(sends_to(&mut latch, 14), Some(at(PEER_OTHER_PORT)));
 }
 
 #[test]
