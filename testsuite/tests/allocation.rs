@@ -1,0 +1,155 @@
+//! Relaying does not allocate: after the first packets of its sources, a stream's packets touch no allocator.
+
+use millrace::base::time::{Mono, Now, Unix};
+use millrace::plan::{Component, ForwardingPlan, Ingress, Learning, PayloadType, Sink, StreamId};
+use millrace::relay::{PortToken, Relay, Transmit, Verdict};
+use millrace::rtp::mos;
+use millrace::wire::rtcp::{ReceptionReport, SenderInfo, Writer};
+use millrace::wire::rtp::Header;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::net::SocketAddr;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+// SAFETY: every call is handed to the system's allocator unchanged; counting touches a thread-local number only.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the contract of `dealloc`, and everything comes from `System`.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller keeps the contract of `realloc`, and everything comes from `System`.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn allocations(run: impl FnOnce()) -> u64 {
+    let before = ALLOCATIONS.with(Cell::get);
+    run();
+    ALLOCATIONS.with(Cell::get) - before
+}
+
+/// Counts what is sent, and keeps nothing.
+#[derive(Default)]
+struct Wire(u64);
+
+impl Transmit for Wire {
+    fn send(&mut self, _: PortToken, _: SocketAddr, _: &[u8]) {
+        self.0 += 1;
+    }
+}
+
+const LISTENERS: u32 = 10;
+
+fn peer(stream: u32) -> SocketAddr {
+    SocketAddr::from(([198, 51, 100, 1], 6000 + stream as u16))
+}
+
+fn plan(stream: u32, sinks: &[u32]) -> ForwardingPlan {
+    let sinks = || sinks.iter().map(|&sink| Sink { egress: StreamId(sink), block: None });
+    ForwardingPlan {
+        generation: 1,
+        component: Component::Muxed,
+        ingress: Ingress {
+            learning: Learning::Heuristic,
+            signalled: Some(peer(stream)),
+            signalled_at: Mono(0),
+            filled: true,
+            strict_source: false,
+            media_handover: false,
+            asymmetric: false,
+            wait_for_peer: false,
+            pierce_nat: false,
+            payload_types: [(8, false), (101, true)]
+                .map(|(number, is_dtmf)| PayloadType { number, clock_rate_hz: 8000, is_dtmf })
+                .into_iter()
+                .collect(),
+        },
+        media: sinks().collect(),
+        control: sinks().collect(),
+        sources: Some(StreamId(stream)),
+        tos: None,
+    }
+}
+
+/// One speaker, stream 0, with listeners who answer it.
+fn relay() -> Relay {
+    let mut relay = Relay::new(mos::Kind::Conversational);
+    let now = Now::default();
+    let listeners: Vec<u32> = (1..=LISTENERS).collect();
+    for stream in 0..=LISTENERS {
+        let local = SocketAddr::from(([203, 0, 113, 1], 30_000 + stream as u16));
+        assert_eq!(relay.add(now, PortToken(stream), local, 1), StreamId(stream));
+    }
+    for stream in 0..=LISTENERS {
+        let sinks = if stream == 0 { &listeners[..] } else { &[0] };
+        relay.set_plan(now, StreamId(stream), plan(stream, sinks));
+    }
+    relay
+}
+
+fn moment(number: u64) -> Now {
+    Now { mono: Mono(number * 20_000_000), unix: Unix(number * 20_000) }
+}
+
+/// One moment of the call: RTP of one SSRC both ways, an event now and then, a stray, an unknown port, and RTCP.
+fn exchange(relay: &mut Relay, wire: &mut Wire, number: u64, buffer: &mut Vec<u8>, rtcp: &mut [Vec<u8>]) {
+    let now = moment(number);
+    for stream in [0, 1] {
+        let payload_type = if number % 50 > 40 { 101 } else { 8 };
+        buffer.truncate(12);
+        buffer[1] = payload_type;
+        buffer[2..4].copy_from_slice(&(number as u16).to_be_bytes());
+        buffer[8..12].copy_from_slice(&(stream + 7u32).to_be_bytes());
+        buffer.resize(172, 0xd5);
+        // Some are lost, some come twice.
+        for _ in 0..[1, 1, 1, 2, 0][(number % 5) as usize] {
+            let verdict = relay.datagram(now, PortToken(stream), peer(stream), buffer, wire);
+            assert_eq!(verdict, Verdict::Forwarded);
+        }
+        let report = &mut rtcp[stream as usize];
+        assert_eq!(relay.datagram(now, PortToken(stream), peer(stream), report, wire), Verdict::Forwarded);
+    }
+    let stranger = SocketAddr::from(([192, 0, 2, 66], 1));
+    relay.datagram(now, PortToken(0), stranger, &mut [0x80, 8], wire);
+    relay.datagram(now, PortToken(999), stranger, buffer, wire);
+    relay.timer(now, wire);
+}
+
+#[test]
+fn packets_after_the_first_of_an_ssrc_allocate_nothing() {
+    let mut relay = relay();
+    let mut wire = Wire::default();
+    let header = Header { marker: false, payload_type: 8, sequence: 0, timestamp: 0, ssrc: 7 };
+    let mut buffer = header.write(&[0; 160]);
+    let info = SenderInfo { ntp: 1 << 16, rtp_timestamp: 0, packets: 1, payload_bytes: 1 };
+    let mut rtcp: Vec<Vec<u8>> = [(7, 8), (8, 7)]
+        .map(|(own, other)| {
+            let report = ReceptionReport { ssrc: other, last_sender_report: 1, ..ReceptionReport::default() };
+            Writer::new().sender_report(own, &info, &[report]).finish()
+        })
+        .into();
+    let first = allocations(|| (0..100).for_each(|n| exchange(&mut relay, &mut wire, n, &mut buffer, &mut rtcp)));
+    assert!(first > 0, "sources are made at their first packet");
+    let rest = allocations(|| (100..20_000).for_each(|n| exchange(&mut relay, &mut wire, n, &mut buffer, &mut rtcp)));
+    assert_eq!(rest, 0);
+    assert!(wire.0 > 20_000 * u64::from(LISTENERS));
+    let quality = relay.stream(StreamId(0)).and_then(|stream| stream.sources()[0].quality()).expect("reports");
+    assert!(quality.average().is_some_and(|(_, samples)| samples > 10_000));
+}
