@@ -39,6 +39,7 @@ check: rust
 bench: rust
 	@testsuite/install-packages bench
 	$(CARGO) build --release --workspace
+	$(CARGO) test --release --package millrace-testsuite --test allocation
 	@$(AS_ROOT) target/release/millrace-bench all
 
 # Cargo, and the C compiler that some crates need.

@@ -19,9 +19,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// How many jobs are worked off before datagrams are looked at again.
 const JOBS_A_TURN: usize = 32;
+/// When the timers are looked at again after a fault in them.
+const AFTER_A_FAULT: Duration = Duration::from_millis(10);
 
 /// Something to be done on the shard's thread.
 pub(super) type Job = Box<dyn FnOnce(&mut Work) + Send>;
@@ -157,9 +160,13 @@ impl Handler for Runner {
     }
 
     fn timer(&mut self, now: Now, ports: &mut Receiver, transmit: &mut Batch) -> Option<Mono> {
-        let next = self.shard.timer(now, ports, &mut self.numbers, transmit);
+        let (shard, numbers) = (&mut self.shard, &mut self.numbers);
+        let next = catch_unwind(AssertUnwindSafe(|| shard.timer(now, ports, numbers, transmit)));
+        if next.is_err() {
+            self.shard.condemn_current();
+        }
         self.report();
-        Some(next)
+        Some(next.unwrap_or(now.mono + AFTER_A_FAULT))
     }
 
     fn send_failed(&mut self, port: PortToken) {

@@ -41,8 +41,10 @@ impl Shard {
             })
             .collect();
         for (index, termination) in expired {
+            self.current = Some(self.calls[index].id.clone());
             self.end_call(now, index, termination, ports, numbers);
         }
+        self.current = None;
     }
 }
 

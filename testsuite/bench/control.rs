@@ -14,12 +14,13 @@ use std::time::Duration;
 /// A control connection that names its calls.
 pub struct Control {
     client: Client,
+    address: SocketAddr,
 }
 
 impl Control {
     /// Connects to the daemon.
     pub fn of(daemon: &Daemon) -> Result<Control, String> {
-        Ok(Control { client: daemon.client(Encoding::Bencode)? })
+        Ok(Control { client: daemon.client(Encoding::Bencode)?, address: daemon.control_address() })
     }
 
     fn ask(&mut self, request: &Value) -> Result<Value, String> {
@@ -39,10 +40,7 @@ impl Control {
         callee: SocketAddr,
     ) -> Result<(SocketAddr, SocketAddr), String> {
         let for_callee = self.ask(&offer(number, caller))?;
-        let answer = json!({
-            "command": "answer", "call-id": call_id(number), "from-tag": "a", "to-tag": "b", "sdp": sdp::audio(callee, 1, &[]),
-        });
-        let for_caller = self.ask(&answer)?;
+        let for_caller = self.ask(&answer(number, callee))?;
         let address = |reply: &Value| {
             sdp::media_address(reply["sdp"].as_str().unwrap_or_default()).ok_or(format!("no address in {reply}"))
         };
@@ -81,6 +79,20 @@ impl Control {
         })
     }
 
+    /// Offer, answer and delete, `count` times, each command with `window` calls in flight.
+    pub fn cycle_pipelined(&self, count: usize, endpoints: &Endpoints, window: usize) -> Result<(), String> {
+        let caller = |number: usize| endpoints.address(2 * number);
+        let callee = |number: usize| endpoints.address(2 * number + 1);
+        let to = self.address;
+        for first in (0..count).step_by(window) {
+            let calls = || first..count.min(first + window);
+            pipeline(to, calls().map(|number| offer(number, caller(number))), window)?;
+            pipeline(to, calls().map(|number| answer(number, callee(number))), window)?;
+            pipeline(to, calls().map(delete), window)?;
+        }
+        Ok(())
+    }
+
     /// The time one request takes.
     pub fn time(&mut self, request: &Value) -> Result<u64, String> {
         let before = now_ns();
@@ -98,6 +110,12 @@ pub fn check_interrupt() -> Result<(), String> {
 /// The offer of a call.
 pub fn offer(number: usize, caller: SocketAddr) -> Value {
     json!({"command": "offer", "call-id": call_id(number), "from-tag": "a", "sdp": sdp::audio(caller, 1, &[])})
+}
+
+/// The answer to the offer of a call.
+pub fn answer(number: usize, callee: SocketAddr) -> Value {
+    let sdp = sdp::audio(callee, 1, &[]);
+    json!({"command": "answer", "call-id": call_id(number), "from-tag": "a", "to-tag": "b", "sdp": sdp})
 }
 
 /// The delete of a call.
