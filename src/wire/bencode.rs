@@ -3,7 +3,6 @@
 use super::value::{Dictionary, Malformed, Value, ValueSeed};
 use crate::base::text;
 use serde::de::DeserializeSeed;
-use std::io::Write;
 
 /// Reads a document; bytes after its end make it malformed.
 pub fn decode(mut bytes: &[u8]) -> Result<Value, Malformed> {
@@ -47,8 +46,7 @@ fn encode_text(string: &str, out: &mut Vec<u8>) {
 
 fn number_between(out: &mut Vec<u8>, before: &[u8], number: i64, after: &[u8]) {
     out.extend_from_slice(before);
-    // Writing to a Vec cannot fail.
-    let _ = write!(out, "{number}");
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
     out.extend_from_slice(after);
 }
 
