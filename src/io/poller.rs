@@ -22,7 +22,7 @@ const CLOCK_EVERY: usize = 16;
 
 /// The time between the beginnings of two turns, at least. At 20,000 packets a second, waking up for each one would
 /// cost more than relaying it; packets that come more rarely than this are never held up.
-pub const GATHER: Duration = Duration::from_micros(500);
+pub const GATHER: Duration = Duration::from_micros(200);
 
 /// What an event loop runs.
 pub trait Handler {
