@@ -33,7 +33,7 @@ impl Relay {
     #[inline]
     fn sink(&self, accepted: &Accepted, index: usize) -> Option<Sink> {
         let stream = self.streams.get(accepted.stream.0 as usize)?;
-        let sinks = if let Kind::Rtcp = accepted.kind { &stream.plan().control } else { &stream.media };
+        let sinks = if accepted.is_control { &stream.plan().control } else { &stream.media };
         sinks.get(index).copied()
     }
 

@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 pub(super) enum Kind {
     Rtp(Header),
     Rtcp,
-    /// Relayed as it is, to where media goes.
+    /// Relayed as it is.
     Opaque,
 }
 
@@ -24,26 +24,26 @@ pub(super) struct Accepted {
     pub(super) stream: StreamId,
     pub(super) owner_call: u32,
     pub(super) kind: Kind,
+    /// It goes where RTCP goes.
+    pub(super) is_control: bool,
     /// It is a telephone-event.
     pub(super) is_event: bool,
 }
 
 impl Kind {
-    /// What `datagram` is on a port of `component`, and whether its source may be learned from it.
+    /// What `datagram` is on a port of `component`, and whether its source may be learned from it. Only RTCP on a port
+    /// for RTP teaches nothing: a peer's RTCP may come from elsewhere.
     fn of(component: Component, datagram: &[u8]) -> Result<(Kind, bool), DropReason> {
         match (component, classify(datagram)) {
-            (Component::Opaque, _) => Ok((Kind::Opaque, true)),
-            (Component::Rtcp, Protocol::Rtp) => Err(DropReason::WrongProtocol),
-            (_, Protocol::Rtp) => {
+            (Component::Rtp | Component::Muxed, Protocol::Rtp) => {
                 let header = Header::read(datagram).map_err(|_| DropReason::Malformed)?;
                 Ok((Kind::Rtp(header), true))
             }
-            (component, Protocol::Rtcp) => {
+            (Component::Rtp | Component::Muxed | Component::Rtcp, Protocol::Rtcp) => {
                 rtcp::first_sender(datagram).ok_or(DropReason::Malformed)?;
                 Ok((Kind::Rtcp, component == Component::Rtcp))
             }
-            (_, Protocol::Stun | Protocol::Zrtp | Protocol::Dtls | Protocol::TurnChannel) => Ok((Kind::Opaque, false)),
-            (_, Protocol::Unknown) => Err(DropReason::WrongProtocol),
+            _ => Ok((Kind::Opaque, true)),
         }
     }
 }
@@ -93,7 +93,7 @@ impl Relay {
     ) -> Result<Option<Accepted>, DropReason> {
         let stream = self.streams.get_mut(id.0 as usize).ok_or(DropReason::UnknownPort)?;
         let is_empty = datagram.is_empty();
-        let (kind, teaches) = if is_empty { (Kind::Opaque, false) } else { Kind::of(stream.component, datagram)? };
+        let (kind, teaches) = if is_empty { (Kind::Opaque, true) } else { Kind::of(stream.component, datagram)? };
         if !stream.latch.observe(now.mono, from, teaches) {
             return Err(DropReason::WrongSource);
         }
@@ -104,7 +104,9 @@ impl Relay {
         stream.last_packet = now;
         let interface = self.interfaces.get_mut(stream.interface());
         interface.received.count(datagram.len());
-        let mut accepted = Accepted { stream: id, owner_call: stream.owner_call(), kind, is_event: false };
+        let is_control = stream.component == Component::Rtcp || matches!(kind, Kind::Rtcp);
+        let owner_call = stream.owner_call();
+        let mut accepted = Accepted { stream: id, owner_call, kind, is_control, is_event: false };
         if let Kind::Rtp(header) = &accepted.kind {
             let source = stream.source_for(header);
             accepted.is_event = source.is_event();

@@ -47,8 +47,6 @@ drop_reasons! {
     WrongSource, "wrong_source", error: true;
     /// The bytes break the rules of the protocol that they claim to be.
     Malformed, "malformed", error: true;
-    /// The component does not carry this protocol.
-    WrongProtocol, "wrong_protocol", error: true;
     /// Nobody receives what arrives here.
     NoSink, "no_sink", error: false;
     /// Signalling asked for it to be dropped.
@@ -105,7 +103,6 @@ mod tests {
             "unknown_port",
             "wrong_source",
             "malformed",
-            "wrong_protocol",
             "no_sink",
             "blocked",
             "no_destination",

@@ -47,7 +47,7 @@ pub struct Rules {
 pub struct Situation {
     pub rules: Rules,
     pub phase: Phase,
-    /// The datagram is of the kind that the port is for: RTCP and other protocols on an RTP port teach nothing.
+    /// The datagram may teach: RTCP on an RTP port may not.
     pub teaches: bool,
     pub rank: Rank,
     /// The rank of the best candidate so far or, once confirmed, of the one that was learned.

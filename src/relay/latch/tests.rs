@@ -46,7 +46,7 @@ fn the_rules_hold_in_every_situation() {
         let confirmed = phase == Phase::Confirmed;
         let heuristic = rules.learning == Learning::Heuristic && !rules.asymmetric;
         check(rules.filled || (accepted && lesson == Lesson::Nothing), "unfilled passes and teaches nothing");
-        check(teaches || lesson == Lesson::Nothing, "other protocols teach nothing");
+        check(teaches || lesson == Lesson::Nothing, "what may not teach teaches nothing");
         check(accepted || !goes_there, "nothing is sent to a source that is not heard");
         check(accepted || rules.strict_source, "only a strict source is refused");
         let off_handover = rules.learning == Learning::Off && confirmed;
@@ -349,7 +349,7 @@ fn an_unfilled_stream_passes_and_learns_nothing() {
 }
 
 #[test]
-fn other_protocols_teach_nothing() {
+fn what_may_not_teach_passes_and_teaches_nothing() {
     for learning in MODES {
         let mut latch = latch(&ingress(learning, PEER));
         let confirmed = latch.is_confirmed();
