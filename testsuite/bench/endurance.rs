@@ -32,6 +32,8 @@ impl Holdings {
         let text = daemon.cli("list interfaces")?;
         let ports = text.split_once("Ports used:").map(|(_, rest)| rest.trim_start());
         let digits = ports.map(|rest| rest.chars().take_while(char::is_ascii_digit).collect::<String>());
+        // The connection of that question closes on the other side a moment later.
+        std::thread::sleep(Duration::from_millis(100));
         let ports = digits.and_then(|digits| digits.parse().ok()).ok_or(format!("no number of ports in: {text}"))?;
         Ok(Holdings { resident_kib: daemon.memory()?.resident_kib, descriptors: daemon.descriptors()?, ports })
     }

@@ -25,7 +25,7 @@ pub enum Step {
     InviteAndCancel,
     /// Both play the recorded G.711 of the pcap file at this path.
     Play(&'static str),
-    /// Both wait.
+    /// Time passes: the side that acts next waits, the other is ready for it.
     Talk(Duration),
     /// BYE from this side.
     Bye(Role),
@@ -156,14 +156,15 @@ fn bracketed(address: IpAddr) -> String {
 fn scenario(role: Role, steps: &[Step]) -> String {
     let plays = steps.iter().any(|step| matches!(step, Step::Play(_)));
     let mut writer = Writer { xml: String::new(), plays, invites: 0 };
-    for step in steps {
+    for (index, step) in steps.iter().enumerate() {
         match (role, *step) {
             (Role::Caller, Step::Invite { offer, .. }) => writer.call(offer),
             (Role::Callee, Step::Invite { answer, .. }) => writer.accept(answer),
             (Role::Caller, Step::InviteAndCancel) => writer.call_and_cancel(),
             (Role::Callee, Step::InviteAndCancel) => writer.ring_until_cancelled(),
             (_, Step::Play(path)) => writer.play(path),
-            (_, Step::Talk(time)) => writer.pause(time),
+            (_, Step::Talk(time)) if steps.get(index + 1).map(actor) == Some(role) => writer.pause(time),
+            (_, Step::Talk(_)) => {}
             (own, Step::Bye(side)) if own == side => writer.hang_up(own),
             (_, Step::Bye(_)) => writer.await_bye(),
         }
@@ -172,6 +173,14 @@ fn scenario(role: Role, steps: &[Step]) -> String {
         "<?xml version=\"1.0\" encoding=\"ISO-8859-1\" ?>\n<scenario name=\"{role:?}\">\n{}</scenario>\n",
         writer.xml
     )
+}
+
+/// Who begins a step.
+fn actor(step: &Step) -> Role {
+    match step {
+        Step::Bye(side) => *side,
+        _ => Role::Caller,
+    }
 }
 
 /// Notes where the received SDP wants media; the final dot says that the line is whole.
