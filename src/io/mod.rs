@@ -13,6 +13,7 @@ pub mod batch;
 pub mod clock;
 pub mod control_socket;
 mod epoll;
+mod gather;
 pub mod host;
 pub mod limits;
 pub mod poller;

@@ -3,6 +3,7 @@
 use super::batch::Batch;
 use super::clock::{self, Clock};
 use super::epoll::Events;
+use super::gather::Gather;
 use super::receiver::{Receiver, TIMER, WAKER, WATCHED};
 use super::timer::Timer;
 use super::waker::Waker;
@@ -20,8 +21,7 @@ const DATAGRAM_BYTES: usize = 65536;
 /// Datagrams after which the clock is read again.
 const CLOCK_EVERY: usize = 16;
 
-/// The time between the beginnings of two turns, at least. At 20,000 packets a second, waking up for each one would
-/// cost more than relaying it; packets that come more rarely than this are never held up.
+/// The time between the beginnings of two turns while packets gather.
 pub const GATHER: Duration = Duration::from_micros(200);
 
 /// What an event loop runs.
@@ -52,7 +52,7 @@ pub struct EventLoop {
     due: Option<Mono>,
     timer: Timer,
     clock: Clock,
-    gather: Duration,
+    gather: Gather,
     /// When the last turn began.
     turned: Now,
     /// The last turn had datagrams, and nobody waits for the answer to a command.
@@ -62,12 +62,12 @@ pub struct EventLoop {
 }
 
 impl EventLoop {
-    /// A loop without ports, whose turns begin at least `GATHER` apart.
+    /// A loop without ports, which lets packets gather for `GATHER`.
     pub fn new() -> io::Result<EventLoop> {
         EventLoop::with_gather(GATHER)
     }
 
-    /// A loop without ports, whose turns begin at least `gather` apart; zero holds up nothing.
+    /// A loop without ports, which under steady load lets packets gather for `gather`; zero holds up nothing.
     pub fn with_gather(gather: Duration) -> io::Result<EventLoop> {
         let receiver = Receiver::new()?;
         let waker = Arc::new(Waker::new()?);
@@ -83,7 +83,7 @@ impl EventLoop {
             due: None,
             timer,
             clock: Clock::new(),
-            gather,
+            gather: Gather::new(gather),
             turned: Now::default(),
             may_gather: false,
             is_asked: false,
@@ -124,12 +124,11 @@ impl EventLoop {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Lets packets gather when the last turn has only just begun, and tells how long the queue may be waited on.
+    /// Lets packets gather, and tells how long the queue may be waited on.
     fn wait_ms(&mut self, longest: Option<Duration>) -> Option<u32> {
-        let now = clock::mono();
-        let rest = self.gather.saturating_sub(now.since(self.turned.mono));
-        if !rest.is_zero() && self.may_gather {
-            std::thread::sleep(rest);
+        if let Some(nap) = self.gather.nap(clock::mono(), self.turned.mono, self.may_gather) {
+            std::thread::sleep(nap);
+            self.gather.rise(clock::mono());
         }
         let wait = longest?;
         Some(u32::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX))
@@ -139,6 +138,7 @@ impl EventLoop {
     fn receive(&mut self, handler: &mut impl Handler) -> Now {
         let mut now = self.clock.now();
         self.turned = now;
+        self.gather.ready(now.mono);
         self.may_gather = self.events.len() > 0;
         self.is_asked = false;
         for index in 0..self.events.len() {
