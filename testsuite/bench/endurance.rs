@@ -87,6 +87,8 @@ pub struct Size {
     pub calls: usize,
     pub packets_a_second: u64,
     pub seconds: u64,
+    /// As `taskset` names them; none for all.
+    pub daemon_cores: Option<String>,
     pub generator_core: usize,
 }
 
@@ -94,7 +96,7 @@ pub struct Size {
 pub fn large(kind: Kind, size: &Size) -> Result<bool, String> {
     let scratch = Scratch::make("large")?;
     let endpoints = Endpoints::open().map_err(|error| error.to_string())?;
-    let daemon = start(kind, None, scratch.path())?;
+    let daemon = start(kind, size.daemon_cores.as_deref(), scratch.path())?;
     let flows = 2 * size.calls as u64;
     let interval = Duration::from_nanos(1_000_000_000 * flows / size.packets_a_second);
     let mut load = Load::new(&endpoints, interval);

@@ -82,6 +82,12 @@ fn arguments() -> Command {
                 .arg(number("calls", "4000", "Open calls, four ports each"))
                 .arg(number("packets-a-second", "100000", "Packets in all"))
                 .arg(number("seconds", "10", "Measured seconds"))
+                .arg(
+                    Arg::new("daemon-cores")
+                        .long("daemon-cores")
+                        .value_name("LIST")
+                        .help("As taskset names them [all]"),
+                )
                 .arg(core.clone()),
         )
         .subcommand(Command::new("all").about("Everything, with its defaults"))
@@ -98,7 +104,9 @@ fn run(arguments: &ArgMatches) -> Result<bool, String> {
         "cycles" => endurance::cycles(daemon(arguments)?, number("count") as usize),
         "large" => {
             let (calls, packets_a_second) = (number("calls") as usize, number("packets-a-second"));
-            let size = Size { calls, packets_a_second, seconds: number("seconds"), generator_core: generator_core() };
+            let daemon_cores = arguments.get_one::<String>("daemon-cores").cloned();
+            let (seconds, generator_core) = (number("seconds"), generator_core());
+            let size = Size { calls, packets_a_second, seconds, daemon_cores, generator_core };
             endurance::large(daemon(arguments)?, &size)
         }
         _ => endurance::ceiling(generator_core()).map(|()| true),
