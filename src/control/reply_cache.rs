@@ -5,8 +5,8 @@
 
 use crate::base::time::Mono;
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::sync::Arc;
+use std::collections::hash_map::{Entry, RandomState};
+use std::hash::BuildHasher;
 use std::time::Duration;
 
 /// How long a generation lives.
@@ -14,6 +14,9 @@ const GENERATION: Duration = Duration::from_secs(30);
 
 /// The bytes of cookies and replies that a generation may hold.
 const GENERATION_LIMIT_BYTES: usize = 64 << 20;
+
+/// The bytes of one piece of a generation's memory; a larger reply gets a piece of its own.
+const CHUNK_BYTES: usize = 256 << 10;
 
 /// The requests that may be in work at the same time.
 const IN_FLIGHT_LIMIT: usize = 16_384;
@@ -32,12 +35,47 @@ pub(super) struct ReplyCache {
     /// None before the first request.
     rotated_at: Option<Mono>,
     in_flight: HashMap<Box<[u8]>, Vec<Deliver>>,
+    hasher: RandomState,
 }
 
+/// Replies of one time, behind one another in large pieces of memory: many small values would leave holes in the heap
+/// when they go, and the host would not get its memory back.
 #[derive(Default)]
 struct Generation {
-    replies: HashMap<Box<[u8]>, Arc<[u8]>>,
+    chunks: Vec<Vec<u8>>,
+    /// By the hash of the cookie.
+    places: HashMap<u64, Place>,
     bytes: usize,
+}
+
+/// Where a cookie stands, with its reply right behind.
+struct Place {
+    chunk: usize,
+    start: usize,
+    cookie_bytes: usize,
+    reply_bytes: usize,
+}
+
+impl Generation {
+    fn keep(&mut self, hash: u64, cookie: &[u8], reply: &[u8]) {
+        let bytes = cookie.len() + reply.len();
+        if self.chunks.last().is_none_or(|chunk| chunk.capacity() - chunk.len() < bytes) {
+            self.chunks.push(Vec::with_capacity(bytes.max(CHUNK_BYTES)));
+        }
+        let index = self.chunks.len() - 1;
+        let chunk = &mut self.chunks[index];
+        let place = Place { chunk: index, start: chunk.len(), cookie_bytes: cookie.len(), reply_bytes: reply.len() };
+        chunk.extend_from_slice(cookie);
+        chunk.extend_from_slice(reply);
+        self.places.insert(hash, place);
+        self.bytes += bytes;
+    }
+
+    fn find(&self, hash: u64, cookie: &[u8]) -> Option<&[u8]> {
+        let place = self.places.get(&hash)?;
+        let text = &self.chunks[place.chunk][place.start..][..place.cookie_bytes + place.reply_bytes];
+        text.strip_prefix(cookie).filter(|_| place.cookie_bytes == cookie.len())
+    }
 }
 
 /// What to do about a request.
@@ -45,7 +83,7 @@ pub(super) enum Admission {
     /// Work it off, then call `finish`.
     New,
     /// Send this.
-    Answered(Arc<[u8]>, Deliver),
+    Answered(Box<[u8]>, Deliver),
     /// The first one of it is being worked off, and this one waits.
     Waiting,
     /// There is too much to do; say nothing.
@@ -56,9 +94,9 @@ impl ReplyCache {
     /// Looks a cookie up; `deliver` is kept until the reply is there, or given back.
     pub(super) fn admit(&mut self, now: Mono, cookie: &[u8], deliver: Deliver) -> Admission {
         self.rotate(now);
-        let known = self.current.replies.get(cookie).or_else(|| self.previous.replies.get(cookie));
-        if let Some(reply) = known {
-            return Admission::Answered(reply.clone(), deliver);
+        let hash = self.hasher.hash_one(cookie);
+        if let Some(reply) = self.current.find(hash, cookie).or_else(|| self.previous.find(hash, cookie)) {
+            return Admission::Answered(reply.into(), deliver);
         }
         let is_full = self.in_flight.len() >= IN_FLIGHT_LIMIT;
         match self.in_flight.entry(cookie.into()) {
@@ -75,11 +113,10 @@ impl ReplyCache {
     }
 
     /// Keeps a reply; gives those who wait for it.
-    pub(super) fn finish(&mut self, now: Mono, cookie: &[u8], reply: Arc<[u8]>) -> Vec<Deliver> {
+    pub(super) fn finish(&mut self, now: Mono, cookie: &[u8], reply: &[u8]) -> Vec<Deliver> {
         self.rotate(now);
-        let Some((cookie, waiters)) = self.in_flight.remove_entry(cookie) else { return Vec::new() };
-        self.current.bytes += cookie.len() + reply.len();
-        self.current.replies.insert(cookie, reply);
+        let Some(waiters) = self.in_flight.remove(cookie) else { return Vec::new() };
+        self.current.keep(self.hasher.hash_one(cookie), cookie, reply);
         waiters
     }
 
@@ -123,7 +160,7 @@ mod tests {
         let mut cache = ReplyCache::default();
         assert_eq!(admit(&mut cache, at(100), b"a"), "new");
         assert_eq!(admit(&mut cache, at(101), b"a"), "waiting");
-        assert_eq!(cache.finish(at(101), b"a", Arc::from(&b"r"[..])).len(), 2);
+        assert_eq!(cache.finish(at(101), b"a", b"r").len(), 2);
         assert_eq!(admit(&mut cache, at(129), b"a"), "answered");
         assert_eq!(admit(&mut cache, at(159), b"a"), "answered");
         assert_eq!(admit(&mut cache, at(190), b"a"), "new");
@@ -133,7 +170,7 @@ mod tests {
     fn nothing_survives_a_long_pause() {
         let mut cache = ReplyCache::default();
         admit(&mut cache, at(0), b"a");
-        cache.finish(at(0), b"a", Arc::from(&b"r"[..]));
+        cache.finish(at(0), b"a", b"r");
         assert_eq!(admit(&mut cache, at(61), b"a"), "new");
     }
 
@@ -142,20 +179,38 @@ mod tests {
         let mut cache = ReplyCache::default();
         admit(&mut cache, at(0), b"a");
         assert_eq!(admit(&mut cache, at(200), b"a"), "waiting");
-        assert_eq!(cache.finish(at(400), b"a", Arc::from(&b"r"[..])).len(), 2);
-        assert_eq!(cache.finish(at(400), b"a", Arc::from(&b"r"[..])).len(), 0);
+        assert_eq!(cache.finish(at(400), b"a", b"r").len(), 2);
+        assert_eq!(cache.finish(at(400), b"a", b"r").len(), 0);
         assert_eq!(admit(&mut cache, at(401), b"a"), "answered");
+    }
+
+    #[test]
+    fn replies_are_found_among_others() {
+        let mut cache = ReplyCache::default();
+        let reply = |number: usize| vec![number as u8; number * 37 % 1500];
+        for number in 0..3000 {
+            let cookie = number.to_string();
+            admit(&mut cache, at(0), cookie.as_bytes());
+            cache.finish(at(0), cookie.as_bytes(), &reply(number));
+        }
+        assert!(cache.current.chunks.len() > 2);
+        for number in 0..3000 {
+            match cache.admit(at(1), number.to_string().as_bytes(), nobody()) {
+                Admission::Answered(found, _) => assert_eq!(*found, reply(number)),
+                _ => panic!("{number} is not known"),
+            }
+        }
     }
 
     #[test]
     fn memory_has_an_end() {
         let mut cache = ReplyCache::default();
-        let reply: Arc<[u8]> = vec![0; 1 << 20].into();
+        let reply = vec![0; 1 << 20];
         for number in 0..200_u32 {
             admit(&mut cache, at(0), &number.to_be_bytes());
-            cache.finish(at(0), &number.to_be_bytes(), reply.clone());
+            cache.finish(at(0), &number.to_be_bytes(), &reply);
         }
-        let kept = cache.current.replies.len() + cache.previous.replies.len();
+        let kept = cache.current.places.len() + cache.previous.places.len();
         assert!((64..=129).contains(&kept), "{kept}");
         assert_eq!(admit(&mut cache, at(0), &199_u32.to_be_bytes()), "answered");
     }

@@ -145,7 +145,7 @@ impl Work {
     /// Encodes the reply, remembers it and gives it to all who wait for it.
     fn finish(self, reply: &Dictionary) {
         let Work { requests, cookie, encoding, client, command, call_id, since, is_logged } = self;
-        let bytes: Arc<[u8]> = message::encode_reply(&cookie, encoding, reply).into();
+        let bytes = message::encode_reply(&cookie, encoding, reply);
         let now = (requests.clock)().mono;
         let duration = now.since(since);
         let is_error = reply.get("result").and_then(Value::as_text) == Some("error");
@@ -159,7 +159,7 @@ impl Work {
         } else {
             debug!(target: "control", call_id, "Replying to '{name}' from {client} after {} us", duration.as_micros());
         }
-        let waiting = locked(&requests.cache).finish(now, &cookie, bytes.clone());
+        let waiting = locked(&requests.cache).finish(now, &cookie, &bytes);
         waiting.into_iter().for_each(|deliver| deliver(&bytes));
     }
 }
