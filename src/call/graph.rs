@@ -60,12 +60,9 @@ impl Call {
         self.participants.iter().map(|(index, participant)| (ParticipantId(index), participant))
     }
 
-    /// The medias by serial.
+    /// The medias, in no order.
     pub fn medias(&self) -> impl Iterator<Item = (MediaId, &Media)> {
-        let mut list: Vec<(MediaId, &Media)> =
-            self.medias.iter().map(|(index, media)| (MediaId(index), media)).collect();
-        list.sort_by_key(|(_, media)| media.serial);
-        list.into_iter()
+        self.medias.iter().map(|(index, media)| (MediaId(index), media))
     }
 
     /// Every subscription.
@@ -136,6 +133,13 @@ impl Call {
             !participant.medias.contains(&subscription.source) && !participant.medias.contains(&subscription.sink)
         });
         participant.medias.into_iter().map(|media| self.medias.remove(media.0)).collect()
+    }
+
+    /// Takes all medias out, so that their ports can be closed; what is left of the call is of no further use.
+    pub fn take_medias(&mut self) -> Vec<Media> {
+        self.participants.clear();
+        self.subscriptions.clear();
+        std::mem::take(&mut self.medias).into_iter().map(|(_, media)| media).collect()
     }
 
     /// The participant that `tag` names.

@@ -1,6 +1,7 @@
 //! Logical interfaces: the names that `direction` uses, each standing for one or several local addresses.
 
 use crate::base::address::Family;
+use smallvec::{SmallVec, smallvec};
 use std::net::IpAddr;
 
 /// One local address of a logical interface.
@@ -56,14 +57,24 @@ impl Interfaces {
         })
     }
 
-    /// The interface called `name`, by its own name or an alias.
-    pub fn find(&self, name: &str) -> Option<usize> {
+    /// The interface called `name`, by its own name or an alias; else the members of the group of that name, which
+    /// are called `NAME:SUFFIX`. None when there is neither.
+    pub fn named(&self, name: &str) -> Option<SmallVec<[usize; 2]>> {
         let own = self.list.iter().position(|interface| interface.name == name);
-        own.or_else(|| self.aliases.iter().find(|(alias, _)| alias == name).map(|(_, index)| *index))
+        let found = own.or_else(|| self.aliases.iter().find(|(alias, _)| alias == name).map(|(_, index)| *index));
+        let members = found.map_or_else(|| self.group(name), |index| smallvec![index]);
+        (!members.is_empty()).then_some(members)
     }
 
-    /// The members of a round-robin group: the interfaces called `BASE:SUFFIX`.
-    pub fn group(&self, base: &str) -> Vec<usize> {
+    /// The members of the group that an interface belongs to; itself alone when it belongs to none.
+    pub fn group_of(&self, interface: usize) -> SmallVec<[usize; 2]> {
+        match self.list.get(interface).and_then(|interface| interface.name.split_once(':')) {
+            Some((base, _)) => self.group(base),
+            None => smallvec![interface],
+        }
+    }
+
+    fn group(&self, base: &str) -> SmallVec<[usize; 2]> {
         let is_member =
             |interface: &Interface| interface.name.strip_prefix(base).is_some_and(|suffix| suffix.starts_with(':'));
         (0..self.list.len()).filter(|index| is_member(&self.list[*index])).collect()

@@ -1,6 +1,7 @@
 //! When calls end by themselves.
 
-use super::Call;
+use super::participant::Role;
+use super::{Call, Media, Participant, ParticipantId, Subscription, SubscriptionKind};
 use crate::base::time::{Mono, Now};
 use std::time::Duration;
 
@@ -60,14 +61,32 @@ pub fn expired(call: &Call, last_packet: Option<Mono>, now: Now, timeouts: &Time
         return Some(Termination::FinalTimeout);
     }
     let idle = now.mono.since(last_packet.unwrap_or_default().max(call.last_signal.mono));
-    let is_offered = call.medias().any(|(_, media)| media.is_described);
-    if !call.is_answered && is_offered {
-        return (idle >= timeouts.offer).then_some(Termination::OfferTimeout);
+    let has_passed = |timeout: Duration, termination| (idle >= timeout).then_some(termination);
+    let is_offered = call.medias().any(|(_, media)| !media.port_sets.is_empty() || !media.is_relayed());
+    match () {
+        _ if !call.is_answered && is_offered => has_passed(timeouts.offer, Termination::OfferTimeout),
+        _ if is_quiet(call) => has_passed(timeouts.silent, Termination::SilentTimeout),
+        _ => has_passed(timeouts.media, Termination::Timeout),
     }
-    let is_held =
-        call.medias().all(|(_, media)| media.is_rejected || !media.direction.sends() || media.is_zero_address);
-    match is_held {
-        true => (idle >= timeouts.silent).then_some(Termination::SilentTimeout),
-        false => (idle >= timeouts.media).then_some(Termination::Timeout),
-    }
+}
+
+/// Whether no packets are to be expected: media is held or muted on one side at least of every exchange. The holding
+/// side may well announce that it sends (`sendonly`) and have nothing to play.
+fn is_quiet(call: &Call) -> bool {
+    let is_there = |media: &Media| media.is_described && !media.is_rejected;
+    let talks =
+        |media: &Media| is_there(media) && media.is_relayed() && media.direction.sends() && !media.is_zero_address;
+    let role = |media: &Media| call.participant(media.owner).role;
+    let is_exchange = |subscription: &&Subscription| subscription.kind == SubscriptionKind::OfferAnswer;
+    let mut exchanges = call.subscriptions().iter().filter(is_exchange);
+    let is_live = exchanges.any(|pair| talks(call.media(pair.source)) && talks(call.media(pair.sink)))
+        || call.medias().any(|(_, media)| role(media) == Role::Other && talks(media));
+    let is_muted = |media: &Media| is_there(media) && role(media) != Role::Subscriber && !talks(media);
+    !is_live && call.medias().any(|(_, media)| is_muted(media))
+}
+
+/// The participants whose delayed delete is due.
+pub fn due_participants(call: &Call, now: Now) -> Vec<ParticipantId> {
+    let is_due = |participant: &Participant| participant.delete_at.is_some_and(|at| at <= now.mono);
+    call.participants().filter(|(_, participant)| is_due(participant)).map(|(id, _)| id).collect()
 }

@@ -1,7 +1,7 @@
 //! One tag of a call: the offerer or the answerer of an exchange (RFC 3264).
 
 use super::MediaId;
-use crate::base::time::Now;
+use crate::base::time::{Mono, Now};
 use crate::sdp::{Attribute, Origin};
 
 /// A participant's place in its call.
@@ -40,6 +40,10 @@ pub struct Participant {
     pub shown: ShownSession,
     /// A final response came from here: its tag does not change any more.
     pub is_final: bool,
+    /// A digest of the first offer, when it asked that later from-tags with the same one be aliases (`alias-key`).
+    pub alias_key: Option<u64>,
+    /// When the participant leaves, after a delayed delete.
+    pub delete_at: Option<Mono>,
     /// `block DTMF` for what this participant sends.
     pub blocks_dtmf: bool,
     /// `block media` for what this participant sends.

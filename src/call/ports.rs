@@ -57,6 +57,9 @@ pub trait MediaPorts {
     /// Closes the ports of a set.
     fn close(&mut self, set: &PortSet);
 
+    /// Closes one port of a set; its number stays taken, for the set.
+    fn close_port(&mut self, port: LocalPort);
+
     /// Makes `port` a port of `stream`, or of a new stream where there is none yet, and the one that it sends from.
     fn bind(&mut self, stream: Option<StreamId>, port: LocalPort) -> StreamId;
 }

@@ -33,11 +33,24 @@ pub struct Subscription {
     pub is_egress: bool,
     /// `block media` for this flow alone.
     pub is_blocked: bool,
+    /// `silence media` for this flow alone.
+    pub is_silenced: bool,
+    /// The sink was offered an inactive media: nothing flows until it is subscribed anew.
+    pub is_paused: bool,
 }
 
 impl Subscription {
     /// A plain subscription of `kind`.
     pub fn new(source: MediaId, sink: MediaId, kind: SubscriptionKind) -> Subscription {
-        Subscription { source, sink, kind, mirrors_rtcp: false, is_egress: false, is_blocked: false }
+        Subscription {
+            source,
+            sink,
+            kind,
+            mirrors_rtcp: false,
+            is_egress: false,
+            is_blocked: false,
+            is_silenced: false,
+            is_paused: false,
+        }
     }
 }

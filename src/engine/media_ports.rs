@@ -78,11 +78,13 @@ impl MediaPorts for EnginePorts<'_> {
     }
 
     fn close(&mut self, set: &PortSet) {
-        for port in std::iter::once(&set.rtp).chain(&set.rtcp) {
-            self.relay.detach(port.token);
-            self.ports.close(port.token);
-        }
+        std::iter::once(set.rtp).chain(set.rtcp).for_each(|port| self.close_port(port));
         self.numbers.put(set.interface, set.rtp.address.port());
+    }
+
+    fn close_port(&mut self, port: LocalPort) {
+        self.relay.detach(port.token);
+        self.ports.close(port.token);
     }
 
     fn bind(&mut self, stream: Option<StreamId>, port: LocalPort) -> StreamId {

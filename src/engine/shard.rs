@@ -153,12 +153,10 @@ impl Shard {
     ) {
         let mut call = self.calls.remove(index);
         self.by_id.remove(&call.id);
-        let participants: Vec<_> = call.participants().map(|(id, _)| id).collect();
         let summary = self.totals.summarize(&call, &self.relay);
         let duration = now.mono.since(call.created.mono);
         self.totals.count_call(termination, duration, &summary);
-        let medias: Vec<Media> = participants.into_iter().flat_map(|id| call.remove_participant(id)).collect();
-        self.close_medias(now, index, medias, ports, numbers);
+        self.close_medias(now, index, call.take_medias(), ports, numbers);
         self.outputs.push(Output::Ended {
             call_id: call.id,
             termination,

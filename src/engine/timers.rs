@@ -32,17 +32,21 @@ impl Shard {
     fn sweep(&mut self, now: Now, ports: &mut dyn Ports, numbers: &mut dyn PortNumbers) {
         self.totals.sample_rates(now, &self.relay);
         let timeouts = self.settings.timeouts;
-        let expired: Vec<(usize, Termination)> = self
+        let expired: Vec<(usize, Option<Termination>)> = self
             .calls
             .iter()
             .filter_map(|(index, call)| {
-                let last_packet = last_packet(call, &self.relay);
-                lifecycle::expired(call, last_packet, now, &timeouts).map(|termination| (index, termination))
+                let termination = lifecycle::expired(call, last_packet(call, &self.relay), now, &timeouts);
+                let is_due = termination.is_some() || !lifecycle::due_participants(call, now).is_empty();
+                is_due.then_some((index, termination))
             })
             .collect();
         for (index, termination) in expired {
             self.current = Some(self.calls[index].id.clone());
-            self.end_call(now, index, termination, ports, numbers);
+            match termination {
+                Some(termination) => self.end_call(now, index, termination, ports, numbers),
+                None => self.remove_due(now, index, ports, numbers),
+            }
         }
         self.current = None;
     }

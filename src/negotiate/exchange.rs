@@ -7,7 +7,7 @@ use super::{Failure, Surroundings, codecs, receive, show};
 use crate::base::address::Family;
 use crate::call::{Call, MediaId, ParticipantId, Subscription, SubscriptionKind};
 use crate::ng::Request;
-use crate::sdp::{self, Protocol, SessionDescription};
+use crate::sdp::{self, MediaSection, Protocol, SessionDescription};
 
 /// Whether a description offers or answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,43 +22,84 @@ pub type Pair = (MediaId, Option<MediaId>);
 /// Works off an offer and returns the description for the other side.
 ///
 /// # Errors
-/// See [`Failure`].
+/// See [`Failure`]. Only running out of ports, and an offer of which nothing is left to show, leave traces in the
+/// call.
 pub fn offer(call: &mut Call, request: &Request, around: &mut Surroundings) -> Result<String, Failure> {
     let text = request.sdp.text.as_deref().unwrap_or_default();
     let description = parse(text)?;
     if request.output.loop_protect && is_own(&description, around.instance_id) {
         return Ok(text.to_owned());
     }
-    let parties = parties::of_offer(call, request, around.now)?;
-    label(call, parties.sender, request);
-    let pairs = pair_up(call, parties, &description, request);
-    receive::receive(call, parties.sender, &description, request, around)?;
-    for (sent, received) in &pairs {
-        if let Some(received) = received {
-            prepare(call, *sent, *received, Step::Offer, request, around)?;
-        }
-    }
-    show::exchange(call, parties, &pairs, Step::Offer, request, around)
+    check(&description, request)?;
+    let parties = parties::of_offer(call, &description, request, around.now)?;
+    run(call, parties, description, Step::Offer, request, around)
 }
 
 /// Works off an answer and returns the description for the offerer.
 ///
 /// # Errors
-/// See [`Failure`].
+/// As for [`offer`].
 pub fn answer(call: &mut Call, request: &Request, around: &mut Surroundings) -> Result<String, Failure> {
     let description = parse(request.sdp.text.as_deref().unwrap_or_default())?;
+    check(&description, request)?;
     let parties = parties::of_answer(call, request, around.now)?;
-    label(call, parties.sender, request);
-    let pairs = pair_up(call, parties, &description, request);
-    receive::receive(call, parties.sender, &description, request, around)?;
-    make_exclusive(call, parties);
+    run(call, parties, description, Step::Answer, request, around)
+}
+
+fn run(
+    call: &mut Call,
+    parties: Parties,
+    description: SessionDescription,
+    step: Step,
+    request: &Request,
+    around: &mut Surroundings,
+) -> Result<String, Failure> {
+    note_sender(call, parties.sender, request);
+    call.participant_mut(parties.receiver).delete_at = None;
+    let pairs = pair_up(call, parties, &description, step, request);
+    receive::receive(call, parties.sender, description, request, around);
+    if step == Step::Answer {
+        make_exclusive(call, parties);
+        call.is_answered = true;
+    }
     for (sent, received) in &pairs {
         if let Some(received) = received {
-            prepare(call, *sent, *received, Step::Answer, request, around)?;
+            prepare(call, *sent, *received, step, request, around)?;
         }
     }
-    call.is_answered = true;
-    show::exchange(call, parties, &pairs, Step::Answer, request, around)
+    show::exchange(call, parties, &pairs, step, request, around)
+}
+
+/// Refuses what would fail half-way, before anything is changed: an established call survives a message that makes
+/// no sense.
+fn check(description: &SessionDescription, request: &Request) -> Result<(), Failure> {
+    if description.medias.is_empty() {
+        return Err(Failure::NothingToShow);
+    }
+    check_addresses(description)?;
+    check_security(description, request)
+}
+
+/// Every media that is not rejected has an address.
+pub(super) fn check_addresses(description: &SessionDescription) -> Result<(), Failure> {
+    let session = description.session.connection;
+    let has_address = |section: &MediaSection| section.is_rejected() || section.connection.or(session).is_some();
+    match description.medias.iter().all(has_address) {
+        true => Ok(()),
+        false => Err(Failure::IncompleteSdp),
+    }
+}
+
+/// No media is, or is to become, SRTP.
+pub(super) fn check_security(description: &SessionDescription, request: &Request) -> Result<(), Failure> {
+    let is_named = request.transport.protocol.is_some_and(|protocol| protocol.is_secure());
+    let is_secure = |section: &MediaSection| {
+        !section.is_rejected() && (section.protocol.is_secure() || is_named && section.protocol.is_rtp())
+    };
+    match description.medias.iter().any(is_secure) {
+        true => Err(Failure::Secure),
+        false => Ok(()),
+    }
 }
 
 /// Reads a body; an empty one is a description without medias.
@@ -74,16 +115,28 @@ fn is_own(description: &SessionDescription, instance_id: &str) -> bool {
     description.session.attributes.iter().any(is_mark)
 }
 
-pub(super) fn label(call: &mut Call, id: ParticipantId, request: &Request) {
+/// What a message says of its sender.
+pub(super) fn note_sender(call: &mut Call, id: ParticipantId, request: &Request) {
     let participant = call.participant_mut(id);
-    if let Some(label) = &request.dialogue.label {
+    participant.delete_at = None;
+    participant.blocks_dtmf |= request.dtmf.block;
+    if let Some(label) = request.dialogue.label.as_ref().or(request.dialogue.set_label.as_ref()) {
         participant.label = Some(label.clone());
     }
 }
 
 /// Joins the sender's medias to the receiver's, both ways, in the order of the sender's `m=` lines. Medias that are
-/// not known yet are made; removed media types (`sdp-media-remove`) get no partner.
-fn pair_up(call: &mut Call, parties: Parties, description: &SessionDescription, request: &Request) -> Vec<Pair> {
+/// not known yet are made. No partner get media types that are removed from offers (`sdp-media-remove`), and medias
+/// of an answer that were not offered. Medias that the description no longer has keep their partners: both go.
+fn pair_up(
+    call: &mut Call,
+    parties: Parties,
+    description: &SessionDescription,
+    step: Step,
+    request: &Request,
+) -> Vec<Pair> {
+    let mut partners = Partners::of(call, parties);
+    let is_new_receiver = call.participant(parties.receiver).medias.is_empty();
     let mut pairs = Vec::with_capacity(description.medias.len());
     for (position, section) in description.medias.iter().enumerate() {
         let sent = call.media_at(parties.sender, position, &section.kind);
@@ -91,46 +144,76 @@ fn pair_up(call: &mut Call, parties: Parties, description: &SessionDescription, 
             pairs.push((sent, None));
             continue;
         }
-        let received = partner(call, sent, parties.receiver).unwrap_or_else(|| {
+        let known = partners.known(position);
+        let received = known.or_else(|| partners.free(call, position)).or_else(|| {
             let next = call.participant(parties.receiver).medias.len();
-            let received = call.media_at(parties.receiver, next, &section.kind);
-            call.media_mut(received).behaviour = call.media(sent).behaviour;
-            received
+            let is_welcome = step == Step::Offer || is_new_receiver;
+            is_welcome.then(|| call.media_at(parties.receiver, next, &section.kind))
         });
-        call.subscribe(Subscription::new(sent, received, SubscriptionKind::OfferAnswer));
-        call.subscribe(Subscription::new(received, sent, SubscriptionKind::OfferAnswer));
-        pairs.push((sent, Some(received)));
+        if let (None, Some(received)) = (known, received) {
+            partners.take(call, received);
+            call.subscribe(Subscription::new(sent, received, SubscriptionKind::OfferAnswer));
+            call.subscribe(Subscription::new(received, sent, SubscriptionKind::OfferAnswer));
+        }
+        pairs.push((sent, received));
     }
+    let forgotten = call.participant(parties.sender).medias.iter().enumerate().skip(description.medias.len());
+    pairs.extend(forgotten.map(|(position, sent)| (*sent, partners.known(position))));
     pairs
 }
 
-/// The media of `other` that `id` exchanges offers and answers with, or a free one at the same place.
-pub(super) fn partner(call: &Call, id: MediaId, other: ParticipantId) -> Option<MediaId> {
-    let is_partner = |candidate: &MediaId| {
-        call.subscriptions().iter().any(|subscription| {
-            subscription.kind == SubscriptionKind::OfferAnswer
-                && (subscription.source, subscription.sink) == (id, *candidate)
-        })
-    };
-    let medias = &call.participant(other).medias;
-    let is_free = |candidate: &MediaId| {
-        !call.subscriptions().iter().any(|subscription| {
-            subscription.kind == SubscriptionKind::OfferAnswer
-                && subscription.source == *candidate
-                && call.media(subscription.sink).owner == call.media(id).owner
-        })
-    };
-    let same_place = || medias.get(call.media(id).index - 1).copied().filter(is_free);
-    medias.iter().copied().find(is_partner).or_else(same_place)
+/// Which medias of the two sides of an exchange belong together.
+struct Partners {
+    receiver: ParticipantId,
+    /// By the position of the sender's media.
+    known: Vec<Option<MediaId>>,
+    /// By the position of the receiver's media.
+    is_taken: Vec<bool>,
 }
 
-/// Once one callee has answered, the offerer and the other branches no longer hear each other.
+impl Partners {
+    fn of(call: &Call, parties: Parties) -> Partners {
+        let count = |id: ParticipantId| call.participant(id).medias.len();
+        let mut known = vec![None; count(parties.sender)];
+        let mut is_taken = vec![false; count(parties.receiver)];
+        for subscription in call.subscriptions() {
+            let (source, sink) = (call.media(subscription.source), call.media(subscription.sink));
+            if subscription.kind == SubscriptionKind::OfferAnswer
+                && (source.owner, sink.owner) == (parties.sender, parties.receiver)
+            {
+                known[source.index - 1] = Some(subscription.sink);
+                is_taken[sink.index - 1] = true;
+            }
+        }
+        Partners { receiver: parties.receiver, known, is_taken }
+    }
+
+    fn known(&self, position: usize) -> Option<MediaId> {
+        self.known.get(position).copied().flatten()
+    }
+
+    /// The receiver's media at the same place, when it has no partner.
+    fn free(&self, call: &Call, position: usize) -> Option<MediaId> {
+        let is_taken = self.is_taken.get(position).copied().unwrap_or(false);
+        call.participant(self.receiver).medias.get(position).copied().filter(|_| !is_taken)
+    }
+
+    fn take(&mut self, call: &Call, received: MediaId) {
+        let position = call.media(received).index - 1;
+        if self.is_taken.len() <= position {
+            self.is_taken.resize(position + 1, false);
+        }
+        self.is_taken[position] = true;
+    }
+}
+
+/// Once a callee has answered, the two hear each other and no longer those with whom either has exchanged offers
+/// before: other branches of a fork, or a party that was replaced.
 fn make_exclusive(call: &mut Call, parties: Parties) {
+    let is_party = |id: ParticipantId| id == parties.sender || id == parties.receiver;
     call.unsubscribe(|call, subscription| {
-        let owners = (call.media(subscription.source).owner, call.media(subscription.sink).owner);
-        let of_offerer = owners.0 == parties.receiver || owners.1 == parties.receiver;
-        let of_answerer = owners.0 == parties.sender || owners.1 == parties.sender;
-        subscription.kind == SubscriptionKind::OfferAnswer && of_offerer && !of_answerer
+        let (source, sink) = (call.media(subscription.source).owner, call.media(subscription.sink).owner);
+        subscription.kind == SubscriptionKind::OfferAnswer && is_party(source) != is_party(sink)
     });
 }
 
@@ -143,32 +226,33 @@ fn prepare(
     request: &Request,
     around: &mut Surroundings,
 ) -> Result<(), Failure> {
-    let sender = call.media(sent).clone();
-    let receiver = call.media_mut(received);
-    receiver.kind.clone_from(&sender.kind);
-    receiver.signalled_at = around.now.mono;
+    let (sender, receiver) = (call.media(sent), call.media(received));
+    let (kind, is_relayed) = (sender.kind.clone(), sender.is_relayed());
     let protocol = match step {
-        Step::Offer => protocol_of_offer(&sender, receiver, request),
+        Step::Offer => protocol_of_offer(sender, receiver, request),
         Step::Answer if request.transport.accept_protocol => sender.protocol.clone().unwrap_or_default(),
-        Step::Answer => receive::default_protocol(&sender, receiver),
+        Step::Answer => receive::default_protocol(sender, receiver),
     };
-    if protocol.is_secure() {
-        return Err(Failure::Secure);
-    }
+    let receiver = call.media_mut(received);
+    receiver.kind = kind;
+    receiver.signalled_at = around.now.mono;
     receiver.protocol = Some(protocol);
     prepare_codecs(call, sent, received, step, request);
     prepare_mux(call, sent, received, step, request);
-    if sender.is_rejected || call.media(received).is_rejected && step == Step::Answer {
+    let is_over = call.media(sent).is_rejected || step == Step::Answer && call.media(received).is_rejected;
+    if is_over || !is_relayed {
         local_ports::release(call, received, around);
         if step == Step::Answer {
             local_ports::release(call, sent, around);
         }
         return Ok(());
     }
-    match sender.is_relayed() {
-        true => prepare_ports(call, sent, received, step, request, around),
-        false => Ok(()),
+    prepare_ports(call, sent, received, step, request, around)?;
+    if step == Step::Answer {
+        local_ports::match_mux(call, sent, around);
+        local_ports::match_mux(call, received, around);
     }
+    Ok(())
 }
 
 fn protocol_of_offer(sender: &crate::call::Media, receiver: &crate::call::Media, request: &Request) -> Protocol {
@@ -225,24 +309,19 @@ fn prepare_ports(
     around: &mut Surroundings,
 ) -> Result<(), Failure> {
     let network = &request.network;
-    if step == Step::Offer && network.from_interface.is_some() {
-        let media = call.media(sent);
-        let family = media.family.unwrap_or(Family::Ip4);
-        let interface =
-            local_ports::choose_interface(media.interface, network.from_interface.as_deref(), family, around);
-        call.media_mut(sent).interface = Some(interface);
+    let is_offer = step == Step::Offer;
+    if let (true, Some(name)) = (is_offer, network.from_interface.as_deref()) {
+        local_ports::assign(call, sent, name, around);
     }
-    let other_family = call.media(sent).family;
-    let other_side = call.media(sent).signalled.rtp;
-    let receiver = call.media(received);
-    let wanted = network.address_family.filter(|_| step == Step::Offer);
-    let family = wanted.or(receiver.family).or(other_family).unwrap_or(Family::Ip4);
-    let named = network.to_interface.as_deref().filter(|_| step == Step::Offer);
-    let interface = local_ports::choose_interface(receiver.interface, named, family, around);
-    let needs_rtcp = receiver.is_rtp() && !receiver.rtcp_mux.is_agreed;
-    let media = call.media_mut(received);
-    media.family = Some(family);
-    media.interface = Some(interface);
-    let place = Place { interface, other_side, is_latched: request.rtp.port_latching, needs_rtcp };
+    let (sender, receiver) = (call.media(sent), call.media(received));
+    let named = network.to_interface.as_deref().filter(|_| is_offer);
+    let wanted = network.address_family.filter(|_| is_offer);
+    let place = Place {
+        named,
+        family: wanted.or(receiver.family).or(sender.family).unwrap_or(Family::Ip4),
+        other_side: sender.signalled.rtp,
+        is_latched: request.rtp.port_latching,
+        needs_rtcp: receiver.is_rtp() && !receiver.rtcp_mux.is_agreed,
+    };
     local_ports::ensure(call, received, place, around)
 }

@@ -6,7 +6,8 @@
 
 use super::{Failure, Surroundings};
 use crate::base::address::Family;
-use crate::call::{Call, InterfaceId, MediaId, PortSet};
+use crate::call::{Call, InterfaceId, Media, MediaId, PortSet};
+use smallvec::SmallVec;
 use std::net::SocketAddr;
 
 /// How many sets a media keeps. Signalling that moves on every message must not eat the port range.
@@ -14,8 +15,10 @@ const MAX_SETS: usize = 4;
 
 /// Where the ports have to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
-    pub interface: InterfaceId,
+pub struct Place<'a> {
+    /// The logical interface, or group of interfaces, that the request names.
+    pub named: Option<&'a str>,
+    pub family: Family,
     /// The other side's signalled address; none keeps the present set.
     pub other_side: Option<SocketAddr>,
     /// Keep the present set even when the other side has moved (`port latching`).
@@ -24,46 +27,63 @@ pub struct Place {
     pub needs_rtcp: bool,
 }
 
+impl Place<'_> {
+    fn fits(&self, set: &PortSet, interface: InterfaceId) -> bool {
+        let is_same_side = self.other_side.is_none() || set.opened_for.is_none() || set.opened_for == self.other_side;
+        set.interface == interface && (self.is_latched || is_same_side)
+    }
+}
+
 /// Sees to it that the set in use is the one for `place`.
 ///
 /// # Errors
 /// When no ports are left.
 pub fn ensure(call: &mut Call, id: MediaId, place: Place, around: &mut Surroundings) -> Result<(), Failure> {
+    let choices = choices(call.media(id).interface, place.named, place.family, around);
     let media = call.media_mut(id);
-    let is_usable = |set: &PortSet| set.interface == place.interface;
-    let fits = |set: &PortSet| {
-        is_usable(set)
-            && (place.is_latched
-                || place.other_side.is_none()
-                || set.opened_for.is_none()
-                || set.opened_for == place.other_side)
-    };
-    match media.port_sets.iter().rposition(fits) {
+    media.family = Some(place.family);
+    match media.port_sets.iter().rposition(|set| place.fits(set, choices[0])) {
         Some(position) => {
-            let set = media.port_sets.remove(position);
-            media.port_sets.push(set);
+            media.port_sets[position..].rotate_left(1);
+            media.interface = Some(choices[0]);
         }
-        None => {
-            let set = around.ports.open(place.interface, place.needs_rtcp)?;
-            media.port_sets.push(set);
-            if media.port_sets.len() > MAX_SETS {
-                let oldest = media.port_sets.remove(0);
-                around.ports.close(&oldest);
-            }
-        }
+        None => open(media, &choices, place.needs_rtcp, around)?,
     }
-    complete(call, id, place, around)
+    complete(media, place, around)
+}
+
+/// Opens a set on the first of `choices` that has ports left.
+fn open(
+    media: &mut Media,
+    choices: &[InterfaceId],
+    needs_rtcp: bool,
+    around: &mut Surroundings,
+) -> Result<(), Failure> {
+    let mut outcome = around.ports.open(choices[0], needs_rtcp);
+    for other in &choices[1..] {
+        if outcome.is_ok() {
+            break;
+        }
+        outcome = around.ports.open(*other, needs_rtcp);
+    }
+    let set = outcome?;
+    media.interface = Some(set.interface);
+    media.port_sets.push(set);
+    if media.port_sets.len() > MAX_SETS {
+        let oldest = media.port_sets.remove(0);
+        around.ports.close(&oldest);
+    }
+    Ok(())
 }
 
 /// Binds the set in use to the media's streams, with an RTCP port where one is needed.
-fn complete(call: &mut Call, id: MediaId, place: Place, around: &mut Surroundings) -> Result<(), Failure> {
-    let media = call.media_mut(id);
+fn complete(media: &mut Media, place: Place, around: &mut Surroundings) -> Result<(), Failure> {
     let Some(set) = media.port_sets.last_mut() else { return Ok(()) };
     if place.needs_rtcp && set.rtcp.is_none() {
         match around.ports.open_rtcp(set) {
             Ok(port) => set.rtcp = Some(port),
             Err(_) => {
-                let fresh = around.ports.open(place.interface, true)?;
+                let fresh = around.ports.open(set.interface, true)?;
                 let lone = std::mem::replace(set, fresh);
                 around.ports.close(&lone);
             }
@@ -77,6 +97,27 @@ fn complete(call: &mut Call, id: MediaId, place: Place, around: &mut Surrounding
     Ok(())
 }
 
+/// After an answer: RTCP needs no port of its own where both share one, and needs one where they no longer do.
+pub fn match_mux(call: &mut Call, id: MediaId, around: &mut Surroundings) {
+    let media = call.media_mut(id);
+    let shares_port = media.rtcp_mux.is_agreed || !media.is_rtp();
+    let Some(set) = media.port_sets.last_mut() else { return };
+    match (shares_port, set.rtcp) {
+        (true, Some(rtcp)) => {
+            around.ports.close_port(rtcp);
+            set.rtcp = None;
+        }
+        (false, None) => {
+            // Without the port RTCP goes where RTP goes, and comes from there.
+            if let Ok(rtcp) = around.ports.open_rtcp(set) {
+                set.rtcp = Some(rtcp);
+                media.rtcp_stream = Some(around.ports.bind(media.rtcp_stream, rtcp));
+            }
+        }
+        _ => {}
+    }
+}
+
 /// Closes all ports of a media that has been rejected; its streams stay for their counters.
 pub fn release(call: &mut Call, id: MediaId, around: &mut Surroundings) {
     for set in call.media_mut(id).port_sets.drain(..) {
@@ -84,22 +125,30 @@ pub fn release(call: &mut Call, id: MediaId, around: &mut Surroundings) {
     }
 }
 
-/// The interface on which a media's ports are opened: the named one, else the one it has, else the default, always
-/// with an address of `family` where any interface has one.
-pub fn choose_interface(
+/// Notes the interface on which a media's ports are to be opened later.
+pub fn assign(call: &mut Call, id: MediaId, named: &str, around: &mut Surroundings) {
+    let media = call.media(id);
+    let interface = choices(media.interface, Some(named), media.family.unwrap_or(Family::Ip4), around)[0];
+    call.media_mut(id).interface = Some(interface);
+}
+
+/// The addresses on which a media's ports may be opened, the best first: of the named interface or group, else of the
+/// one it has, else of the default, always of `family` where any interface has such an address. Of a group that is the
+/// member it has, else any, then the others, should that one have no ports left.
+fn choices(
     present: Option<InterfaceId>,
     named: Option<&str>,
     family: Family,
     around: &mut Surroundings,
-) -> InterfaceId {
+) -> SmallVec<[InterfaceId; 2]> {
     let interfaces = around.interfaces;
-    let by_name = named.and_then(|name| {
-        let group = interfaces.group(name);
-        match group.len() {
-            0 => interfaces.find(name),
-            count => Some(group[around.random.below(count as u32) as usize]),
-        }
-    });
-    let index = by_name.or(present.map(|id| usize::from(id.interface))).unwrap_or(0);
-    interfaces.primary(index, family).unwrap_or_else(|| interfaces.first(index))
+    let present = present.map(|id| usize::from(id.interface));
+    let named = named.and_then(|name| interfaces.named(name));
+    let mut members = named.unwrap_or_else(|| interfaces.group_of(present.unwrap_or(0)));
+    let first = match members.iter().position(|index| Some(*index) == present) {
+        Some(position) => position,
+        None => around.random.below(members.len() as u32) as usize,
+    };
+    members.rotate_left(first);
+    members.into_iter().map(|index| interfaces.primary(index, family).unwrap_or(interfaces.first(index))).collect()
 }

@@ -5,7 +5,10 @@ use crate::base::time::Now;
 use crate::call::participant::Role;
 use crate::call::{Call, ParticipantId};
 use crate::ng::Request;
+use crate::ng::request::dialogue::AliasKey;
 use crate::ng::request::sdp::SipMessageType;
+use crate::sdp::SessionDescription;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// The sender of a description and who will be shown it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,19 +21,24 @@ pub struct Parties {
 /// to-tag where there is one, else the callee of the same branch that has not answered, else a new one.
 ///
 /// # Errors
-/// When the request has no from-tag, or both tags name one participant.
-pub fn of_offer(call: &mut Call, request: &Request, now: Now) -> Result<Parties, Failure> {
+/// When both tags name one participant.
+pub fn of_offer(
+    call: &mut Call,
+    description: &SessionDescription,
+    request: &Request,
+    now: Now,
+) -> Result<Parties, Failure> {
     let from_tag = request.dialogue.from_tag.as_deref().unwrap_or_default();
+    let to_tag = request.dialogue.to_tag.as_deref().filter(|tag| !tag.is_empty());
+    check_tags(call, from_tag, to_tag)?;
     let branch = request.dialogue.via_branch.as_deref();
-    let known = call.find_tag(from_tag);
-    let sender = known.unwrap_or_else(|| call.add_participant(Some(from_tag), None, Role::Offerer, now));
-    let receiver = match request.dialogue.to_tag.as_deref().filter(|tag| !tag.is_empty()) {
+    let sender = call.find_tag(from_tag).unwrap_or_else(|| alias_or_new(call, from_tag, description, request, now));
+    let receiver = match to_tag {
         Some(tag) => call.find_tag(tag).or_else(|| adopt(call, sender, tag, branch)),
         None => pending_callee(call, sender, branch),
     };
-    let receiver = receiver
-        .unwrap_or_else(|| call.add_participant(request.dialogue.to_tag.as_deref(), branch, Role::Answerer, now));
-    distinct(sender, receiver)
+    let receiver = receiver.unwrap_or_else(|| call.add_participant(to_tag, branch, Role::Answerer, now));
+    Ok(Parties { sender, receiver })
 }
 
 /// The parties of an answer, whose tags keep the roles of the transaction: the to-tag is the sender. A to-tag that is
@@ -41,6 +49,7 @@ pub fn of_offer(call: &mut Call, request: &Request, now: Now) -> Result<Parties,
 pub fn of_answer(call: &mut Call, request: &Request, now: Now) -> Result<Parties, Failure> {
     let from_tag = request.dialogue.from_tag.as_deref().unwrap_or_default();
     let to_tag = request.dialogue.to_tag.as_deref().unwrap_or_default();
+    check_tags(call, from_tag, Some(to_tag))?;
     let branch = request.dialogue.via_branch.as_deref();
     let known = call.find_tag(from_tag);
     let receiver = known.unwrap_or_else(|| call.add_participant(Some(from_tag), None, Role::Offerer, now));
@@ -53,14 +62,52 @@ pub fn of_answer(call: &mut Call, request: &Request, now: Now) -> Result<Parties
         && request.sdp.sip_code.is_some_and(|code| code >= 200)
         && !request.dialogue.is_provisional;
     call.participant_mut(sender).is_final |= is_final_response;
-    distinct(sender, receiver)
+    Ok(Parties { sender, receiver })
 }
 
-fn distinct(sender: ParticipantId, receiver: ParticipantId) -> Result<Parties, Failure> {
-    match sender == receiver {
+/// Nobody exchanges offers with himself.
+fn check_tags(call: &Call, from_tag: &str, to_tag: Option<&str>) -> Result<(), Failure> {
+    let Some(to_tag) = to_tag else { return Ok(()) };
+    let sender = call.find_tag(from_tag);
+    match from_tag == to_tag || sender.is_some() && sender == call.find_tag(to_tag) {
         true => Err(Failure::InvalidDialogue),
-        false => Ok(Parties { sender, receiver }),
+        false => Ok(()),
     }
+}
+
+/// The participant of a from-tag that is not known yet: with `alias-key` the one whose offer had the same description,
+/// or media address, else a new one.
+fn alias_or_new(
+    call: &mut Call,
+    tag: &str,
+    description: &SessionDescription,
+    request: &Request,
+    now: Now,
+) -> ParticipantId {
+    let key = alias_key(description, request);
+    let same = call.participants().find(|(_, other)| key.is_some() && other.alias_key == key).map(|(id, _)| id);
+    if let Some(id) = same {
+        call.participant_mut(id).aliases.push(tag.to_owned());
+        return id;
+    }
+    let id = call.add_participant(Some(tag), None, Role::Offerer, now);
+    call.participant_mut(id).alias_key = key;
+    id
+}
+
+/// A digest of what makes a new from-tag an alias.
+fn alias_key(description: &SessionDescription, request: &Request) -> Option<u64> {
+    let mut hasher = DefaultHasher::new();
+    match request.dialogue.alias_key {
+        AliasKey::Off => return None,
+        AliasKey::Sdp => (AliasKey::Sdp as u8, request.sdp.text.as_deref()).hash(&mut hasher),
+        AliasKey::Address => {
+            let media = description.medias.first()?;
+            let connection = media.connection.or(description.session.connection)?;
+            (AliasKey::Address as u8, connection.address, media.port).hash(&mut hasher);
+        }
+    }
+    Some(hasher.finish())
 }
 
 /// A callee of `caller` that has no tag yet, of the same branch.

@@ -5,7 +5,7 @@ use super::{Failure, Surroundings, codecs, exchange, receive, rtcp_mux, show};
 use crate::base::address::Family;
 use crate::call::media::RtcpMux;
 use crate::call::participant::Role;
-use crate::call::{Call, MediaId, ParticipantId};
+use crate::call::{Call, Media, MediaId, ParticipantId};
 use crate::ng::Request;
 use crate::sdp::{Attribute, Codec, Direction, MediaSection, Origin, Session};
 
@@ -19,39 +19,46 @@ const SUPPORTED: [&str; 12] =
 /// See [`Failure`]; a media without a codec that is acceptable fails the whole.
 pub fn publish(call: &mut Call, tag: &str, request: &Request, around: &mut Surroundings) -> Result<String, Failure> {
     let description = exchange::parse(request.sdp.text.as_deref().unwrap_or_default())?;
+    if description.medias.is_empty() {
+        return Err(Failure::NothingToCreate);
+    }
+    exchange::check_addresses(&description)?;
+    let security = exchange::check_security(&description, request);
     let known = call.find_tag(tag);
     let publisher = known.unwrap_or_else(|| call.add_participant(Some(tag), None, Role::Other, around.now));
-    exchange::label(call, publisher, request);
+    exchange::note_sender(call, publisher, request);
     for (position, section) in description.medias.iter().enumerate() {
         call.media_at(publisher, position, &section.kind);
     }
-    receive::receive(call, publisher, &description, request, around)?;
+    receive::receive(call, publisher, description, request, around);
     call.is_answered = true;
     let medias = call.participant(publisher).medias.clone();
-    for id in &medias {
-        accept(call, *id, request);
-    }
-    if medias.iter().any(|id| call.media(*id).is_rejected) {
+    let refused = medias.iter().filter(|id| !accept(call.media_mut(**id), request)).count();
+    if refused > 0 {
         return Err(Failure::NothingToCreate);
     }
+    security?;
     let mut sections = Vec::with_capacity(medias.len());
     for id in medias {
-        open(call, id, request, around)?;
+        match call.media(id).is_rejected {
+            true => local_ports::release(call, id, around),
+            false => open(call, id, request, around)?,
+        }
         sections.push(section(call, id, request));
     }
     let session = made_here(call, publisher, around);
-    show::finish(call, publisher, session, sections, request, around)
+    show::create(call, publisher, session, sections, request, around)
 }
 
-/// Reduces a media to the codecs that are accepted; one without any is rejected.
-fn accept(call: &mut Call, id: MediaId, request: &Request) {
-    let media = call.media_mut(id);
-    if media.protocol.as_ref().is_some_and(|protocol| !protocol.is_rtp()) {
-        return;
+/// Reduces a media to the codecs that are accepted; false when none is left.
+fn accept(media: &mut Media, request: &Request) -> bool {
+    if media.is_rejected || !media.is_rtp() {
+        return true;
     }
     media.codecs = accepted(&media.codecs, request);
     media.shown_codecs = media.codecs.clone();
-    media.is_rejected |= media.codecs.iter().all(Codec::is_supplemental);
+    media.is_rejected = media.codecs.iter().all(Codec::is_supplemental);
+    !media.is_rejected
 }
 
 fn accepted(list: &[Codec], request: &Request) -> Vec<Codec> {
@@ -77,20 +84,24 @@ fn open(call: &mut Call, id: MediaId, request: &Request, around: &mut Surroundin
     let mut ourselves = RtcpMux { is_wanted: true, is_shown: true, is_required: true, is_agreed: true, reply: None };
     media.rtcp_mux.reply = None;
     rtcp_mux::on_answer(&mut ourselves, &mut media.rtcp_mux, exchange::wishes(request));
-    let family = request.network.address_family.or(media.family).unwrap_or(Family::Ip4);
-    let named = request.network.interface.as_deref().or(request.network.from_interface.as_deref());
-    let (present, other_side) = (media.interface, media.signalled.rtp);
-    let needs_rtcp = media.is_rtp() && !media.rtcp_mux.is_agreed;
-    let interface = local_ports::choose_interface(present, named, family, around);
-    let media = call.media_mut(id);
-    media.interface = Some(interface);
-    media.family = Some(family);
-    let place = Place { interface, other_side, is_latched: request.rtp.port_latching, needs_rtcp };
-    local_ports::ensure(call, id, place, around)
+    let network = &request.network;
+    let place = Place {
+        named: network.interface.as_deref().or(network.from_interface.as_deref()),
+        family: network.address_family.or(media.family).unwrap_or(Family::Ip4),
+        other_side: media.signalled.rtp,
+        is_latched: request.rtp.port_latching,
+        needs_rtcp: media.is_rtp() && !media.rtcp_mux.is_agreed,
+    };
+    local_ports::ensure(call, id, place, around)?;
+    local_ports::match_mux(call, id, around);
+    Ok(())
 }
 
 fn section(call: &Call, id: MediaId, request: &Request) -> MediaSection {
     let media = call.media(id);
+    if media.is_rejected {
+        return show::rejected(media, media);
+    }
     let mut section = show::frame(media, media, request);
     section.information = None;
     section.bandwidths.clear();

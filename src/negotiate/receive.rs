@@ -1,11 +1,11 @@
 //! Takes a participant's description into the call model.
 
-use super::{Failure, Surroundings};
+use super::Surroundings;
 use crate::base::address::Family;
 use crate::base::learning::Learning;
 use crate::call::media::{Behaviour, Signalled};
 use crate::call::participant::ReceivedSession;
-use crate::call::{Call, Media, MediaId, ParticipantId};
+use crate::call::{Call, Media, ParticipantId};
 use crate::ng::Request;
 use crate::sdp::{Attribute, Codec, Direction, MediaSection, Protocol, Session, SessionDescription};
 use std::net::{IpAddr, SocketAddr};
@@ -38,37 +38,31 @@ const CONSUMED: [&str; 24] = [
     "tls-id",
 ];
 
-/// Reads `description`, sent by `owner`, into its participant and medias. The medias must exist.
-///
-/// # Errors
-/// When a media that is not rejected has no connection address.
+/// Reads `description`, sent by `owner`, into its participant and medias. The medias must exist; those that the
+/// description does not have are rejected.
 pub fn receive(
     call: &mut Call,
     owner: ParticipantId,
-    description: &SessionDescription,
+    description: SessionDescription,
     request: &Request,
     around: &Surroundings,
-) -> Result<(), Failure> {
-    call.participant_mut(owner).session = session(&description.session);
-    let medias = call.participant(owner).medias.clone();
-    for (position, id) in medias.into_iter().enumerate() {
-        match description.medias.get(position) {
-            Some(section) => receive_media(call, id, section, &description.session, request, around)?,
-            None => call.media_mut(id).is_rejected = true,
+) {
+    let SessionDescription { session, medias } = description;
+    let mut sections = medias.into_iter();
+    for position in 0..call.participant(owner).medias.len() {
+        let media = call.media_mut(call.participant(owner).medias[position]);
+        match sections.next() {
+            Some(section) => receive_media(media, section, &session, request, around),
+            None => media.is_rejected = true,
         }
     }
-    Ok(())
+    call.participant_mut(owner).session = received_session(session);
 }
 
-fn session(session: &Session) -> ReceivedSession {
-    ReceivedSession {
-        origin: Some(session.origin.clone()),
-        name: session.name.clone(),
-        descriptions: session.descriptions.clone(),
-        bandwidths: session.bandwidths.clone(),
-        timing: session.timing.clone(),
-        attributes: session.attributes.iter().filter(|attribute| !is_consumed(attribute)).cloned().collect(),
-    }
+fn received_session(session: Session) -> ReceivedSession {
+    let Session { origin, name, descriptions, bandwidths, timing, mut attributes, .. } = session;
+    attributes.retain(|attribute| !is_consumed(attribute));
+    ReceivedSession { origin: Some(origin), name, descriptions, bandwidths, timing, attributes }
 }
 
 fn is_consumed(attribute: &Attribute) -> bool {
@@ -76,39 +70,33 @@ fn is_consumed(attribute: &Attribute) -> bool {
 }
 
 fn receive_media(
-    call: &mut Call,
-    id: MediaId,
-    section: &MediaSection,
+    media: &mut Media,
+    section: MediaSection,
     session: &Session,
     request: &Request,
     around: &Surroundings,
-) -> Result<(), Failure> {
-    if section.protocol.is_secure() && !section.is_rejected() {
-        return Err(Failure::Secure);
-    }
-    let media = call.media_mut(id);
+) {
     if media.kind != section.kind {
-        media.kind.clone_from(&section.kind);
         media.shown_codecs.clear();
     }
     media.is_described = true;
     media.signalled_at = around.now.mono;
     media.is_rejected = section.is_rejected();
-    media.protocol = Some(section.protocol.clone());
-    media.formats.clone_from(&section.formats);
-    media.codecs = if section.protocol.is_rtp() { Codec::list(section) } else { Vec::new() };
-    media.information.clone_from(&section.information);
-    media.bandwidths.clone_from(&section.bandwidths);
+    media.codecs = if section.protocol.is_rtp() { Codec::list(&section) } else { Vec::new() };
     media.mid = section.attribute("mid").and_then(|attribute| attribute.value.clone());
-    media.ptime_ms = number(section, "ptime").or(media.ptime_ms);
-    media.maxptime_ms = number(section, "maxptime");
+    media.ptime_ms = number(&section, "ptime").or(media.ptime_ms);
+    media.maxptime_ms = number(&section, "maxptime");
     media.rtcp_mux.is_wanted = section.attribute("rtcp-mux").is_some();
-    media.allows_mixed_extensions = has_either(section, session, "extmap-allow-mixed");
-    media.attributes = passed_on(section, &media.codecs);
+    media.allows_mixed_extensions = has_either(&section, session, "extmap-allow-mixed");
     media.behaviour = behaviour(request, around.learning);
-    receive_address(media, section, session, request)?;
-    receive_direction(media, section, session);
-    Ok(())
+    receive_address(media, &section, session, request);
+    receive_direction(media, &section, session);
+    media.attributes = passed_on(section.attributes, &section.protocol);
+    media.protocol = Some(section.protocol);
+    media.kind = section.kind;
+    media.formats = section.formats;
+    media.information = section.information;
+    media.bandwidths = section.bandwidths;
 }
 
 fn has_either(section: &MediaSection, session: &Session, name: &str) -> bool {
@@ -119,24 +107,22 @@ fn number(section: &MediaSection, name: &str) -> Option<u32> {
     section.attribute(name)?.value().trim().parse().ok()
 }
 
-/// The attributes that go to the other side as they are, header extensions first. Those of a payload type come with
-/// its codec; for media that is not RTP there are none of that sort.
-fn passed_on(section: &MediaSection, codecs: &[Codec]) -> Vec<Attribute> {
+/// The attributes that go to the other side as they are, in the order of canonical output: label, header extensions,
+/// all others. Those of a payload type come with its codec; for media that is not RTP there are none of that sort.
+fn passed_on(mut attributes: Vec<Attribute>, protocol: &Protocol) -> Vec<Attribute> {
     let belongs_to_codec = |attribute: &Attribute| match attribute.name.as_str() {
-        "rtpmap" | "fmtp" => section.protocol.is_rtp(),
+        "rtpmap" | "fmtp" => protocol.is_rtp(),
         "rtcp-fb" => attribute.value().split(' ').next().is_some_and(|format| format.parse::<u8>().is_ok()),
         _ => false,
     };
-    let is_passed = |attribute: &&Attribute| !is_consumed(attribute) && !belongs_to_codec(attribute);
-    let mut list: Vec<Attribute> = section.attributes.iter().filter(is_passed).cloned().collect();
-    debug_assert!(codecs.len() <= section.formats.len());
-    // The order of canonical output: label, header extensions, all others.
-    list.sort_by_key(|attribute| match attribute.name.as_str() {
+    attributes.retain(|attribute| !is_consumed(attribute) && !belongs_to_codec(attribute));
+    attributes.sort_by_key(|attribute| match attribute.name.as_str() {
         "label" => 0,
         "extmap" => 1,
         _ => 2,
     });
-    list
+    attributes.shrink_to_fit();
+    attributes
 }
 
 fn behaviour(request: &Request, configured: Learning) -> Behaviour {
@@ -153,42 +139,30 @@ fn behaviour(request: &Request, configured: Learning) -> Behaviour {
 
 /// Where the participant wants the media: `media address`, else the SDP's address where that is trusted, else where
 /// the SIP message came from.
-fn receive_address(
-    media: &mut Media,
-    section: &MediaSection,
-    session: &Session,
-    request: &Request,
-) -> Result<(), Failure> {
-    let connection = section.connection.or(session.connection);
+fn receive_address(media: &mut Media, section: &MediaSection, session: &Session, request: &Request) {
     let network = &request.network;
-    let written = match (connection, section.is_rejected()) {
-        (Some(connection), _) => Some(connection.address),
-        (None, true) => None,
-        (None, false) => return Err(Failure::IncompleteSdp),
-    };
+    let written = section.connection.or(session.connection).map(|connection| connection.address);
     let trusted = written.filter(|_| network.trust_address);
     let effective = network.media_address.or(trusted).or(request.sdp.received_from).or(written);
     media.is_zero_address = trusted.is_some_and(|address| address.is_unspecified());
     media.family = effective.map(Family::of).or(media.family);
     media.signalled = Signalled::default();
     let Some(address) = effective.filter(|address| !address.is_unspecified() && !section.is_rejected()) else {
-        return Ok(());
+        return;
     };
     media.signalled.rtp = Some(SocketAddr::new(address, section.port));
-    media.signalled.rtcp = rtcp_address(section, address);
-    Ok(())
+    media.signalled.rtcp = rtcp_address(section, address, effective == trusted);
 }
 
-/// Where the participant wants RTCP (RFC 3550, section 11; RFC 3605).
-fn rtcp_address(section: &MediaSection, address: IpAddr) -> Option<SocketAddr> {
+/// Where the participant wants RTCP (RFC 3550, section 11; RFC 3605). An address of its own counts as much as that of
+/// RTP does.
+fn rtcp_address(section: &MediaSection, address: IpAddr, is_trusted: bool) -> Option<SocketAddr> {
     let written = section.attribute("rtcp").and_then(Attribute::rtcp_address);
-    match written {
-        Some(rtcp) => {
-            let own = rtcp.address.filter(|own| !own.is_unspecified());
-            Some(SocketAddr::new(own.unwrap_or(address), rtcp.port))
-        }
-        None => section.port.checked_add(1).map(|port| SocketAddr::new(address, port)),
-    }
+    let (own, port) = match written {
+        Some(rtcp) => (rtcp.address.filter(|own| is_trusted && !own.is_unspecified()), Some(rtcp.port)),
+        None => (None, section.port.checked_add(1)),
+    };
+    port.filter(|port| *port > 0).map(|port| SocketAddr::new(own.unwrap_or(address), port))
 }
 
 fn receive_direction(media: &mut Media, section: &MediaSection, session: &Session) {

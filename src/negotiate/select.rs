@@ -2,7 +2,7 @@
 
 use super::Failure;
 use crate::call::participant::Role;
-use crate::call::{Call, MediaId, ParticipantId};
+use crate::call::{Call, Media, MediaId, ParticipantId};
 use crate::ng::Request;
 use crate::ng::request::dialogue::All;
 
@@ -38,7 +38,7 @@ pub fn target(call: &Call, request: &Request, from_tag_counts: bool) -> Result<S
 
 /// The participant whose description named `address`.
 fn by_address(call: &Call, address: std::net::IpAddr) -> Option<ParticipantId> {
-    let is_there = |media: &crate::call::Media| media.signalled.rtp.is_some_and(|rtp| rtp.ip() == address);
+    let is_there = |media: &Media| media.signalled.rtp.is_some_and(|rtp| rtp.ip() == address);
     call.medias().find(|(_, media)| is_there(media)).map(|(_, media)| media.owner)
 }
 
@@ -56,30 +56,47 @@ pub fn destination(call: &Call, request: &Request) -> Result<Option<ParticipantI
     }
 }
 
-/// The medias that a subscription takes, in the order of their making, and whether they are all of one participant.
+/// The medias that a subscription takes, in the order of their making; rejected ones are left out.
 ///
 /// # Errors
-/// When a label or address names nobody, or nothing is left.
+/// When a label or address names nobody, nothing is left, or a publication that failed is among them.
 pub fn sources(call: &Call, request: &Request) -> Result<Vec<MediaId>, Failure> {
+    let chosen = source_participants(call, request)?;
+    let is_source = |media: &Media| {
+        media.is_described
+            && chosen.as_ref().is_none_or(|chosen| chosen.contains(&media.owner))
+            && call.participant(media.owner).role != Role::Subscriber
+    };
+    let mut list: Vec<(MediaId, &Media)> = call.medias().filter(|(_, media)| is_source(media)).collect();
+    if list.is_empty() {
+        return Err(Failure::NoMedias);
+    }
+    list.retain(|(_, media)| !media.is_rejected || is_unserved(call, media));
+    if list.is_empty() || list.iter().any(|(_, media)| is_unserved(call, media)) {
+        return Err(Failure::NothingToCreate);
+    }
+    list.sort_by_key(|(_, media)| media.serial);
+    Ok(list.into_iter().map(|(id, _)| id).collect())
+}
+
+/// Whether the media was published, but with no codec that is acceptable.
+fn is_unserved(call: &Call, media: &Media) -> bool {
+    let is_wanted = media.signalled.rtp.is_some() && media.is_rejected;
+    is_wanted && call.participant(media.owner).role == Role::Other
+}
+
+/// Whose medias a subscription takes; none for everybody's.
+fn source_participants(call: &Call, request: &Request) -> Result<Option<Vec<ParticipantId>>, Failure> {
     let dialogue = &request.dialogue;
-    let is_chosen: Box<dyn Fn(ParticipantId) -> bool> = if dialogue.all != All::None {
-        Box::new(|_| true)
-    } else if !dialogue.from_tags.is_empty() {
-        let chosen: Vec<ParticipantId> = dialogue.from_tags.iter().filter_map(|tag| call.find_tag(tag)).collect();
-        Box::new(move |id| chosen.contains(&id))
-    } else {
-        match target(call, request, true) {
-            Ok(Selection::Participant(chosen)) => Box::new(move |id| id == chosen),
-            Ok(Selection::WholeCall) | Err(Failure::NoSuchFromTag) => return Err(Failure::NoMedias),
-            Err(failure) => return Err(failure),
-        }
-    };
-    let is_source = |media: &crate::call::Media| {
-        media.is_described && is_chosen(media.owner) && call.participant(media.owner).role != Role::Subscriber
-    };
-    let list: Vec<MediaId> = call.medias().filter(|(_, media)| is_source(media)).map(|(id, _)| id).collect();
-    match list.is_empty() {
-        true => Err(Failure::NoMedias),
-        false => Ok(list),
+    if dialogue.all != All::None {
+        return Ok(None);
+    }
+    if !dialogue.from_tags.is_empty() {
+        return Ok(Some(dialogue.from_tags.iter().filter_map(|tag| call.find_tag(tag)).collect()));
+    }
+    match target(call, request, true) {
+        Ok(Selection::Participant(chosen)) => Ok(Some(vec![chosen])),
+        Ok(Selection::WholeCall) | Err(Failure::NoSuchFromTag) => Err(Failure::NoMedias),
+        Err(failure) => Err(failure),
     }
 }

@@ -24,14 +24,7 @@ pub fn exchange(
     request: &Request,
     around: &Surroundings,
 ) -> Result<String, Failure> {
-    let sections: Vec<MediaSection> = match step {
-        Step::Offer => pairs
-            .iter()
-            .filter_map(|(sent, received)| Some((*sent, (*received)?)))
-            .map(|(sent, received)| section(call, sent, received, step, request, around))
-            .collect(),
-        Step::Answer => answer_sections(call, parties, pairs, request, around),
-    };
+    let sections = sections(call, parties, pairs, step, request);
     let mut session = session_of(call, parties.sender);
     if request.output.loop_protect {
         session.attributes.insert(0, Attribute::with_value("rtpengine", around.instance_id));
@@ -39,28 +32,24 @@ pub fn exchange(
     finish(call, parties.receiver, session, sections, request, around)
 }
 
-/// An answer follows the offerer's `m=` lines, also those that the answerer never saw.
-fn answer_sections(
-    call: &Call,
-    parties: Parties,
-    pairs: &[Pair],
-    request: &Request,
-    around: &Surroundings,
-) -> Vec<MediaSection> {
-    let offerer = call.participant(parties.receiver);
-    let answered_by =
-        |received: &MediaId| pairs.iter().find(|(_, partner)| *partner == Some(*received)).map(|(sent, _)| *sent);
-    offerer
-        .medias
-        .iter()
-        .map(|received| match answered_by(received) {
-            Some(sent) => section(call, sent, *received, Step::Answer, request, around),
-            None => {
-                let media = call.media(*received);
-                rejected(media, media, &media.formats)
-            }
-        })
-        .collect()
+/// The receiver's `m=` lines never lose their places: one with nothing to show stays as a rejected one (RFC 3264,
+/// sections 6 and 8).
+fn sections(call: &Call, parties: Parties, pairs: &[Pair], step: Step, request: &Request) -> Vec<MediaSection> {
+    let receiver = call.participant(parties.receiver);
+    let mut senders = vec![None; receiver.medias.len()];
+    for (sent, received) in pairs {
+        if let Some(received) = received {
+            senders[call.media(*received).index - 1] = Some(*sent);
+        }
+    }
+    let shown = receiver.medias.iter().zip(senders).map(|(received, sent)| match sent {
+        Some(sent) => section(call, sent, *received, step, request),
+        None => {
+            let media = call.media(*received);
+            rejected(media, media)
+        }
+    });
+    shown.collect()
 }
 
 /// The session level of `id`'s own description.
@@ -102,6 +91,24 @@ pub(super) fn finish(
     Ok(write::write(&description))
 }
 
+/// `finish` for a description that is made here and not passed on.
+///
+/// # Errors
+/// When all medias are rejected.
+pub(super) fn create(
+    call: &mut Call,
+    receiver: ParticipantId,
+    session: Session,
+    medias: Vec<MediaSection>,
+    request: &Request,
+    around: &Surroundings,
+) -> Result<String, Failure> {
+    finish(call, receiver, session, medias, request, around).map_err(|failure| match failure {
+        Failure::NothingToShow => Failure::NothingToCreate,
+        other => other,
+    })
+}
+
 /// The address that stands in `o=`: that of the first media with ports, else the default interface's.
 pub(super) fn own_address(call: &Call, id: ParticipantId, around: &Surroundings) -> Option<IpAddr> {
     let medias = &call.participant(id).medias;
@@ -122,19 +129,12 @@ fn replacements(request: &Request) -> Replace {
 }
 
 /// The section for `received`, which hears `sent`.
-fn section(
-    call: &Call,
-    sent: MediaId,
-    received: MediaId,
-    step: Step,
-    request: &Request,
-    around: &Surroundings,
-) -> MediaSection {
+fn section(call: &Call, sent: MediaId, received: MediaId, step: Step, request: &Request) -> MediaSection {
     let (sender, receiver) = (call.media(sent), call.media(received));
     let has_no_codec = sender.is_rtp() && !sender.codecs.is_empty() && receiver.shown_codecs.is_empty();
     let mid = mid(sender, receiver, step, request);
     if sender.is_rejected || has_no_codec {
-        let mut section = rejected(sender, receiver, &sender.formats);
+        let mut section = rejected(sender, receiver);
         section.attributes.splice(0..0, mid);
         return section;
     }
@@ -151,7 +151,6 @@ fn section(
     section.attributes.extend(direction(sender, receiver, step, request));
     section.attributes.extend(rtcp(receiver, request));
     section.attributes.extend(times(sender, receiver));
-    debug_assert!(around.interfaces.addresses().next().is_some());
     section
 }
 
@@ -193,14 +192,19 @@ pub(super) fn split_labels(attributes: &[Attribute]) -> (Vec<Attribute>, Vec<Att
     attributes.iter().cloned().partition(|attribute| attribute.name == "label")
 }
 
-fn rejected(sender: &Media, receiver: &Media, formats: &[String]) -> MediaSection {
+/// A section with port zero.
+pub(super) fn rejected(sender: &Media, receiver: &Media) -> MediaSection {
     let is_own = std::ptr::eq(sender, receiver);
+    let mut formats = sender.formats.clone();
+    if formats.is_empty() {
+        formats.extend(sender.shown_codecs.iter().map(|codec| codec.payload_type.to_string()));
+    }
     MediaSection {
         kind: sender.kind.clone(),
         port: 0,
         port_count: None,
         protocol: receiver.protocol.clone().or(sender.protocol.clone()).unwrap_or_default(),
-        formats: formats.to_vec(),
+        formats,
         information: None,
         connection: Some(Connection { address: Ipv4Addr::UNSPECIFIED.into() }),
         bandwidths: if is_own { Vec::new() } else { sender.bandwidths.clone() },

@@ -42,39 +42,69 @@ pub struct Offer {
 /// See [`Failure`].
 pub fn request(call: &mut Call, request: &Request, around: &mut Surroundings) -> Result<Offer, Failure> {
     let sources = select::sources(call, request)?;
-    if sources
-        .iter()
-        .any(|id| call.media(*id).is_rejected && call.media(*id).port_sets.is_empty() && is_published(call, *id))
-    {
-        return Err(Failure::NothingToCreate);
+    if request.transport.protocol.is_some_and(|protocol| protocol.is_secure()) {
+        return Err(Failure::Secure);
     }
-    let groups = group(call, &sources, request.control.mix);
     let subscriber = subscriber(call, request, around);
-    let label = request.dialogue.set_label.clone().or(request.dialogue.to_label.clone());
-    let participant = call.participant_mut(subscriber);
-    participant.label = label.or(participant.label.take());
+    if let Some(label) = request.dialogue.set_label.as_ref().or(request.dialogue.to_label.as_ref()) {
+        call.participant_mut(subscriber).label = Some(label.clone());
+    }
+    let groups = arrange(call, subscriber, group(call, &sources, request.control.mix));
     end_subscriptions(call, subscriber);
     let mut sections = Vec::with_capacity(groups.len());
     let mut medias = Vec::with_capacity(groups.len());
     for (position, group) in groups.iter().enumerate() {
-        let first = group[0];
-        let sink = call.media_at(subscriber, position, &call.media(first).kind.clone());
+        let Some(first) = group.first().copied() else {
+            sections.push(vacant(call, subscriber, position, around));
+            continue;
+        };
+        let kind = call.media(first).kind.clone();
+        let sink = call.media_at(subscriber, position, &kind);
         join(call, group, sink, request);
         prepare(call, group, sink, request, around)?;
         sections.push(section(call, first, sink, request));
         medias.push(subscribed(call, first));
     }
     let session = session(call, &sources);
-    let sdp = show::finish(call, subscriber, session, sections, request, around).map_err(|failure| match failure {
-        Failure::NothingToShow => Failure::NothingToCreate,
-        other => other,
-    })?;
+    let sdp = show::create(call, subscriber, session, sections, request, around)?;
     let to_tag = call.participant(subscriber).tag.clone().unwrap_or_default();
     Ok(Offer { sdp, to_tag, medias, flows: sources.len() })
 }
 
-fn is_published(call: &Call, id: MediaId) -> bool {
-    call.participant(call.media(id).owner).role == Role::Other
+/// Gives each group of sources its `m=` line: the one that its first source had before, else one of the same media type
+/// that is free, else a new one. Lines that are not used any more stay, without sources (RFC 3264, section 8).
+fn arrange(call: &Call, subscriber: ParticipantId, groups: Vec<Vec<MediaId>>) -> Vec<Vec<MediaId>> {
+    let present = &call.participant(subscriber).medias;
+    let mut lines = vec![Vec::new(); present.len()];
+    let mut others = Vec::with_capacity(groups.len());
+    for group in groups {
+        let is_former = |subscription: &&Subscription| {
+            subscription.source == group[0] && call.media(subscription.sink).owner == subscriber
+        };
+        let former = call.subscriptions().iter().find(is_former).map(|former| call.media(former.sink).index - 1);
+        match former {
+            Some(position) if lines[position].is_empty() => lines[position] = group,
+            _ => others.push(group),
+        }
+    }
+    for group in others {
+        let kind = &call.media(group[0]).kind;
+        let is_free = |(line, id): (&Vec<MediaId>, &MediaId)| line.is_empty() && call.media(*id).kind == *kind;
+        match lines.iter().zip(present).position(is_free) {
+            Some(position) => lines[position] = group,
+            None => lines.push(group),
+        }
+    }
+    lines
+}
+
+/// The section of a line without sources.
+fn vacant(call: &mut Call, subscriber: ParticipantId, position: usize, around: &mut Surroundings) -> MediaSection {
+    let id = call.participant(subscriber).medias[position];
+    local_ports::release(call, id, around);
+    let media = call.media_mut(id);
+    media.is_rejected = true;
+    show::rejected(media, media)
 }
 
 /// The sources of each media section: one, or with `mix` all of one media type.
@@ -92,28 +122,39 @@ fn group(call: &Call, sources: &[MediaId], mix: bool) -> Vec<Vec<MediaId>> {
     groups
 }
 
+/// The participant of the to-tag, or a new one. A to-tag of somebody who is no subscriber is passed over: proxies
+/// send the to-tag of the dialogue that a fork is made of.
 fn subscriber(call: &mut Call, request: &Request, around: &mut Surroundings) -> ParticipantId {
-    let given = request.dialogue.to_tag.clone().filter(|tag| !tag.is_empty());
-    let tag = given.unwrap_or_else(|| around.random.hex(64));
-    let known = call.find_tag(&tag);
-    known.unwrap_or_else(|| call.add_participant(Some(&tag), None, Role::Subscriber, around.now))
+    let given = request.dialogue.to_tag.as_deref().filter(|tag| !tag.is_empty());
+    let known = given.and_then(|tag| call.find_tag(tag));
+    if let Some(id) = known.filter(|id| call.participant(*id).role == Role::Subscriber) {
+        call.participant_mut(id).delete_at = None;
+        return id;
+    }
+    let generated = || around.random.hex(64);
+    let tag = given.filter(|_| known.is_none()).map_or_else(generated, str::to_owned);
+    call.add_participant(Some(&tag), None, Role::Subscriber, around.now)
 }
 
+/// Ends what flows to `subscriber` by subscription, and back.
 fn end_subscriptions(call: &mut Call, subscriber: ParticipantId) {
     call.unsubscribe(|call, subscription| {
-        subscription.kind == SubscriptionKind::PublishSubscribe && call.media(subscription.sink).owner == subscriber
+        let owners = [call.media(subscription.source).owner, call.media(subscription.sink).owner];
+        subscription.kind == SubscriptionKind::PublishSubscribe && owners.contains(&subscriber)
     });
 }
 
 fn join(call: &mut Call, group: &[MediaId], sink: MediaId, request: &Request) {
     for source in group {
+        let plain = Subscription::new(*source, sink, SubscriptionKind::PublishSubscribe);
         call.subscribe(Subscription {
             mirrors_rtcp: request.rtp.rtcp_mirror,
             is_egress: request.control.egress,
-            ..Subscription::new(*source, sink, SubscriptionKind::PublishSubscribe)
+            is_paused: request.control.is_inactive,
+            ..plain
         });
         if request.control.is_bidirectional {
-            call.subscribe(Subscription::new(sink, *source, SubscriptionKind::PublishSubscribe));
+            call.subscribe(Subscription { source: sink, sink: *source, ..plain });
         }
     }
 }
@@ -125,8 +166,7 @@ fn prepare(
     request: &Request,
     around: &mut Surroundings,
 ) -> Result<(), Failure> {
-    let from = call.media(group[0]).clone();
-    let last = call.media(group[group.len() - 1]).clone();
+    let (from, last) = (call.media(group[0]), call.media(group[group.len() - 1]));
     let protocol = match request.transport.protocol {
         Some(named) if from.is_rtp() => Protocol::parse(named.name()),
         _ => from.protocol.clone().unwrap_or_default(),
@@ -134,25 +174,28 @@ fn prepare(
     if protocol.is_secure() {
         return Err(Failure::Secure);
     }
+    let (kind, family) = (from.kind.clone(), from.family);
+    let (ptime_ms, maxptime_ms) = (from.ptime_ms, last.maxptime_ms);
+    let mut source_mux = RtcpMux { is_wanted: from.rtcp_mux.is_wanted, ..RtcpMux::default() };
+    let offered = codecs::offered(&from.codecs, &request.codecs);
+    let shown_codecs = if offered.is_empty() { from.codecs.clone() } else { offered };
     let media = call.media_mut(sink);
-    media.kind.clone_from(&from.kind);
+    media.kind = kind;
     media.protocol = Some(protocol);
     media.signalled_at = around.now.mono;
-    media.ptime_ms = from.ptime_ms;
-    media.maxptime_ms = last.maxptime_ms;
-    media.direction = if request.control.is_inactive { Direction::Inactive } else { Direction::RecvOnly };
-    let offered = codecs::offered(&from.codecs, &request.codecs);
-    media.shown_codecs = if offered.is_empty() { from.codecs.clone() } else { offered };
-    let mut source_mux = RtcpMux { is_wanted: from.rtcp_mux.is_wanted, ..RtcpMux::default() };
+    (media.ptime_ms, media.maxptime_ms) = (ptime_ms, maxptime_ms);
+    media.direction = Direction::RecvOnly;
+    media.is_rejected = false;
+    media.shown_codecs = shown_codecs;
     rtcp_mux::on_offer(&mut source_mux, &mut media.rtcp_mux, exchange::wishes(request));
-    let family = request.network.address_family.or(media.family).or(from.family).unwrap_or(Family::Ip4);
-    let (present, needs_rtcp) = (media.interface, media.is_rtp() && !media.rtcp_mux.is_agreed);
-    let named = request.network.interface.as_deref().or(request.network.to_interface.as_deref());
-    let interface = local_ports::choose_interface(present, named, family, around);
-    let media = call.media_mut(sink);
-    media.family = Some(family);
-    media.interface = Some(interface);
-    let place = Place { interface, other_side: None, is_latched: true, needs_rtcp };
+    let network = &request.network;
+    let place = Place {
+        named: network.interface.as_deref().or(network.to_interface.as_deref()),
+        family: network.address_family.or(media.family).or(family).unwrap_or(Family::Ip4),
+        other_side: None,
+        is_latched: true,
+        needs_rtcp: media.is_rtp() && !media.rtcp_mux.is_agreed,
+    };
     local_ports::ensure(call, sink, place, around)
 }
 
@@ -209,41 +252,67 @@ fn subscribed(call: &Call, source: MediaId) -> Subscribed {
 /// # Errors
 /// See [`Failure`].
 pub fn answer(call: &mut Call, request: &Request, around: &mut Surroundings) -> Result<(), Failure> {
-    let to_tag = request.dialogue.to_tag.as_deref().unwrap_or_default();
-    let subscriber = call.find_tag(to_tag).ok_or(Failure::NoSuchToTag)?;
+    let subscriber = named_subscriber(call, request)?;
     let description = exchange::parse(request.sdp.text.as_deref().unwrap_or_default())?;
+    exchange::check_addresses(&description)?;
+    exchange::check_security(&description, request)?;
     let medias = call.participant(subscriber).medias.clone();
-    if description.medias.len() != medias.len() {
+    let is_usable = |(section, id): (&MediaSection, &MediaId)| {
+        request.codecs.allow_transcoding || accepts_all(section, call.media(*id))
+    };
+    if description.medias.len() != medias.len() || !description.medias.iter().zip(&medias).all(is_usable) {
         return Err(Failure::UnusableAnswer);
     }
-    receive::receive(call, subscriber, &description, request, around)?;
+    call.participant_mut(subscriber).delete_at = None;
+    receive::receive(call, subscriber, description, request, around);
     for id in medias {
         let media = call.media_mut(id);
-        if !request.codecs.allow_transcoding && !accepts_all(media) {
-            return Err(Failure::UnusableAnswer);
-        }
-        let mut ourselves = RtcpMux::default();
-        rtcp_mux::on_answer(&mut media.rtcp_mux, &mut ourselves, exchange::wishes(request));
-        let is_rejected = media.is_rejected;
-        if is_rejected {
-            local_ports::release(call, id, around);
+        rtcp_mux::on_answer(&mut media.rtcp_mux, &mut RtcpMux::default(), exchange::wishes(request));
+        match media.is_rejected {
+            true => local_ports::release(call, id, around),
+            false => local_ports::match_mux(call, id, around),
         }
     }
     Ok(())
 }
 
 /// Whether the receiver accepts every codec that it was offered: otherwise some packets would have to be transcoded.
-fn accepts_all(media: &Media) -> bool {
-    let is_accepted = |offered: &Codec| {
-        offered.is_supplemental() || media.codecs.iter().any(|codec| codec.payload_type == offered.payload_type)
+fn accepts_all(section: &MediaSection, offered: &Media) -> bool {
+    let is_accepted = |codec: &Codec| {
+        codec.is_supplemental() || section.formats.iter().any(|format| format.parse() == Ok(codec.payload_type))
     };
-    media.is_rejected || !media.is_rtp() || media.shown_codecs.iter().all(is_accepted)
+    section.is_rejected() || !offered.is_rtp() || offered.shown_codecs.iter().all(is_accepted)
 }
 
-/// The participant that `unsubscribe` takes out.
+fn named_subscriber(call: &Call, request: &Request) -> Result<ParticipantId, Failure> {
+    let named = call.find_tag(request.dialogue.to_tag.as_deref().unwrap_or_default());
+    named.filter(|id| call.participant(*id).role == Role::Subscriber).ok_or(Failure::NoSuchToTag)
+}
+
+/// Works off `unsubscribe`: ends what the participant of the to-tag receives as a subscriber; with `directional` only
+/// what it receives from the from-tag, and with `bidirectional` what flows the other way as well. Returns the
+/// participant when it leaves the call altogether.
 ///
 /// # Errors
-/// When there is no such tag.
-pub fn leaving(call: &Call, request: &Request) -> Result<ParticipantId, Failure> {
-    call.find_tag(request.dialogue.to_tag.as_deref().unwrap_or_default()).ok_or(Failure::NoSuchToTag)
+/// When a tag names nobody.
+pub fn unsubscribe(call: &mut Call, request: &Request) -> Result<Option<ParticipantId>, Failure> {
+    let dialogue = &request.dialogue;
+    let id = call.find_tag(dialogue.to_tag.as_deref().unwrap_or_default()).ok_or(Failure::NoSuchToTag)?;
+    let from_tag = dialogue.from_tag.as_deref().filter(|tag| dialogue.is_directional && !tag.is_empty());
+    let Some(from_tag) = from_tag else {
+        if call.participant(id).role == Role::Subscriber {
+            return Ok(Some(id));
+        }
+        call.unsubscribe(|call, subscription| {
+            subscription.kind == SubscriptionKind::PublishSubscribe && call.media(subscription.sink).owner == id
+        });
+        return Ok(None);
+    };
+    let from = call.find_tag(from_tag).ok_or(Failure::NoSuchFromTag)?;
+    let is_both_ways = request.control.is_bidirectional;
+    call.unsubscribe(|call, subscription| {
+        let (source, sink) = (call.media(subscription.source).owner, call.media(subscription.sink).owner);
+        (source, sink) == (from, id) || is_both_ways && (sink, source) == (from, id)
+    });
+    Ok(None)
 }

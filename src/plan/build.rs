@@ -4,37 +4,36 @@ use super::{Block, Component, ForwardingPlan, Ingress, PayloadType, Sink, Stream
 use crate::call::{Call, Media, MediaId, Subscription};
 use smallvec::SmallVec;
 
-/// The plan of every stream of `call`.
+type Sinks = SmallVec<[Sink; 1]>;
+
+/// The plan of every stream of `call`. Streams whose ports are closed get one too: what was planned for them before
+/// must not outlive its reasons.
 pub fn build(call: &Call) -> Vec<(StreamId, ForwardingPlan)> {
+    let flows = Flows::of(call);
     let mut plans = Vec::new();
     for (id, media) in call.medias() {
-        let Some(rtp) = media.rtp_stream.filter(|_| media.ports().is_some()) else { continue };
-        let (media_sinks, control_sinks) = sinks(call, id);
-        let is_muxed = media.rtcp_mux.is_agreed;
-        let component = match (media.is_rtp(), is_muxed) {
+        let Some(rtp) = media.rtp_stream else { continue };
+        let (media_sinks, control_sinks) = flows.sinks(id);
+        let component = match (media.is_rtp(), media.rtcp_mux.is_agreed) {
             (false, _) => Component::Opaque,
             (true, true) => Component::Muxed,
             (true, false) => Component::Rtp,
         };
-        if let Some(rtcp) = media.rtcp_stream.filter(|_| media.is_rtp() && !is_muxed) {
-            let ingress = ingress(media, media.signalled.rtcp);
-            let plan = plan(call, Component::Rtcp, ingress, SmallVec::new(), control_sinks.clone());
+        if let Some(rtcp) = media.rtcp_stream {
+            let is_in_use = media.is_rtp() && media.ports().is_some_and(|set| set.rtcp.is_some());
+            let ingress = ingress(media, media.signalled.rtcp.filter(|_| is_in_use));
+            let control = if is_in_use { control_sinks.clone() } else { Sinks::new() };
+            let plan = plan(call, Component::Rtcp, ingress, Sinks::new(), control);
             plans.push((rtcp, ForwardingPlan { sources: Some(rtp), ..plan }));
         }
-        let ingress = ingress(media, media.signalled.rtp);
+        let ingress = ingress(media, media.signalled.rtp.filter(|_| media.ports().is_some()));
         let plan = plan(call, component, ingress, media_sinks, control_sinks);
         plans.push((rtp, ForwardingPlan { sources: Some(rtp), ..plan }));
     }
     plans
 }
 
-fn plan(
-    call: &Call,
-    component: Component,
-    ingress: Ingress,
-    media: SmallVec<[Sink; 1]>,
-    control: SmallVec<[Sink; 1]>,
-) -> ForwardingPlan {
+fn plan(call: &Call, component: Component, ingress: Ingress, media: Sinks, control: Sinks) -> ForwardingPlan {
     ForwardingPlan { generation: 0, component, ingress, media, control, sources: None, tos: call.tos }
 }
 
@@ -65,58 +64,107 @@ fn ingress(media: &Media, signalled: Option<std::net::SocketAddr>) -> Ingress {
     }
 }
 
-/// Where RTP and RTCP of a media go.
-fn sinks(call: &Call, source: MediaId) -> (SmallVec<[Sink; 1]>, SmallVec<[Sink; 1]>) {
-    let (mut media, mut control) = (SmallVec::new(), SmallVec::new());
-    for subscription in call.subscriptions().iter().filter(|subscription| subscription.source == source) {
-        if !subscription.is_egress {
-            add(call, subscription, subscription, &mut media, &mut control);
+/// The subscriptions of a call, to be found by their source.
+struct Flows<'a> {
+    call: &'a Call,
+    by_source: Vec<&'a Subscription>,
+    mirrored_by_sink: Vec<&'a Subscription>,
+}
+
+impl<'a> Flows<'a> {
+    fn of(call: &'a Call) -> Flows<'a> {
+        let mut by_source: Vec<&Subscription> = call.subscriptions().iter().collect();
+        by_source.sort_by_key(|subscription| subscription.source);
+        let mut mirrored_by_sink: Vec<&Subscription> = Vec::new();
+        mirrored_by_sink.extend(call.subscriptions().iter().filter(|subscription| subscription.mirrors_rtcp));
+        mirrored_by_sink.sort_by_key(|subscription| subscription.sink);
+        Flows { call, by_source, mirrored_by_sink }
+    }
+
+    fn from(&self, source: MediaId) -> &[&'a Subscription] {
+        equal(&self.by_source, source, |subscription| subscription.source)
+    }
+
+    /// Where RTP and RTCP of a media go.
+    fn sinks(&self, source: MediaId) -> (Sinks, Sinks) {
+        let (mut media, mut control) = (Sinks::new(), Sinks::new());
+        for flow in self.from(source).iter().filter(|flow| !flow.is_egress) {
+            let block = block(self.call, flow);
+            self.add(flow.sink, block, &mut media, &mut control);
             // Who listens to what the sink is sent hears this source too.
-            for listener in call.subscriptions() {
-                if listener.is_egress && listener.source == subscription.sink {
-                    add(call, subscription, listener, &mut media, &mut control);
-                }
+            for listener in self.from(flow.sink).iter().filter(|listener| listener.is_egress) {
+                let block = strictest(block, block_of_listener(self.call, listener));
+                self.add(listener.sink, block, &mut media, &mut control);
             }
         }
+        for mirror in equal(&self.mirrored_by_sink, source, |subscription| subscription.sink) {
+            control.extend(control_sink(self.call.media(mirror.source), None));
+        }
+        (media, control)
     }
-    for mirror in call.subscriptions().iter().filter(|other| other.sink == source && other.mirrors_rtcp) {
-        control.extend(control_sink(call.media(mirror.source), None));
+
+    fn add(&self, sink: MediaId, block: Option<Block>, media: &mut Sinks, control: &mut Sinks) {
+        let sink = self.call.media(sink);
+        if let Some(egress) = sink.rtp_stream.filter(|_| sink.ports().is_some()) {
+            media.push(Sink { egress, block });
+        }
+        control.extend(control_sink(sink, self.call.drops_traffic.then_some(Block::All)));
     }
-    (media, control)
 }
 
-/// Adds the sink of `target` for what flows by `flow`.
-fn add(
-    call: &Call,
-    flow: &Subscription,
-    target: &Subscription,
-    media: &mut SmallVec<[Sink; 1]>,
-    control: &mut SmallVec<[Sink; 1]>,
-) {
-    let sink = call.media(target.sink);
-    if let Some(egress) = sink.rtp_stream.filter(|_| sink.ports().is_some()) {
-        media.push(Sink { egress, block: block(call, flow, sink) });
-    }
-    control.extend(control_sink(sink, call.drops_traffic.then_some(Block::All)));
+/// The part of a list sorted by `key` whose key is `value`.
+fn equal<'l, 'a>(
+    list: &'l [&'a Subscription],
+    value: MediaId,
+    key: impl Fn(&Subscription) -> MediaId,
+) -> &'l [&'a Subscription] {
+    let start = list.partition_point(|subscription| key(subscription) < value);
+    let length = list[start..].partition_point(|subscription| key(subscription) == value);
+    &list[start..start + length]
 }
 
+/// The stream that RTCP for `sink` goes through: that of RTP where both share a port.
 fn control_sink(sink: &Media, block: Option<Block>) -> Option<Sink> {
-    let stream = if sink.rtcp_mux.is_agreed { sink.rtp_stream } else { sink.rtcp_stream };
-    stream.filter(|_| sink.ports().is_some() && sink.is_rtp()).map(|egress| Sink { egress, block })
+    let set = sink.ports().filter(|_| sink.is_rtp())?;
+    let has_own = set.rtcp.is_some() && !sink.rtcp_mux.is_agreed;
+    let stream = if has_own { sink.rtcp_stream } else { sink.rtp_stream };
+    stream.map(|egress| Sink { egress, block })
 }
 
-fn block(call: &Call, flow: &Subscription, sink: &Media) -> Option<Block> {
-    let source = call.media(flow.source);
+/// What keeps media from flowing.
+fn block(call: &Call, flow: &Subscription) -> Option<Block> {
+    let (source, sink) = (call.media(flow.source), call.media(flow.sink));
     let sender = call.participant(source.owner);
-    let is_unwanted = sink.is_rejected || source.is_rejected || !sink.direction.receives();
+    let is_unwanted = sink.is_rejected || source.is_rejected || !sink.direction.receives() || flow.is_paused;
     if call.drops_traffic || is_unwanted {
         return Some(Block::All);
     }
-    let is_muted = call.blocks_media || sender.blocks_media || sender.silences_media || flow.is_blocked;
+    let is_blocked = call.blocks_media || sender.blocks_media || flow.is_blocked;
+    let is_muted = is_blocked || sender.silences_media || flow.is_silenced;
     match (is_muted, call.blocks_dtmf || sender.blocks_dtmf) {
         (true, true) => Some(Block::All),
         (true, false) => Some(Block::Media),
         (false, true) => Some(Block::Dtmf),
         (false, false) => None,
+    }
+}
+
+/// What keeps from a listener what flows to the participant that it listens to.
+fn block_of_listener(call: &Call, listener: &Subscription) -> Option<Block> {
+    let sink = call.media(listener.sink);
+    let is_unwanted = sink.is_rejected || !sink.direction.receives() || listener.is_paused;
+    match (is_unwanted, listener.is_blocked || listener.is_silenced) {
+        (true, _) => Some(Block::All),
+        (false, true) => Some(Block::Media),
+        (false, false) => None,
+    }
+}
+
+/// What passes neither block does not pass.
+fn strictest(first: Option<Block>, second: Option<Block>) -> Option<Block> {
+    match (first, second) {
+        (None, block) | (block, None) => block,
+        (Some(first), Some(second)) if first == second => Some(first),
+        _ => Some(Block::All),
     }
 }

@@ -3,18 +3,22 @@
 use super::{CommandError, Lent, Reply};
 use crate::base::time::Now;
 use crate::engine::Shard;
-use crate::negotiate::exchange;
+use crate::negotiate::{Failure, exchange};
 use crate::ng::{Dictionary, Request};
 
 impl Shard {
     pub(super) fn offer(&mut self, now: Now, request: &Request, from: &str, lent: &mut Lent) -> Reply {
         request.sdp_body()?;
-        let call_id = request.call_id()?.to_owned();
+        let call_id = request.call_id()?;
         request.from_tag()?;
-        let index = self.known_or_new(now, &call_id, from);
-        self.signal(now, index, request);
-        let sdp = self.negotiate(now, index, lent, |call, around| exchange::offer(call, request, around))?;
-        Ok(Dictionary::new().with("sdp", sdp))
+        let (index, is_new) = self.known_or_new(now, call_id, from);
+        let outcome = self.negotiate(now, index, request, lent, |call, around| exchange::offer(call, request, around));
+        // An offer of which nothing is left to show may be mended by the next; other failures leave nothing behind.
+        let is_failed = outcome.as_ref().is_err_and(|failure| *failure != Failure::NothingToShow);
+        if is_new && (is_failed || self.calls[index].is_empty()) {
+            self.forget_call(now, index, lent);
+        }
+        Ok(Dictionary::new().with("sdp", outcome?))
     }
 
     pub(super) fn answer(&mut self, now: Now, request: &Request, lent: &mut Lent) -> Reply {
@@ -23,8 +27,7 @@ impl Shard {
         request.from_tag()?;
         request.to_tag()?;
         let index = self.known(request, CommandError::UnknownCallId)?;
-        self.signal(now, index, request);
-        let sdp = self.negotiate(now, index, lent, |call, around| exchange::answer(call, request, around))?;
+        let sdp = self.negotiate(now, index, request, lent, |call, around| exchange::answer(call, request, around))?;
         Ok(Dictionary::new().with("sdp", sdp))
     }
 }

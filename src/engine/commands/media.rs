@@ -2,29 +2,27 @@
 
 use super::{CommandError, Reply};
 use crate::base::time::Now;
-use crate::call::{Call, ParticipantId, SubscriptionKind};
+use crate::call::{Call, Participant, ParticipantId, Subscription, SubscriptionKind};
 use crate::engine::{Output, Shard};
 use crate::negotiate::Failure;
 use crate::negotiate::select::{self, Selection};
 use crate::ng::request::dialogue::All;
+use crate::ng::request::dtmf::DtmfSecurity;
 use crate::ng::{Dictionary, Request};
 
 impl Shard {
     pub(super) fn set_media_block(&mut self, now: Now, request: &Request, is_blocked: bool) -> Reply {
         let index = self.known(request, CommandError::UnknownCallIdOfMediaCommand)?;
         let call = &mut self.calls[index];
-        let names_flow = request.dialogue.to_tag.is_some() || request.dialogue.to_label.is_some();
-        let names_flows = !matches!(request.dialogue.all, All::None | All::All);
-        if names_flow || names_flows {
-            block_flows(call, request, is_blocked)?;
-        } else {
-            match select::target(call, request, request.dialogue.is_directional)? {
-                Selection::Participant(id) => call.participant_mut(id).blocks_media = is_blocked,
-                Selection::WholeCall => {
-                    call.blocks_media = is_blocked;
-                    let is_all = request.dialogue.all == All::All;
-                    every_participant(call, !is_blocked && is_all, |participant| participant.blocks_media = false);
-                }
+        match selected(call, request, request.dialogue.is_directional)? {
+            Selection::Participant(id) => match names_flows(request) {
+                true => change_flows(call, id, request, |flow| flow.is_blocked = is_blocked)?,
+                false => call.participant_mut(id).blocks_media = is_blocked,
+            },
+            Selection::WholeCall => {
+                call.blocks_media = is_blocked;
+                let unblocks_all = !is_blocked && request.dialogue.all == All::All;
+                every_participant(call, unblocks_all, |participant| participant.blocks_media = false);
             }
         }
         self.replan(now, index);
@@ -33,13 +31,19 @@ impl Shard {
 
     pub(super) fn set_dtmf_block(&mut self, now: Now, request: &Request, is_blocked: bool) -> Reply {
         let index = self.known(request, CommandError::UnknownCallIdOfMediaCommand)?;
+        let is_triggered = request.dtmf.trigger.is_some() && request.dtmf.security.is_none();
+        if is_triggered {
+            self.warn(request, "triggers are not supported yet; events pass");
+        }
+        let is_off = is_triggered || request.dtmf.security == Some(DtmfSecurity::Off);
+        let is_blocked = is_blocked && !is_off;
         let call = &mut self.calls[index];
-        match select::target(call, request, request.dialogue.is_directional)? {
+        match selected(call, request, request.dialogue.is_directional)? {
             Selection::Participant(id) => call.participant_mut(id).blocks_dtmf = is_blocked,
             Selection::WholeCall => {
                 call.blocks_dtmf = is_blocked;
-                let is_all = request.dialogue.all == All::All;
-                every_participant(call, !is_blocked && is_all, |participant| participant.blocks_dtmf = false);
+                let unblocks_all = !is_blocked && request.dialogue.all == All::All;
+                every_participant(call, unblocks_all, |participant| participant.blocks_dtmf = false);
             }
         }
         self.replan(now, index);
@@ -50,9 +54,12 @@ impl Shard {
     pub(super) fn set_silence(&mut self, now: Now, request: &Request, is_silenced: bool) -> Reply {
         let index = self.known(request, CommandError::UnknownCallIdOfMediaCommand)?;
         let call = &mut self.calls[index];
-        let silence = |participant: &mut crate::call::Participant| participant.silences_media = is_silenced;
-        match select::target(call, request, true)? {
-            Selection::Participant(id) => silence(call.participant_mut(id)),
+        let silence = |participant: &mut Participant| participant.silences_media = is_silenced;
+        match selected(call, request, true)? {
+            Selection::Participant(id) => match names_flows(request) {
+                true => change_flows(call, id, request, |flow| flow.is_silenced = is_silenced)?,
+                false => silence(call.participant_mut(id)),
+            },
             Selection::WholeCall => every_participant(call, true, silence),
         }
         self.replan(now, index);
@@ -63,7 +70,7 @@ impl Shard {
     /// Streaming of PCM is not built; the command is accepted with a warning so that scripts go on.
     pub(super) fn forwarding(&mut self, request: &Request) -> Reply {
         let index = self.known(request, CommandError::UnknownCallIdOfMediaCommand)?;
-        select::target(&self.calls[index], request, request.dialogue.is_directional)?;
+        selected(&mut self.calls[index], request, request.dialogue.is_directional)?;
         self.warn(request, "PCM forwarding is not supported yet");
         Ok(Dictionary::new())
     }
@@ -80,22 +87,40 @@ impl Shard {
 
     pub(super) fn playback(&mut self, request: &Request) -> Reply {
         let index = self.known(request, CommandError::UnknownCallIdOfMediaCommand)?;
-        select::target(&self.calls[index], request, true)?;
+        selected(&mut self.calls[index], request, true)?;
         Err(CommandError::NotBuilt("Media playback is not supported yet"))
     }
 }
 
-fn every_participant(call: &mut Call, applies: bool, mut change: impl FnMut(&mut crate::call::Participant)) {
+/// The participant that a command is about, with the label that the request gives it.
+fn selected(call: &mut Call, request: &Request, from_tag_counts: bool) -> Result<Selection, Failure> {
+    let selection = select::target(call, request, from_tag_counts)?;
+    if let (Selection::Participant(id), Some(label)) = (&selection, &request.dialogue.set_label) {
+        call.participant_mut(*id).label = Some(label.clone());
+    }
+    Ok(selection)
+}
+
+fn every_participant(call: &mut Call, applies: bool, mut change: impl FnMut(&mut Participant)) {
     let ids: Vec<ParticipantId> = call.participants().map(|(id, _)| id).filter(|_| applies).collect();
     ids.into_iter().for_each(|id| change(call.participant_mut(id)));
 }
 
-/// Blocks the flows from the chosen participant to the named one, or those of the named kind.
-fn block_flows(call: &mut Call, request: &Request, is_blocked: bool) -> Result<(), Failure> {
-    let source = match (&request.dialogue.label, request.dialogue.from_tag.as_deref()) {
-        (Some(label), _) => call.find_label(label).ok_or(Failure::NoSuchLabel)?,
-        (None, tag) => call.find_tag(tag.unwrap_or_default()).ok_or(Failure::NoSuchFromTag)?,
-    };
+/// Whether a command with a participant is about some of its flows only.
+fn names_flows(request: &Request) -> bool {
+    let dialogue = &request.dialogue;
+    let is_given = |field: &Option<String>| field.as_deref().is_some_and(|text| !text.is_empty());
+    let is_kind = !matches!(dialogue.all, All::None | All::All);
+    is_given(&dialogue.to_tag) || is_given(&dialogue.to_label) || is_kind
+}
+
+/// Changes the flows from `source` to the named participant, or those of the named kind.
+fn change_flows(
+    call: &mut Call,
+    source: ParticipantId,
+    request: &Request,
+    change: impl Fn(&mut Subscription),
+) -> Result<(), Failure> {
     let destination = select::destination(call, request)?;
     let all = request.dialogue.all;
     let flows: Vec<(ParticipantId, ParticipantId, SubscriptionKind)> = (call.subscriptions().iter())
@@ -109,7 +134,7 @@ fn block_flows(call: &mut Call, request: &Request, is_blocked: bool) -> Result<(
             All::None | All::All | All::Flows => true,
         };
         if from == source && destination.is_none_or(|destination| destination == to) && is_kind {
-            flow.is_blocked = is_blocked;
+            change(flow);
             is_any = true;
         }
     }

@@ -115,28 +115,38 @@ impl Shard {
         self.by_id.get(request.call_id()?).copied().ok_or(unknown)
     }
 
-    /// The index of the request's call, which is made when it is new.
-    fn known_or_new(&mut self, now: Now, call_id: &str, from: &str) -> usize {
+    /// The index of the request's call, and whether it was made because it is new.
+    fn known_or_new(&mut self, now: Now, call_id: &str, from: &str) -> (usize, bool) {
         if let Some(index) = self.by_id.get(call_id) {
-            return *index;
+            return (*index, false);
         }
         let index = self.calls.insert(Call::new(call_id, now, from));
         self.calls[index].tos = self.settings.tos;
         self.by_id.insert(call_id.to_owned(), index);
         self.outputs.push(Output::Created { call_id: call_id.to_owned(), created_from: from.to_owned() });
-        index
+        (index, true)
+    }
+
+    /// Takes back a call that the command under way has made: it never was.
+    fn forget_call(&mut self, now: Now, index: usize, lent: &mut Lent) {
+        let mut call = self.calls.remove(index);
+        self.by_id.remove(&call.id);
+        self.close_medias(now, index, call.take_medias(), lent.ports, lent.numbers);
+        self.outputs.retain(|output| !matches!(output, Output::Created { call_id, .. } if *call_id == call.id));
     }
 
     /// Notes that signalling has reached a call, and what it says of the call as a whole.
-    fn signal(&mut self, now: Now, index: usize, request: &Request) {
-        let configured = self.settings.tos;
+    fn signal(&mut self, now: Now, index: usize, request: &Request, lent: &mut Lent) {
         let call = &mut self.calls[index];
         call.last_signal = now;
         call.delete_at = None;
-        match request.network.tos {
-            Tos::Octet(octet) => call.tos = Some(octet),
-            Tos::Untouched => call.tos = None,
-            Tos::Configured => call.tos = call.tos.or(configured),
+        let tos = tos(call.tos, request);
+        if tos != call.tos {
+            call.tos = tos;
+            let sets = call.medias().flat_map(|(_, media)| &media.port_sets);
+            for port in sets.flat_map(|set| std::iter::once(set.rtp).chain(set.rtcp)) {
+                lent.ports.set_tos(port.token, tos.unwrap_or_default());
+            }
         }
         if let Some(drops) = request.rtp.drop_traffic {
             call.drops_traffic = drops;
@@ -146,15 +156,16 @@ impl Shard {
         }
     }
 
-    /// Runs a negotiation on a call and hands the new plans to the packet path.
+    /// Runs a negotiation on a call, notes the signalling where it succeeds, and hands the new plans to the packet
+    /// path.
     fn negotiate<T>(
         &mut self,
         now: Now,
         index: usize,
+        request: &Request,
         lent: &mut Lent,
         run: impl FnOnce(&mut Call, &mut Surroundings) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let tos = self.calls[index].tos;
         let mut ports = EnginePorts {
             relay: &mut self.relay,
             ports: lent.ports,
@@ -162,7 +173,7 @@ impl Shard {
             interfaces: &self.settings.interfaces,
             now,
             owner_call: index as u32,
-            tos,
+            tos: tos(self.calls[index].tos, request),
         };
         let mut around = Surroundings {
             interfaces: &self.settings.interfaces,
@@ -174,7 +185,19 @@ impl Shard {
             software: &self.settings.software,
         };
         let outcome = run(&mut self.calls[index], &mut around);
+        if outcome.is_ok() {
+            self.signal(now, index, request, lent);
+        }
         self.replan(now, index);
         outcome
+    }
+}
+
+/// The type-of-service octet of a call that had `present`, after `request`.
+fn tos(present: Option<u8>, request: &Request) -> Option<u8> {
+    match request.network.tos {
+        Tos::Octet(octet) => Some(octet),
+        Tos::Untouched => None,
+        Tos::Configured => present,
     }
 }

@@ -2,11 +2,14 @@
 
 use super::{CommandError, Lent, Reply};
 use crate::base::time::Now;
-use crate::call::lifecycle::Termination;
-use crate::call::{Call, ParticipantId};
+use crate::call::lifecycle::{self, Termination};
+use crate::call::participant::Role;
+use crate::call::{Call, ParticipantId, PortNumbers};
 use crate::engine::Shard;
 use crate::ng::{Dictionary, Request};
 use crate::observe;
+use crate::relay::Ports;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// What a delete is about.
@@ -25,15 +28,16 @@ impl Shard {
             true => Dictionary::new(),
             false => observe::query::query(&self.calls[index], &self.relay, None),
         };
+        let delay = self.delay(request);
         match target {
-            Target::Call => self.delete_call(now, index, request, lent),
-            Target::Participant(id) => self.delete_participant(now, index, id, request, lent),
+            Target::Call => self.delete_call(now, index, delay, lent),
+            Target::Participant(id) => self.delete_participant(now, index, id, delay, lent),
         }
         Ok(reply)
     }
 
-    fn delete_call(&mut self, now: Now, index: usize, request: &Request, lent: &mut Lent) {
-        match self.delay(request) {
+    fn delete_call(&mut self, now: Now, index: usize, delay: Duration, lent: &mut Lent) {
+        match delay {
             Duration::ZERO => self.end_call(now, index, Termination::Regular, lent.ports, lent.numbers),
             delay => self.calls[index].delete_at = Some(now.mono + delay),
         }
@@ -45,20 +49,52 @@ impl Shard {
     }
 
     /// Takes out a participant and those who are left without anybody to talk to. The call goes with the last one.
-    fn delete_participant(&mut self, now: Now, index: usize, id: ParticipantId, request: &Request, lent: &mut Lent) {
-        let leaving = leaving(&self.calls[index], id);
+    fn delete_participant(&mut self, now: Now, index: usize, id: ParticipantId, delay: Duration, lent: &mut Lent) {
+        let leaving = leaving(&self.calls[index], &[id]);
         if leaving.len() == self.calls[index].participants().count() {
-            return self.delete_call(now, index, request, lent);
+            return self.delete_call(now, index, delay, lent);
         }
-        self.remove_participants(now, index, &leaving, lent);
+        match delay {
+            Duration::ZERO => self.remove_participants(now, index, &leaving, lent),
+            delay => self.calls[index].participant_mut(id).delete_at = Some(now.mono + delay),
+        }
     }
 
     /// Takes participants out of a call, closes their ports and replans what is left.
     pub(super) fn remove_participants(&mut self, now: Now, index: usize, leaving: &[ParticipantId], lent: &mut Lent) {
+        self.take_out(now, index, leaving, lent.ports, lent.numbers);
+    }
+}
+
+impl Shard {
+    fn take_out(
+        &mut self,
+        now: Now,
+        index: usize,
+        leaving: &[ParticipantId],
+        ports: &mut dyn Ports,
+        numbers: &mut dyn PortNumbers,
+    ) {
         let call = &mut self.calls[index];
         let medias = leaving.iter().flat_map(|id| call.remove_participant(*id)).collect();
-        self.close_medias(now, index, medias, lent.ports, lent.numbers);
+        self.close_medias(now, index, medias, ports, numbers);
         self.replan(now, index);
+    }
+
+    /// Takes out the participants of a call whose delayed delete is due.
+    pub(in crate::engine) fn remove_due(
+        &mut self,
+        now: Now,
+        index: usize,
+        ports: &mut dyn Ports,
+        numbers: &mut dyn PortNumbers,
+    ) {
+        let due = lifecycle::due_participants(&self.calls[index], now);
+        let leaving = leaving(&self.calls[index], &due);
+        match leaving.len() == self.calls[index].participants().count() {
+            true => self.end_call(now, index, Termination::Regular, ports, numbers),
+            false => self.take_out(now, index, &leaving, ports, numbers),
+        }
     }
 }
 
@@ -70,45 +106,45 @@ fn not_found(request: &Request) -> Reply {
 }
 
 /// Who is meant: without tags and branch the whole call; a branch without a to-tag names its callee; else the to-tag
-/// where it counts (flag `to-tag`), else the from-tag. A to-tag that names nobody while the caller's offer is not
-/// answered yet means the whole call.
+/// where it counts (flag `to-tag`), else the from-tag, else the branch after all. A to-tag that names nobody while the
+/// caller's offer is not answered yet means the whole call.
 fn target(call: &Call, request: &Request) -> Option<Target> {
     let dialogue = &request.dialogue;
-    let to_tag = dialogue.to_tag.as_deref().filter(|tag| dialogue.match_to_tag && !tag.is_empty());
-    let from_tag = dialogue.from_tag.as_deref().filter(|tag| !tag.is_empty());
-    let branch = dialogue.via_branch.as_deref().filter(|branch| !branch.is_empty());
-    let by_branch = || {
-        let on_branch = |participant: &crate::call::Participant| participant.via_branch.as_deref() == branch;
-        call.participants().find(|(_, participant)| on_branch(participant)).map(|(id, _)| id)
-    };
-    if to_tag.is_none()
-        && branch.is_some()
-        && let Some(id) = by_branch()
-    {
+    let given = |field: &'_ Option<String>| field.clone().filter(|text| !text.is_empty());
+    let to_tag = given(&dialogue.to_tag).filter(|_| dialogue.match_to_tag);
+    let (from_tag, branch) = (given(&dialogue.from_tag), given(&dialogue.via_branch));
+    let Some(tag) = to_tag.as_ref().or(from_tag.as_ref()).or(branch.as_ref()) else { return Some(Target::Call) };
+    let of_branch = call.participants().find(|(_, other)| branch.is_some() && other.via_branch == branch);
+    let of_branch = of_branch.map(|(id, _)| id);
+    let first = of_branch.filter(|_| to_tag.is_none());
+    if let Some(id) = first.or_else(|| call.find_tag(tag)).or(of_branch) {
         return Some(Target::Participant(id));
     }
-    let Some(tag) = to_tag.or(from_tag) else { return Some(Target::Call) };
-    if let Some(id) = call.find_tag(tag) {
-        return Some(Target::Participant(id));
-    }
-    let caller = to_tag.and(from_tag).and_then(|tag| call.find_tag(tag))?;
+    let caller = to_tag.and(from_tag).and_then(|tag| call.find_tag(&tag))?;
     let is_pending = call.offer_answer_peers(caller).iter().any(|peer| call.participant(*peer).tag.is_none());
     is_pending.then_some(Target::Call)
 }
 
-/// `id` and everybody who has no media partner without those who leave.
-fn leaving(call: &Call, id: ParticipantId) -> Vec<ParticipantId> {
-    let mut leaving = vec![id];
-    loop {
-        let has_partner = |other: ParticipantId| {
-            let related = call.sources_of(other).into_iter().chain(call.sinks_of(other));
-            related.into_iter().any(|(partner, _)| !leaving.contains(&partner))
-        };
-        let alone =
-            call.participants().map(|(other, _)| other).find(|other| !leaving.contains(other) && !has_partner(*other));
-        match alone {
-            Some(other) => leaving.push(other),
-            None => return leaving,
+/// `first` and everybody who has no media partner without those who leave. Who publishes waits for receivers.
+fn leaving(call: &Call, first: &[ParticipantId]) -> Vec<ParticipantId> {
+    let mut pairs: Vec<(ParticipantId, ParticipantId)> = (call.subscriptions().iter())
+        .map(|flow| (call.media(flow.source).owner, call.media(flow.sink).owner))
+        .flat_map(|(from, to)| [(from, to), (to, from)])
+        .collect();
+    pairs.sort_unstable();
+    pairs.dedup();
+    let partners = |id: ParticipantId| {
+        let start = pairs.partition_point(|pair| pair.0 < id);
+        pairs[start..].iter().take_while(move |pair| pair.0 == id).map(|pair| pair.1)
+    };
+    let mut leaving = BTreeSet::from_iter(first.iter().copied());
+    let bound = call.participants().filter(|(_, participant)| participant.role != Role::Other);
+    let mut waiting: Vec<ParticipantId> = bound.map(|(id, _)| id).collect();
+    while let Some(id) = waiting.pop() {
+        if partners(id).all(|partner| leaving.contains(&partner)) && leaving.insert(id) {
+            let affected = partners(id).filter(|partner| call.participant(*partner).role != Role::Other);
+            waiting.extend(affected.filter(|partner| !leaving.contains(partner)));
         }
     }
+    leaving.into_iter().collect()
 }

@@ -4,7 +4,7 @@ use super::{CommandError, Lent, Reply};
 use crate::base::time::Now;
 use crate::engine::Shard;
 use crate::negotiate::subscribe::{Offer, Subscribed};
-use crate::negotiate::{publish, subscribe};
+use crate::negotiate::{Failure, publish, subscribe};
 use crate::ng::{Dictionary, Request, Value};
 
 /// The digits of call-ids and tags that are made here.
@@ -15,16 +15,20 @@ impl Shard {
         request.sdp_body()?;
         let call_id = request.call_id().map(str::to_owned).unwrap_or_else(|_| lent.random.hex(GENERATED_DIGITS));
         let tag = request.from_tag().map(str::to_owned).unwrap_or_else(|_| lent.random.hex(GENERATED_DIGITS));
-        let index = self.known_or_new(now, &call_id, from);
-        self.signal(now, index, request);
-        let sdp = self.negotiate(now, index, lent, |call, around| publish::publish(call, &tag, request, around))?;
-        Ok(Dictionary::new().with("sdp", sdp).with("call-id", call_id).with("from-tag", tag))
+        let (index, is_new) = self.known_or_new(now, &call_id, from);
+        let outcome =
+            self.negotiate(now, index, request, lent, |call, around| publish::publish(call, &tag, request, around));
+        // A publication without a codec that is acceptable may be mended by the next; others leave nothing behind.
+        if is_new && outcome.as_ref().is_err_and(|failure| *failure != Failure::NothingToCreate) {
+            self.forget_call(now, index, lent);
+        }
+        Ok(Dictionary::new().with("sdp", outcome?).with("call-id", call_id).with("from-tag", tag))
     }
 
     pub(super) fn subscribe_request(&mut self, now: Now, request: &Request, lent: &mut Lent) -> Reply {
         let index = self.known(request, CommandError::UnknownCallIds)?;
-        self.signal(now, index, request);
-        let offer = self.negotiate(now, index, lent, |call, around| subscribe::request(call, request, around))?;
+        let offer =
+            self.negotiate(now, index, request, lent, |call, around| subscribe::request(call, request, around))?;
         Ok(subscription_reply(&offer, request.control.siprec))
     }
 
@@ -32,17 +36,15 @@ impl Shard {
         request.sdp_body()?;
         let index = self.known(request, CommandError::UnknownCallIdOfMediaCommand)?;
         request.to_tag()?;
-        self.signal(now, index, request);
-        self.negotiate(now, index, lent, |call, around| subscribe::answer(call, request, around))?;
+        self.negotiate(now, index, request, lent, |call, around| subscribe::answer(call, request, around))?;
         Ok(Dictionary::new())
     }
 
     pub(super) fn unsubscribe(&mut self, now: Now, request: &Request, lent: &mut Lent) -> Reply {
         let index = self.known(request, CommandError::UnknownCallIdOfMediaCommand)?;
         request.to_tag()?;
-        self.signal(now, index, request);
-        let id = subscribe::leaving(&self.calls[index], request)?;
-        self.remove_participants(now, index, &[id], lent);
+        let leaving = self.negotiate(now, index, request, lent, |call, _| subscribe::unsubscribe(call, request))?;
+        self.remove_participants(now, index, leaving.as_slice(), lent);
         Ok(Dictionary::new())
     }
 
