@@ -100,7 +100,7 @@ fn open(call: &mut Call, id: MediaId, request: &Request, around: &mut Surroundin
 fn section(call: &Call, id: MediaId, request: &Request) -> MediaSection {
     let media = call.media(id);
     if media.is_rejected {
-        return show::rejected(media, media, &media.formats);
+        return show::rejected(media, media);
     }
     let mut section = show::frame(media, media, request);
     section.information = None;

@@ -46,7 +46,7 @@ fn sections(call: &Call, parties: Parties, pairs: &[Pair], step: Step, request: 
         Some(sent) => section(call, sent, *received, step, request),
         None => {
             let media = call.media(*received);
-            rejected(media, media, &media.formats)
+            rejected(media, media)
         }
     });
     shown.collect()
@@ -134,7 +134,7 @@ fn section(call: &Call, sent: MediaId, received: MediaId, step: Step, request: &
     let has_no_codec = sender.is_rtp() && !sender.codecs.is_empty() && receiver.shown_codecs.is_empty();
     let mid = mid(sender, receiver, step, request);
     if sender.is_rejected || has_no_codec {
-        let mut section = rejected(sender, receiver, &sender.formats);
+        let mut section = rejected(sender, receiver);
         section.attributes.splice(0..0, mid);
         return section;
     }
@@ -193,14 +193,18 @@ pub(super) fn split_labels(attributes: &[Attribute]) -> (Vec<Attribute>, Vec<Att
 }
 
 /// A section with port zero.
-pub(super) fn rejected(sender: &Media, receiver: &Media, formats: &[String]) -> MediaSection {
+pub(super) fn rejected(sender: &Media, receiver: &Media) -> MediaSection {
     let is_own = std::ptr::eq(sender, receiver);
+    let mut formats = sender.formats.clone();
+    if formats.is_empty() {
+        formats.extend(sender.shown_codecs.iter().map(|codec| codec.payload_type.to_string()));
+    }
     MediaSection {
         kind: sender.kind.clone(),
         port: 0,
         port_count: None,
         protocol: receiver.protocol.clone().or(sender.protocol.clone()).unwrap_or_default(),
-        formats: formats.to_vec(),
+        formats,
         information: None,
         connection: Some(Connection { address: Ipv4Addr::UNSPECIFIED.into() }),
         bandwidths: if is_own { Vec::new() } else { sender.bandwidths.clone() },

@@ -71,13 +71,12 @@ pub fn request(call: &mut Call, request: &Request, around: &mut Surroundings) ->
     Ok(Offer { sdp, to_tag, medias, flows: sources.len() })
 }
 
-/// Gives each group of sources its `m=` line: the one that its first source had before, else a new one. Lines that
-/// are not used any more stay, without sources (RFC 3264, section 8).
+/// Gives each group of sources its `m=` line: the one that its first source had before, else one of the same media type
+/// that is free, else a new one. Lines that are not used any more stay, without sources (RFC 3264, section 8).
 fn arrange(call: &Call, subscriber: ParticipantId, groups: Vec<Vec<MediaId>>) -> Vec<Vec<MediaId>> {
-    let mut lines = vec![Vec::new(); call.participant(subscriber).medias.len()];
-    if lines.is_empty() {
-        return groups;
-    }
+    let present = &call.participant(subscriber).medias;
+    let mut lines = vec![Vec::new(); present.len()];
+    let mut others = Vec::with_capacity(groups.len());
     for group in groups {
         let is_former = |subscription: &&Subscription| {
             subscription.source == group[0] && call.media(subscription.sink).owner == subscriber
@@ -85,7 +84,15 @@ fn arrange(call: &Call, subscriber: ParticipantId, groups: Vec<Vec<MediaId>>) ->
         let former = call.subscriptions().iter().find(is_former).map(|former| call.media(former.sink).index - 1);
         match former {
             Some(position) if lines[position].is_empty() => lines[position] = group,
-            _ => lines.push(group),
+            _ => others.push(group),
+        }
+    }
+    for group in others {
+        let kind = &call.media(group[0]).kind;
+        let is_free = |(line, id): (&Vec<MediaId>, &MediaId)| line.is_empty() && call.media(*id).kind == *kind;
+        match lines.iter().zip(present).position(is_free) {
+            Some(position) => lines[position] = group,
+            None => lines.push(group),
         }
     }
     lines
@@ -97,7 +104,7 @@ fn vacant(call: &mut Call, subscriber: ParticipantId, position: usize, around: &
     local_ports::release(call, id, around);
     let media = call.media_mut(id);
     media.is_rejected = true;
-    show::rejected(media, media, &media.formats)
+    show::rejected(media, media)
 }
 
 /// The sources of each media section: one, or with `mix` all of one media type.
