@@ -132,6 +132,9 @@ impl Call {
         self.subscriptions.retain(|subscription| {
             !participant.medias.contains(&subscription.source) && !participant.medias.contains(&subscription.sink)
         });
+        for (_, other) in self.participants.iter_mut().filter(|(_, other)| other.called_by == Some(id)) {
+            other.called_by = None;
+        }
         participant.medias.into_iter().map(|media| self.medias.remove(media.0)).collect()
     }
 
@@ -199,17 +202,17 @@ impl Call {
         list
     }
 
-    /// The other sides of a participant's offer/answer exchanges, the latest last.
+    /// The other sides of a participant's offer/answer exchanges in the order of their coming, the branches of a fork
+    /// included that have lost the caller to another.
     pub fn offer_answer_peers(&self, id: ParticipantId) -> Vec<ParticipantId> {
-        let of_kind = |list: Vec<(ParticipantId, SubscriptionKind)>| {
-            list.into_iter().filter(|(_, kind)| *kind == SubscriptionKind::OfferAnswer).map(|(peer, _)| peer)
-        };
-        let mut peers: Vec<ParticipantId> = of_kind(self.sinks_of(id)).collect();
-        for peer in of_kind(self.sources_of(id)) {
-            if !peers.contains(&peer) {
-                peers.push(peer);
-            }
-        }
+        let mut peers: Vec<ParticipantId> = (self.subscriptions.iter())
+            .filter(|subscription| subscription.kind == SubscriptionKind::OfferAnswer)
+            .map(|subscription| (self.media(subscription.source).owner, self.media(subscription.sink).owner))
+            .filter_map(|(source, sink)| (source == id).then_some(sink))
+            .collect();
+        peers.extend(self.participants().filter(|(_, other)| other.called_by == Some(id)).map(|(other, _)| other));
+        peers.sort_by_key(|peer| (self.participant(*peer).created.mono, *peer));
+        peers.dedup();
         peers
     }
 

@@ -31,6 +31,8 @@ pub struct Participant {
     pub label: Option<String>,
     pub metadata: Option<String>,
     pub role: Role,
+    /// Whose offer this participant was made for.
+    pub called_by: Option<ParticipantId>,
     pub created: Now,
     /// By the position of the `m=` line.
     pub medias: Vec<MediaId>,

@@ -37,7 +37,11 @@ pub fn of_offer(
         Some(tag) => call.find_tag(tag).or_else(|| adopt(call, sender, tag, branch)),
         None => pending_callee(call, sender, branch),
     };
-    let receiver = receiver.unwrap_or_else(|| call.add_participant(to_tag, branch, Role::Answerer, now));
+    let receiver = receiver.unwrap_or_else(|| {
+        let receiver = call.add_participant(to_tag, branch, Role::Answerer, now);
+        call.participant_mut(receiver).called_by = Some(sender);
+        receiver
+    });
     Ok(Parties { sender, receiver })
 }
 
@@ -57,7 +61,11 @@ pub fn of_answer(call: &mut Call, request: &Request, now: Now) -> Result<Parties
         .find_tag(to_tag)
         .or_else(|| adopt(call, receiver, to_tag, branch))
         .or_else(|| (!request.dialogue.is_new_branch).then(|| alias(call, receiver, to_tag, branch)).flatten())
-        .unwrap_or_else(|| call.add_participant(Some(to_tag), branch, Role::Answerer, now));
+        .unwrap_or_else(|| {
+            let sender = call.add_participant(Some(to_tag), branch, Role::Answerer, now);
+            call.participant_mut(sender).called_by = Some(receiver);
+            sender
+        });
     let is_final_response = request.sdp.sip_message_type == Some(SipMessageType::Response)
         && request.sdp.sip_code.is_some_and(|code| code >= 200)
         && !request.dialogue.is_provisional;

@@ -9,4 +9,5 @@ pub mod ng;
 pub mod ports;
 pub mod scratch;
 pub mod sdp;
+pub mod simulation;
 pub mod system;

@@ -16,6 +16,8 @@ use std::time::Duration;
 enum Target {
     Call,
     Participant(ParticipantId),
+    /// A participant by its branch: others may still answer.
+    Branch(ParticipantId),
 }
 
 impl Shard {
@@ -31,7 +33,8 @@ impl Shard {
         let delay = self.delay(request);
         match target {
             Target::Call => self.delete_call(now, index, delay, lent),
-            Target::Participant(id) => self.delete_participant(now, index, id, delay, lent),
+            Target::Participant(id) => self.delete_participant(now, index, id, false, delay, lent),
+            Target::Branch(id) => self.delete_participant(now, index, id, true, delay, lent),
         }
         Ok(reply)
     }
@@ -49,8 +52,16 @@ impl Shard {
     }
 
     /// Takes out a participant and those who are left without anybody to talk to. The call goes with the last one.
-    fn delete_participant(&mut self, now: Now, index: usize, id: ParticipantId, delay: Duration, lent: &mut Lent) {
-        let leaving = leaving(&self.calls[index], &[id]);
+    fn delete_participant(
+        &mut self,
+        now: Now,
+        index: usize,
+        id: ParticipantId,
+        is_branch: bool,
+        delay: Duration,
+        lent: &mut Lent,
+    ) {
+        let leaving = leaving(&self.calls[index], &[id], is_branch);
         if leaving.len() == self.calls[index].participants().count() {
             return self.delete_call(now, index, delay, lent);
         }
@@ -90,7 +101,7 @@ impl Shard {
         numbers: &mut dyn PortNumbers,
     ) {
         let due = lifecycle::due_participants(&self.calls[index], now);
-        let leaving = leaving(&self.calls[index], &due);
+        let leaving = leaving(&self.calls[index], &due, true);
         match leaving.len() == self.calls[index].participants().count() {
             true => self.end_call(now, index, Termination::Regular, ports, numbers),
             false => self.take_out(now, index, &leaving, ports, numbers),
@@ -117,20 +128,27 @@ fn target(call: &Call, request: &Request) -> Option<Target> {
     let of_branch = call.participants().find(|(_, other)| branch.is_some() && other.via_branch == branch);
     let of_branch = of_branch.map(|(id, _)| id);
     let first = of_branch.filter(|_| to_tag.is_none());
-    if let Some(id) = first.or_else(|| call.find_tag(tag)).or(of_branch) {
-        return Some(Target::Participant(id));
+    let of_tag = || call.find_tag(tag).map(Target::Participant);
+    if let Some(target) = first.map(Target::Branch).or_else(of_tag).or(of_branch.map(Target::Branch)) {
+        return Some(target);
     }
     let caller = to_tag.and(from_tag).and_then(|tag| call.find_tag(&tag))?;
     let is_pending = call.offer_answer_peers(caller).iter().any(|peer| call.participant(*peer).tag.is_none());
     is_pending.then_some(Target::Call)
 }
 
-/// `first` and everybody who has no media partner without those who leave. Who publishes waits for receivers.
-fn leaving(call: &Call, first: &[ParticipantId]) -> Vec<ParticipantId> {
-    let mut pairs: Vec<(ParticipantId, ParticipantId)> = (call.subscriptions().iter())
-        .map(|flow| (call.media(flow.source).owner, call.media(flow.sink).owner))
-        .flat_map(|(from, to)| [(from, to), (to, from)])
-        .collect();
+/// `first` and everybody who has nobody left to talk to without those who leave. A callee stays with its caller while
+/// another branch is heard; a branch that has not answered keeps its caller when `branches_wait`. Who publishes waits
+/// for receivers.
+fn leaving(call: &Call, first: &[ParticipantId], branches_wait: bool) -> Vec<ParticipantId> {
+    let flows = call.subscriptions().iter().map(|flow| (call.media(flow.source).owner, call.media(flow.sink).owner));
+    let mut pairs: Vec<(ParticipantId, ParticipantId)> =
+        flows.flat_map(|(from, to)| [(from, to), (to, from)]).collect();
+    for (id, participant) in call.participants() {
+        let caller = participant.called_by;
+        pairs.extend(caller.map(|caller| (id, caller)));
+        pairs.extend(caller.filter(|_| branches_wait && participant.tag.is_none()).map(|caller| (caller, id)));
+    }
     pairs.sort_unstable();
     pairs.dedup();
     let partners = |id: ParticipantId| {
@@ -138,12 +156,15 @@ fn leaving(call: &Call, first: &[ParticipantId]) -> Vec<ParticipantId> {
         pairs[start..].iter().take_while(move |pair| pair.0 == id).map(|pair| pair.1)
     };
     let mut leaving = BTreeSet::from_iter(first.iter().copied());
-    let bound = call.participants().filter(|(_, participant)| participant.role != Role::Other);
-    let mut waiting: Vec<ParticipantId> = bound.map(|(id, _)| id).collect();
-    while let Some(id) = waiting.pop() {
-        if partners(id).all(|partner| leaving.contains(&partner)) && leaving.insert(id) {
-            let affected = partners(id).filter(|partner| call.participant(*partner).role != Role::Other);
-            waiting.extend(affected.filter(|partner| !leaving.contains(partner)));
+    let bound: Vec<ParticipantId> =
+        call.participants().filter(|(_, participant)| participant.role != Role::Other).map(|(id, _)| id).collect();
+    let mut count = 0;
+    while count != leaving.len() {
+        count = leaving.len();
+        for id in &bound {
+            if partners(*id).all(|partner| leaving.contains(&partner)) {
+                leaving.insert(*id);
+            }
         }
     }
     leaving.into_iter().collect()
