@@ -130,6 +130,11 @@ pub fn large(kind: Kind, size: &Size) -> Result<bool, String> {
     if let [Ok(before), Ok(after)] = marks.as_slice() {
         println!("  {:.2} of a core used by the daemon", (*after - *before).as_secs_f64() / outcome.wall.as_secs_f64());
     }
+    println!(
+        "  generator away from its sockets for {:.0} us at p99, {:.0} us at most",
+        us(outcome.absences.quantile_ns(0.99)),
+        us(outcome.absences.max_ns())
+    );
     if !outcome.kept_pace() {
         println!(
             "  THE GENERATOR WAS THE BOTTLENECK: {:.0} us late at p99, {} refused",

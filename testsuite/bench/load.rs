@@ -68,6 +68,8 @@ pub struct Outcome {
     pub delays: Histogram,
     /// How late the generator was, packet by packet.
     pub lateness: Histogram,
+    /// How long the generator was away from its sockets at a time.
+    pub absences: Histogram,
     pub wall: Duration,
 }
 
@@ -104,8 +106,14 @@ impl<'a> Load<'a> {
         let mut outboxes: Vec<Outbox> = (0..SOCKETS).map(|_| Outbox::default()).collect();
         let mut inbox = Inbox::default();
         let (mut next, mut marks) = (0u64, 0);
+        let mut turned_ns = start_ns;
         loop {
             let now = now_ns();
+            if now >= from_ns {
+                outcome.absences.add(now - std::mem::replace(&mut turned_ns, now));
+            } else {
+                turned_ns = now;
+            }
             let due_marks = u32::from(now >= from_ns) + u32::from(now >= until_ns);
             while marks < due_marks {
                 mark();
