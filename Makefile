@@ -15,7 +15,7 @@ help:
 	@echo "make bench   our daemon and Debian's rtpengine side by side, endurance, size"
 
 run: rust
-	$(CARGO) build --release -p millrace
+	$(CARGO) build --release -p millrace -p millrace-testsuite --bin millrace
 	exec target/release/millrace --foreground --log-stderr --config-file=config/millrace.conf
 
 demo: rust
