@@ -10,7 +10,7 @@ use clap::{Arg, ArgMatches, Command, value_parser};
 use endurance::Size;
 use millrace_testsuite::daemon::Kind;
 use millrace_testsuite::netns::{self, Namespace};
-use millrace_testsuite::system;
+use millrace_testsuite::system::{self, Priority};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -19,9 +19,9 @@ fn main() -> ExitCode {
     system::raise_descriptor_limit();
     // A namespace keeps other traffic on loopback away from the figures, and the load away from other programs.
     let home = netns::available().and_then(|()| Namespace::make("bench"));
-    let prepared = home.as_ref().map(|home| home.enter().and_then(|()| system::raise_priority()));
+    let prepared = home.as_ref().map(|home| home.enter().and_then(|()| Priority::raise()));
     match &prepared {
-        Ok(Ok(())) => println!("measuring in a network namespace of its own, with raised priority"),
+        Ok(Ok(_)) => println!("measuring in a network namespace of its own, with raised priority"),
         Ok(Err(error)) => println!("measuring without raised priority: {error}"),
         Err(why) => println!("measuring on the machine's own loopback, without raised priority: {why}"),
     }

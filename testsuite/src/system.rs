@@ -2,7 +2,7 @@
 
 pub mod batch;
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
@@ -54,11 +54,39 @@ pub fn raise_descriptor_limit() -> u64 {
     limit.rlim_cur
 }
 
-/// Puts this process and those that it starts before others in the scheduler's eyes, so that what else the machine does
-/// disturbs a measurement less.
-pub fn raise_priority() -> io::Result<()> {
-    // Sound: setpriority takes no pointers.
-    check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -15) }).map(drop)
+const AUTOGROUP: &str = "/proc/self/autogroup";
+
+/// A raised priority, lowered again when the value goes out of scope.
+pub struct Priority {
+    /// The nice value of the session's group before, where the system schedules by sessions (sched(7), autogroup).
+    group: Option<String>,
+}
+
+impl Priority {
+    /// Puts this process and those that it starts before others, so that what else the machine does disturbs a
+    /// measurement less. Where the system schedules by sessions, the whole session goes first: among sessions, the nice
+    /// values of processes count for nothing.
+    pub fn raise() -> io::Result<Priority> {
+        const NICE: i32 = -15;
+        // Sound: setpriority takes no pointers.
+        check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) })?;
+        let group = fs::read_to_string(AUTOGROUP).ok();
+        let group = group.and_then(|text| text.trim_end().rsplit(' ').next().map(str::to_owned));
+        if group.is_some() {
+            fs::write(AUTOGROUP, NICE.to_string())?;
+        }
+        Ok(Priority { group })
+    }
+}
+
+impl Drop for Priority {
+    fn drop(&mut self) {
+        if let Some(nice) = &self.group
+            && let Err(error) = fs::write(AUTOGROUP, nice)
+        {
+            eprintln!("could not set {AUTOGROUP} back to {nice}: {error}");
+        }
+    }
 }
 
 /// Sends `signal` to the process `pid`.
