@@ -137,14 +137,14 @@ fn which_file_and_which_section() {
 
 #[test]
 fn errors_say_what_and_where() {
-    let errors = with_file("[rtpengine]\ninterface = 127.0.0.1\nlisten-ng = nonsense\n\nport-min = 70000\ntimeout = soon\nforeground = maybe\nendpoint-learning = slow\nredis = 127.0.0.1:6379/1\n", "").unwrap_err();
+    let errors = with_file("[rtpengine]\ninterface = 127.0.0.1\nlisten-ng = nonsense\n\nport-min = 70000\ntimeout = soon\nforeground = maybe\nendpoint-learning = slow\niptables-chain = media\n", "").unwrap_err();
     let expected = [
         "file, line 5: option `port-min`: `70000` is not a whole number from 1 to 65535",
         "file, line 6: option `timeout`: `soon` is not a whole number",
         "file, line 7: option `foreground`: `maybe` is neither `true` nor `false`",
         "file, line 8: option `endpoint-learning`: `slow` is none of `delayed`, `immediate`, `off`, `heuristic`",
         "file, line 3: option `listen-ng`: `nonsense` is not `[ADDRESS:]PORT`, like `127.0.0.1:2223`, `[::1]:2223` or `2223`",
-        "file, line 9: option `redis` is refused: persistence is not built, and calls would be lost with this process",
+        "file, line 9: option `iptables-chain` is refused: firewall rules are not managed, and a firewall that waits for them would drop all media; open the port range instead",
     ];
     assert_eq!(errors, expected);
     assert!(run_on(&EMPTY, "-n 2223").unwrap_err()[0].starts_with("no interface"));
@@ -167,6 +167,15 @@ fn what_does_nothing_is_named() {
     let loaded = run_on(&Host("with variable", ""), "-i any -n 1").unwrap();
     assert!(loaded.config.warnings[0].contains("RTPENGINE_REDIS_AUTH_PW"));
     assert!(!loaded.config.warnings[0].contains("secret"));
+}
+
+#[test]
+fn a_file_that_ran_rtpengine_starts() {
+    let file = "[rtpengine]\ntable = 0\ninterface = any\nlisten-ng = 127.0.0.1:2223\nlisten-http = 127.0.0.1:2225\nlisten-cli = 127.0.0.1:2224\nrecording-dir = /var/spool/rtpengine\nrecording-method = proc\nredis = 127.0.0.1:6379/1\n";
+    let warnings = with_file(file, "").unwrap().config.warnings;
+    for name in ["table", "listen-http", "recording-dir", "recording-method", "redis"] {
+        assert!(warnings.iter().any(|warning| warning.contains(&format!("`{name}"))), "{name}: {warnings:?}");
+    }
 }
 
 #[test]

@@ -9,8 +9,8 @@ const NO_RECORDING: &str = "recording is not built";
 const NO_DTLS: &str = "DTLS is not built";
 
 pub(super) static DTMF: &[OptionRow] = &[
-    text("dtmf-log-dest", "ADDRESS:PORT", "", "Where DTMF events are reported to.").refused(NO_DTMF),
-    switch("dtmf-log-ng-tcp", "Report DTMF events to NG clients over TCP.").refused(NO_DTMF),
+    text("dtmf-log-dest", "ADDRESS:PORT", "", "Where DTMF events are reported to.").warned(NO_DTMF),
+    switch("dtmf-log-ng-tcp", "Report DTMF events to NG clients over TCP.").warned(NO_DTMF),
     switch("dtmf-no-log-injects", "Do not report injected DTMF.").warned(NO_DTMF),
     switch("dtmf-no-suppress", "Do not mute audio during DTMF events.").warned(NO_DTMF),
     number("dtmf-digit-delay", AT_LEAST_0, "ms", "2500", "The longest gap between the digits of a trigger.")

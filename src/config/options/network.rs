@@ -42,12 +42,12 @@ pub(super) static INTERFACES: &[OptionRow] = &[
 
 pub(super) static CONTROL: &[OptionRow] = &[
     list("listen-ng", "[ADDRESS:]PORT", "NG over UDP.").short('n').set(|c, v| listeners(&mut c.control.ng, v)),
-    list("listen-tcp-ng", "[ADDRESS:]PORT", "NG over TCP.").short('N').refused("NG over TCP is not built"),
+    list("listen-tcp-ng", "[ADDRESS:]PORT", "NG over TCP.").short('N').warned("NG over TCP is not built"),
     list("listen-cli", "[ADDRESS:]PORT", "The command line interface.")
         .short('c')
         .set(|c, v| listeners(&mut c.control.cli, v)),
-    list("listen-http", "[ADDRESS:]PORT", "HTTP and WebSocket.").refused(NO_HTTP),
-    list("listen-https", "[ADDRESS:]PORT", "HTTPS and secure WebSocket.").refused(NO_HTTP),
+    list("listen-http", "[ADDRESS:]PORT", "HTTP and WebSocket.").warned(NO_HTTP),
+    list("listen-https", "[ADDRESS:]PORT", "HTTPS and secure WebSocket.").warned(NO_HTTP),
     text("https-cert", "FILE", "", "The certificate for HTTPS.").warned(NO_HTTP),
     text("https-key", "FILE", "", "The key for HTTPS.").warned(NO_HTTP),
     number("http-threads", AT_LEAST_0, "threads", "(as num-threads)", "Threads for HTTP.").warned(NO_HTTP),
@@ -55,10 +55,10 @@ pub(super) static CONTROL: &[OptionRow] = &[
     number("http-idle-timeout", AT_LEAST_0, "s", "0", "When idle HTTP connections are closed.").warned(NO_HTTP),
     list("listen-udp", "[ADDRESS:]PORT", "The protocol of rtpproxy.")
         .short('u')
-        .refused("the protocol of rtpproxy is not built"),
+        .warned("the protocol of rtpproxy is not built"),
     list("listen-tcp", "[ADDRESS:]PORT", "The protocol of mediaproxy.")
         .short('l')
-        .refused("the protocol of mediaproxy is not built"),
+        .warned("the protocol of mediaproxy is not built"),
     number("control-tos", (0, 255), "", "0", "Type of service of control sockets; 0 leaves it alone.")
         .reloadable()
         .set(|c, v| {

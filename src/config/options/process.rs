@@ -62,7 +62,7 @@ pub(super) static TIMEOUTS: &[OptionRow] = &[
         }),
     text("b2b-url", "URL", "", "Where to report calls that timed out, by XML-RPC.")
         .short('b')
-        .refused("XML-RPC callbacks are not built, and the server would never hear of calls that timed out"),
+        .warned("XML-RPC callbacks are not built, and the server would never hear of calls that timed out"),
     number("xmlrpc-format", (0, 2), "", "0", "How such a report looks.")
         .short('x')
         .warned("XML-RPC callbacks are not built"),

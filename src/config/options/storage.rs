@@ -11,12 +11,12 @@ const NO_PLAYBACK: &str = "media playback is not built";
 pub(super) static REDIS: &[OptionRow] = &[
     text("redis", "[PASSWORD@]ADDRESS:PORT/DB", "", "The Redis database that calls are restored from and written to.")
         .short('r')
-        .refused("persistence is not built, and calls would be lost with this process"),
+        .warned("persistence is not built, and calls would be lost with this process"),
     text("redis-write", "[PASSWORD@]ADDRESS:PORT/DB", "", "The Redis database that calls are written to.")
         .short('w')
-        .refused("persistence is not built, and calls would be lost with this process"),
+        .warned("persistence is not built, and calls would be lost with this process"),
     text("redis-subscribe", "[PASSWORD@]ADDRESS:PORT[/DB]", "", "The Redis server that notifies of changes.")
-        .refused("persistence is not built, and calls of other instances would not be taken over"),
+        .warned("persistence is not built, and calls of other instances would not be taken over"),
     list("subscribe-keyspace", "NUMBER", "The keyspaces to be notified of.").short('k').warned(NO_REDIS),
     number("redis-num-threads", AT_LEAST_0, "threads", "(one for each processor)", "Threads that restore calls.")
         .warned(NO_REDIS),
@@ -37,7 +37,7 @@ pub(super) static REDIS: &[OptionRow] = &[
 ];
 
 pub(super) static RECORDING: &[OptionRow] = &[
-    text("recording-dir", "DIRECTORY", "", "Where recordings go; none is no recording.").refused(NO_RECORDING),
+    text("recording-dir", "DIRECTORY", "", "Where recordings go; none is no recording.").warned(NO_RECORDING),
     choice("recording-method", &["pcap", "proc", "all"], "pcap", "How calls are recorded.").warned(NO_RECORDING),
     choice("recording-format", &["raw", "eth"], "raw", "The link type of pcap files.").warned(NO_RECORDING),
     switch("record-egress", "Record what is sent.").warned(NO_RECORDING),
