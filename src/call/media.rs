@@ -57,6 +57,8 @@ pub struct Media {
     pub kind: String,
     /// What the participant speaks; none before the first exchange.
     pub protocol: Option<Protocol>,
+    /// What it was shown last; another one than it speaks while an offer waits for its answer.
+    pub shown_protocol: Option<Protocol>,
     /// The format list of the participant's last description.
     pub formats: Vec<String>,
     /// The codecs of the participant's last description, in its order.
@@ -110,6 +112,7 @@ impl Media {
             index,
             kind: kind.to_owned(),
             protocol: None,
+            shown_protocol: None,
             formats: Vec::new(),
             codecs: Vec::new(),
             shown_codecs: Vec::new(),
@@ -147,6 +150,11 @@ impl Media {
     /// Whether the media is RTP.
     pub fn is_rtp(&self) -> bool {
         self.protocol.as_ref().is_none_or(Protocol::is_rtp)
+    }
+
+    /// Whether the participant was shown RTP.
+    pub fn is_shown_rtp(&self) -> bool {
+        self.shown_protocol.as_ref().or(self.protocol.as_ref()).is_none_or(Protocol::is_rtp)
     }
 
     /// Whether the daemon relays this media: RTP and other datagrams, but not TCP and the like.

@@ -5,7 +5,7 @@ use super::parties::{self, Parties};
 use super::rtcp_mux::{self, Wishes};
 use super::{Failure, Surroundings, codecs, receive, show};
 use crate::base::address::Family;
-use crate::call::{Call, MediaId, ParticipantId, Subscription, SubscriptionKind};
+use crate::call::{Call, Media, MediaId, ParticipantId, Subscription, SubscriptionKind};
 use crate::ng::Request;
 use crate::sdp::{self, MediaSection, Protocol, SessionDescription};
 
@@ -234,9 +234,14 @@ fn prepare(
         Step::Answer => receive::default_protocol(sender, receiver),
     };
     let receiver = call.media_mut(received);
-    receiver.kind = kind;
     receiver.signalled_at = around.now.mono;
-    receiver.protocol = Some(protocol);
+    if !receiver.is_described {
+        receiver.kind = kind;
+    }
+    if !receiver.is_described || receiver.is_rtp() && protocol.is_rtp() {
+        receiver.protocol = Some(protocol.clone());
+    }
+    receiver.shown_protocol = Some(protocol);
     prepare_codecs(call, sent, received, step, request);
     prepare_mux(call, sent, received, step, request);
     let is_over = call.media(sent).is_rejected || step == Step::Answer && call.media(received).is_rejected;
@@ -255,7 +260,7 @@ fn prepare(
     Ok(())
 }
 
-fn protocol_of_offer(sender: &crate::call::Media, receiver: &crate::call::Media, request: &Request) -> Protocol {
+fn protocol_of_offer(sender: &Media, receiver: &Media, request: &Request) -> Protocol {
     match request.transport.protocol {
         Some(named) if sender.is_rtp() => Protocol::parse(named.name()),
         _ => receive::default_protocol(sender, receiver),
@@ -321,7 +326,7 @@ fn prepare_ports(
         family: wanted.or(receiver.family).or(sender.family).unwrap_or(Family::Ip4),
         other_side: sender.signalled.rtp,
         is_latched: request.rtp.port_latching,
-        needs_rtcp: receiver.is_rtp() && !receiver.rtcp_mux.is_agreed,
+        needs_rtcp: receiver.is_shown_rtp() && !receiver.rtcp_mux.is_agreed,
     };
     local_ports::ensure(call, received, place, around)
 }

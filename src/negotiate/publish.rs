@@ -52,6 +52,8 @@ pub fn publish(call: &mut Call, tag: &str, request: &Request, around: &mut Surro
 
 /// Reduces a media to the codecs that are accepted; false when none is left.
 fn accept(media: &mut Media, request: &Request) -> bool {
+    // Media that is not relayed has nobody here to speak to.
+    media.is_rejected |= !media.is_relayed();
     if media.is_rejected || !media.is_rtp() {
         return true;
     }
@@ -82,6 +84,7 @@ fn open(call: &mut Call, id: MediaId, request: &Request, around: &mut Surroundin
     let media = call.media_mut(id);
     // The daemon answers for itself and takes rtcp-mux whenever it is offered.
     let mut ourselves = RtcpMux { is_wanted: true, is_shown: true, is_required: true, is_agreed: true, reply: None };
+    media.shown_protocol.clone_from(&media.protocol);
     media.rtcp_mux.reply = None;
     rtcp_mux::on_answer(&mut ourselves, &mut media.rtcp_mux, exchange::wishes(request));
     let network = &request.network;

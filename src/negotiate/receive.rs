@@ -53,7 +53,7 @@ pub fn receive(
         let media = call.media_mut(call.participant(owner).medias[position]);
         match sections.next() {
             Some(section) => receive_media(media, section, &session, request, around),
-            None => media.is_rejected = true,
+            None => (media.is_rejected, media.signalled) = (true, Signalled::default()),
         }
     }
     call.participant_mut(owner).session = received_session(session);

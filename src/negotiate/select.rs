@@ -64,6 +64,7 @@ pub fn sources(call: &Call, request: &Request) -> Result<Vec<MediaId>, Failure> 
     let chosen = source_participants(call, request)?;
     let is_source = |media: &Media| {
         media.is_described
+            && media.is_relayed()
             && chosen.as_ref().is_none_or(|chosen| chosen.contains(&media.owner))
             && call.participant(media.owner).role != Role::Subscriber
     };

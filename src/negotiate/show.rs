@@ -133,7 +133,9 @@ fn section(call: &Call, sent: MediaId, received: MediaId, step: Step, request: &
     let (sender, receiver) = (call.media(sent), call.media(received));
     let has_no_codec = sender.is_rtp() && !sender.codecs.is_empty() && receiver.shown_codecs.is_empty();
     let mid = mid(sender, receiver, step, request);
-    if sender.is_rejected || has_no_codec {
+    // What was not offered is not accepted either.
+    let is_refused = step == Step::Answer && receiver.is_rejected;
+    if sender.is_rejected || is_refused || has_no_codec {
         let mut section = rejected(sender, receiver);
         section.attributes.splice(0..0, mid);
         return section;
@@ -156,7 +158,7 @@ fn section(call: &Call, sent: MediaId, received: MediaId, step: Step, request: &
 
 /// The `m=`, `i=`, `c=` and `b=` lines.
 pub(super) fn frame(sender: &Media, receiver: &Media, request: &Request) -> MediaSection {
-    let formats = match receiver.is_rtp() {
+    let formats = match receiver.is_shown_rtp() {
         true => receiver.shown_codecs.iter().map(|codec| codec.payload_type.to_string()).collect(),
         false => sender.formats.clone(),
     };
@@ -164,7 +166,7 @@ pub(super) fn frame(sender: &Media, receiver: &Media, request: &Request) -> Medi
         kind: sender.kind.clone(),
         port: receiver.ports().map_or(0, |set| set.rtp.address.port()),
         port_count: None,
-        protocol: receiver.protocol.clone().unwrap_or_default(),
+        protocol: receiver.shown_protocol.clone().unwrap_or_default(),
         formats,
         information: sender.information.clone(),
         connection: shown_address(sender, receiver, request).map(|address| Connection { address }),
@@ -195,6 +197,7 @@ pub(super) fn split_labels(attributes: &[Attribute]) -> (Vec<Attribute>, Vec<Att
 /// A section with port zero.
 pub(super) fn rejected(sender: &Media, receiver: &Media) -> MediaSection {
     let is_own = std::ptr::eq(sender, receiver);
+    let shown = receiver.shown_protocol.as_ref().filter(|_| !is_own).or(receiver.protocol.as_ref());
     let mut formats = sender.formats.clone();
     if formats.is_empty() {
         formats.extend(sender.shown_codecs.iter().map(|codec| codec.payload_type.to_string()));
@@ -203,7 +206,7 @@ pub(super) fn rejected(sender: &Media, receiver: &Media) -> MediaSection {
         kind: sender.kind.clone(),
         port: 0,
         port_count: None,
-        protocol: receiver.protocol.clone().or(sender.protocol.clone()).unwrap_or_default(),
+        protocol: shown.or(sender.protocol.as_ref()).cloned().unwrap_or_default(),
         formats,
         information: None,
         connection: Some(Connection { address: Ipv4Addr::UNSPECIFIED.into() }),
@@ -272,7 +275,7 @@ fn direction(sender: &Media, receiver: &Media, step: Step, request: &Request) ->
 
 /// `a=rtcp` (RFC 3605) and `a=rtcp-mux` (RFC 5761).
 pub(super) fn rtcp(receiver: &Media, request: &Request) -> Vec<Attribute> {
-    let Some(set) = receiver.ports().filter(|_| receiver.is_rtp()) else { return Vec::new() };
+    let Some(set) = receiver.ports().filter(|_| receiver.is_shown_rtp()) else { return Vec::new() };
     let port = match (receiver.rtcp_mux.is_agreed, set.rtcp) {
         (false, Some(rtcp)) => rtcp.address.port(),
         _ => set.rtp.address.port(),

@@ -181,6 +181,7 @@ fn prepare(
     let shown_codecs = if offered.is_empty() { from.codecs.clone() } else { offered };
     let media = call.media_mut(sink);
     media.kind = kind;
+    media.shown_protocol = Some(protocol.clone());
     media.protocol = Some(protocol);
     media.signalled_at = around.now.mono;
     (media.ptime_ms, media.maxptime_ms) = (ptime_ms, maxptime_ms);

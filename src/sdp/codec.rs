@@ -29,26 +29,56 @@ impl Codec {
     /// The codecs of an RTP media section in the order of its format list; formats that are no payload type and
     /// repetitions of a payload type are passed over.
     pub fn list(section: &MediaSection) -> Vec<Codec> {
-        let mut codecs: Vec<Codec> = Vec::with_capacity(section.formats.len());
+        // The place of each payload type in the list, from one.
+        let mut places = [0u8; 128];
+        let mut codecs: Vec<Codec> = Vec::with_capacity(section.formats.len().min(places.len()));
         for format in &section.formats {
             let Some(number) = format.parse::<u8>().ok().filter(|number| *number < 128) else { continue };
-            if codecs.iter().all(|codec| codec.payload_type != number) {
-                codecs.push(Codec::described(number, section));
+            let place = &mut places[usize::from(number)];
+            if *place == 0 {
+                codecs.push(Codec::new(number, "", 0, 1));
+                *place = codecs.len() as u8;
             }
         }
+        for attribute in &section.attributes {
+            if let Some((number, value)) = of_payload_type(attribute)
+                && let Some(place) = places.get(usize::from(number)).filter(|place| **place > 0)
+            {
+                codecs[usize::from(*place) - 1].describe(&attribute.name, value);
+            }
+        }
+        codecs.iter_mut().for_each(Codec::complete);
         codecs
     }
 
-    fn described(number: u8, section: &MediaSection) -> Codec {
-        let entry = payload_type::of_number(number);
-        let mut codec = match (values_for(section, "rtpmap", number).find_map(parse_rtpmap), entry) {
-            (Some((name, clock_rate_hz, channels)), _) => Codec::new(number, name, clock_rate_hz, channels),
-            (None, Some(&(_, name, clock_rate_hz, channels))) => Codec::new(number, name, clock_rate_hz, channels),
-            (None, None) => Codec::new(number, "", 0, 1),
-        };
-        codec.parameters = values_for(section, "fmtp", number).next().map(|value| fmtp::canonical(&codec.name, value));
-        codec.feedback = values_for(section, "rtcp-fb", number).map(str::to_owned).collect();
-        codec
+    /// Takes in the value of an attribute of this payload type. Of several maps or parameters the first counts.
+    fn describe(&mut self, name: &str, value: &str) {
+        match name {
+            "rtpmap" if self.name.is_empty() => {
+                if let Some((name, clock_rate_hz, channels)) = parse_rtpmap(value) {
+                    self.name = name.to_owned();
+                    (self.clock_rate_hz, self.channels) = (clock_rate_hz, channels);
+                }
+            }
+            "fmtp" if self.parameters.is_none() => self.parameters = Some(value.to_owned()),
+            "rtcp-fb" => self.feedback.push(value.to_owned()),
+            _ => {}
+        }
+    }
+
+    /// What needs all attributes: static payload types explain themselves, and some parameters have a canonical form.
+    fn complete(&mut self) {
+        if self.name.is_empty()
+            && let Some(&(_, name, clock_rate_hz, channels)) = payload_type::of_number(self.payload_type)
+        {
+            self.name = name.to_owned();
+            (self.clock_rate_hz, self.channels) = (clock_rate_hz, channels);
+        }
+        if let Some(parameters) = &mut self.parameters
+            && let Some(canonical) = fmtp::canonical(&self.name, parameters)
+        {
+            *parameters = canonical;
+        }
     }
 
     /// Whether this encoding only supplements others of its clock rate (telephone-event, comfort
@@ -94,12 +124,13 @@ impl Codec {
     }
 }
 
-/// The values of the attributes called `name` that begin with the payload type `number`, without it.
-fn values_for<'a>(section: &'a MediaSection, name: &'a str, number: u8) -> impl Iterator<Item = &'a str> + 'a {
-    section.attributes.iter().filter(move |attribute| attribute.name == name).filter_map(move |attribute| {
-        let (first, rest) = attribute.value().trim_start().split_once(' ')?;
-        (first.parse() == Ok(number)).then(|| rest.trim())
-    })
+/// The payload type that an attribute's value begins with, and the rest of the value.
+fn of_payload_type(attribute: &Attribute) -> Option<(u8, &str)> {
+    if !["rtpmap", "fmtp", "rtcp-fb"].contains(&attribute.name.as_str()) {
+        return None;
+    }
+    let (first, rest) = attribute.value().trim_start().split_once(' ')?;
+    Some((first.parse().ok()?, rest.trim()))
 }
 
 fn parse_rtpmap(text: &str) -> Option<(&str, u32, u8)> {

@@ -7,7 +7,7 @@ use millrace::base::time::{Mono, Now, Unix};
 use millrace::call::lifecycle::Termination;
 use millrace::call::{Call, Interfaces, LocalPort, Media};
 use millrace::engine::{Lent, Settings, Shard};
-use millrace::ng::{Defaults, Dictionary, Encoding, Request, message};
+use millrace::ng::{Defaults, Dictionary, Request, message};
 use millrace::relay::{PortToken, Transmit, Verdict};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -107,7 +107,7 @@ impl World {
                 };
                 (encoding, reply)
             }
-            Err(error) => (Encoding::Json, message::error_reply(&error.error.to_string())),
+            Err(error) => (error.encoding, message::error_reply(&error.error.to_string())),
         };
         message::encode(encoding, &reply)
     }

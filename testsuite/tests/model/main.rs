@@ -1,0 +1,95 @@
+//! Random sequences of commands against a small reference of who hears whom: after every step the engine's plans say
+//! the same, and nothing is leaked.
+
+mod action;
+mod reference;
+
+use action::Action;
+use millrace::plan::Block;
+use millrace_testsuite::simulation::World;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngSeed};
+use reference::{Flow, Reference};
+use std::collections::BTreeMap;
+
+/// How many calls there are at once.
+const CALLS: usize = 2;
+
+/// Carries an action out on both sides; false when it makes no sense in this state and was left out.
+fn perform(world: &mut World, calls: &mut [Reference], index: usize, action: &Action) -> Result<(), TestCaseError> {
+    let call_id = format!("call-{index}");
+    let Some((request, expected)) = calls[index].apply(action) else { return Ok(()) };
+    let mut request = request;
+    request["call-id"] = serde_json::json!(call_id);
+    let reply = world.ask(&request);
+    world.check();
+    let is_ok = reply["result"] == "ok";
+    prop_assert_eq!(is_ok, expected, "{} -> {}", request, reply);
+    if let (Action::Subscribe { .. }, Some(sdp)) = (action, reply["sdp"].as_str()) {
+        calls[index].check_lines(action, sdp)?;
+    }
+    if matches!(action, Action::DeleteParty { .. } | Action::DeleteCall) {
+        calls[index].remain(world.shard.call(&call_id));
+    }
+    for (index, call) in calls.iter().enumerate() {
+        let engine = world.shard.call(&format!("call-{index}"));
+        prop_assert_eq!(engine.map_or(0, |call| call.participants().count()), call.parties());
+        let flows = engine.map(|call| flows(world, call)).unwrap_or_default();
+        prop_assert_eq!(flows, call.flows(), "{}", request);
+    }
+    Ok(())
+}
+
+/// Every flow of media that the engine has planned, with what is blocked of it.
+fn flows(world: &World, call: &millrace::call::Call) -> BTreeMap<Flow, Option<Block>> {
+    let name = |media: &millrace::call::Media| {
+        let participant = call.participant(media.owner);
+        (participant.tag.clone().or(participant.via_branch.clone()).unwrap_or_default(), media.index)
+    };
+    let mut flows = BTreeMap::new();
+    for (_, media) in call.medias().filter(|(_, media)| media.ports().is_some()) {
+        let stream = world.shard.relay().stream(media.rtp_stream.expect("open ports have a stream")).expect("a stream");
+        for sink in &stream.plan().media {
+            let (_, heard_by) =
+                call.medias().find(|(_, other)| other.rtp_stream == Some(sink.egress)).expect("a media of the call");
+            let before = flows.insert((name(media), name(heard_by)), sink.block);
+            assert!(before.is_none(), "two copies of one flow");
+        }
+    }
+    flows
+}
+
+proptest! {
+    #![proptest_config(Config { cases: 400, rng_seed: RngSeed::Fixed(2024), failure_persistence: None, ..Config::default() })]
+
+    #[test]
+    fn plans_agree_with_the_reference(actions in prop::collection::vec((0..CALLS, action::action()), 1..60)) {
+        let mut world = World::new(&["a/203.0.113.1", "b/2001:db8::1"], (30000, 30999));
+        let mut calls: Vec<Reference> = (0..CALLS).map(|_| Reference::default()).collect();
+        for (index, action) in &actions {
+            perform(&mut world, &mut calls, *index, action)?;
+        }
+        world.end_all();
+        world.check_empty();
+    }
+
+    #[test]
+    fn no_ports_are_leaked_where_they_run_out(
+        actions in prop::collection::vec((0..CALLS, action::action()), 1..60),
+        pairs in 1u16..8,
+    ) {
+        let mut world = World::new(&["a/203.0.113.1"], (30000, 29999 + 2 * pairs));
+        let mut calls: Vec<Reference> = (0..CALLS).map(|_| Reference::default()).collect();
+        for (index, action) in &actions {
+            let Some((mut request, _)) = calls[*index].apply(action) else { continue };
+            request["call-id"] = serde_json::json!(format!("call-{index}"));
+            world.ask(&request);
+            world.check();
+            // Whoever was lost with the call is unknown to both sides.
+            let call = world.shard.call(&format!("call-{index}"));
+            calls[*index].remain(call);
+        }
+        world.end_all();
+        world.check_empty();
+    }
+}

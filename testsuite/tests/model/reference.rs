@@ -1,0 +1,472 @@
+//! Who hears whom in one call, told by simple means.
+
+use super::action::{Action, Line};
+use millrace::call::Call;
+use millrace::plan::Block;
+use millrace_testsuite::simulation::lines;
+use proptest::test_runner::TestCaseError;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// A party's line, counted from one.
+pub type Place = (String, usize);
+/// From one line to another.
+pub type Flow = (Place, Place);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Caller,
+    Publisher,
+    Viewer,
+}
+
+#[derive(Debug, Clone)]
+struct Media {
+    /// Counts the lines of the call in the order of their coming.
+    number: usize,
+    kind: &'static str,
+    is_described: bool,
+    is_rejected: bool,
+    receives: bool,
+    /// The party has been shown a port for it.
+    is_open: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Party {
+    name: String,
+    role: Role,
+    /// Whose offer waits for this party's first answer.
+    pending_of: Option<String>,
+    is_blocked: bool,
+    medias: Vec<Media>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Link {
+    source: Place,
+    sink: Place,
+    is_subscription: bool,
+    is_paused: bool,
+}
+
+/// One call.
+#[derive(Debug, Clone, Default)]
+pub struct Reference {
+    parties: Vec<Party>,
+    links: Vec<Link>,
+    next_number: usize,
+}
+
+impl Media {
+    /// A line of which its owner has said nothing yet is what it is shown as.
+    fn show(&mut self, kind: &'static str) {
+        if !self.is_described {
+            self.kind = kind;
+        }
+    }
+}
+
+impl Line {
+    /// Fax and messages have no direction.
+    fn receives(&self) -> bool {
+        let has_direction = ["audio", "video"].contains(&self.kind);
+        !has_direction || ["sendrecv", "recvonly"].contains(&self.direction)
+    }
+}
+
+fn body(name: &str, lines: &[Line]) -> String {
+    let number = name.bytes().last().unwrap_or_default();
+    let mut text =
+        format!("v=0\r\no={name} 1 1 IN IP4 198.51.100.{number}\r\ns=-\r\nc=IN IP4 198.51.100.{number}\r\nt=0 0\r\n");
+    for (index, line) in lines.iter().enumerate() {
+        let port = if line.is_rejected { 0 } else { line.port + 2 * index as u16 };
+        let mux = if line.is_muxed { "a=rtcp-mux\r\n" } else { "" };
+        let direction = line.direction;
+        let _ = match line.kind {
+            "audio" => write!(text, "m=audio {port} RTP/AVP 8\r\na={direction}\r\n{mux}"),
+            "video" => write!(text, "m=video {port} RTP/AVP 97\r\na=rtpmap:97 H264/90000\r\na={direction}\r\n{mux}"),
+            "image" => write!(text, "m=image {port} udptl t38\r\n"),
+            _ => write!(text, "m=message {port} TCP/MSRP *\r\n"),
+        };
+    }
+    text
+}
+
+fn party_name(number: usize) -> String {
+    format!("p{number}")
+}
+
+fn viewer_name(number: usize) -> String {
+    format!("v{number}")
+}
+
+impl Reference {
+    pub fn parties(&self) -> usize {
+        self.parties.len()
+    }
+
+    fn party(&self, name: &str) -> Option<&Party> {
+        self.parties.iter().find(|party| party.name == name)
+    }
+
+    fn party_mut(&mut self, name: &str) -> Option<&mut Party> {
+        self.parties.iter_mut().find(|party| party.name == name)
+    }
+
+    fn media(&self, place: &Place) -> &Media {
+        &self.party(&place.0).expect("a party").medias[place.1 - 1]
+    }
+
+    fn media_mut(&mut self, place: &Place) -> &mut Media {
+        &mut self.party_mut(&place.0).expect("a party").medias[place.1 - 1]
+    }
+
+    /// Every flow, with what is blocked of it.
+    pub fn flows(&self) -> BTreeMap<Flow, Option<Block>> {
+        let mut flows = BTreeMap::new();
+        for link in &self.links {
+            let (source, sink) = (self.media(&link.source), self.media(&link.sink));
+            if !source.is_open || !sink.is_open {
+                continue;
+            }
+            let is_unwanted = source.is_rejected || sink.is_rejected || !sink.receives || link.is_paused;
+            let is_blocked = self.party(&link.source.0).is_some_and(|party| party.is_blocked);
+            let block = if is_unwanted { Some(Block::All) } else { is_blocked.then_some(Block::Media) };
+            flows.insert((link.source.clone(), link.sink.clone()), block);
+        }
+        flows
+    }
+
+    /// Carries an action out; returns the request and whether it succeeds. None when it makes no sense in this state.
+    pub fn apply(&mut self, action: &Action) -> Option<(Value, bool)> {
+        match action {
+            Action::Offer { from, to, lines, is_ip6 } => {
+                self.offer(&party_name(*from), &party_name(*to), lines, *is_ip6)
+            }
+            Action::Answer { from, to, lines } => self.answer(&party_name(*from), &party_name(*to), lines),
+            Action::Publish { from, lines } => self.publish(&party_name(*from), lines),
+            Action::Subscribe { viewer, source, is_paused } => {
+                Some(self.subscribe(&viewer_name(*viewer), source.map(party_name), *is_paused))
+            }
+            Action::SubscribeAnswer { viewer, lines } => self.answer_subscription(&viewer_name(*viewer), lines),
+            Action::Unsubscribe { viewer } => Some(self.unsubscribe(&viewer_name(*viewer))),
+            Action::Block { party, is_blocked } => self.block(&party_name(*party), *is_blocked),
+            Action::DeleteParty { party } => {
+                let name = party_name(*party);
+                let is_known = self.party(&name).is_some_and(|party| party.pending_of.is_none());
+                let request = json!({"command": "delete", "from-tag": name, "delete delay": 0, "flags": ["fatal"]});
+                Some((request, is_known))
+            }
+            Action::DeleteCall => {
+                let request = json!({"command": "delete", "delete delay": 0, "flags": ["fatal"]});
+                Some((request, !self.parties.is_empty()))
+            }
+        }
+    }
+
+    /// Forgets who is gone after a delete.
+    pub fn remain(&mut self, call: Option<&Call>) {
+        let is_there = |party: &Party| {
+            let Some(call) = call else { return false };
+            let is_pending = |other: &millrace::call::Participant| {
+                other.tag.is_none() && other.via_branch.as_deref() == Some(&party.name)
+            };
+            match party.pending_of {
+                None => call.find_tag(&party.name).is_some(),
+                Some(_) => call.participants().any(|(_, other)| is_pending(other)),
+            }
+        };
+        self.parties.retain(is_there);
+        let names: Vec<String> = self.parties.iter().map(|party| party.name.clone()).collect();
+        self.links.retain(|link| names.contains(&link.source.0) && names.contains(&link.sink.0));
+    }
+
+    fn add(&mut self, name: &str, role: Role, pending_of: Option<&str>) {
+        if self.party(name).is_none() {
+            let pending_of = pending_of.map(str::to_owned);
+            self.parties.push(Party { name: name.to_owned(), role, pending_of, is_blocked: false, medias: Vec::new() });
+        }
+    }
+
+    fn add_media(&mut self, name: &str, kind: &'static str) -> Place {
+        let media = Media {
+            number: self.next_number,
+            kind,
+            is_described: false,
+            is_rejected: false,
+            receives: true,
+            is_open: false,
+        };
+        self.next_number += 1;
+        let party = self.party_mut(name).expect("a party");
+        party.medias.push(media);
+        (name.to_owned(), party.medias.len())
+    }
+
+    /// Takes in a description.
+    fn describe(&mut self, name: &str, lines: &[Line]) {
+        for (index, line) in lines.iter().enumerate() {
+            if self.party(name).is_some_and(|party| party.medias.len() == index) {
+                self.add_media(name, line.kind);
+            }
+            let media = self.media_mut(&(name.to_owned(), index + 1));
+            media.kind = line.kind;
+            media.is_described = true;
+            media.is_rejected = line.is_rejected;
+            media.receives = line.receives();
+        }
+        for media in self.party_mut(name).expect("a party").medias.iter_mut().skip(lines.len()) {
+            media.is_rejected = true;
+        }
+    }
+
+    /// The line of `other` that exchanges offers and answers with a line.
+    fn partner(&self, place: &Place, other: &str) -> Option<Place> {
+        let is_of = |link: &&Link| !link.is_subscription && link.source == *place && link.sink.0 == other;
+        self.links.iter().find(is_of).map(|link| link.sink.clone())
+    }
+
+    fn link(&mut self, source: &Place, sink: &Place, is_subscription: bool, is_paused: bool) {
+        self.links.push(Link { source: source.clone(), sink: sink.clone(), is_subscription, is_paused });
+    }
+
+    /// Joins the lines of `from` to those of `to`; a line of `from` may stay alone in an answer.
+    fn pair(&mut self, from: &str, to: &str, lines: &[Line], may_add: bool) -> Vec<(Place, Option<Place>)> {
+        let mut pairs = Vec::new();
+        for (index, line) in lines.iter().enumerate() {
+            if self.party(from).is_some_and(|party| party.medias.len() == index) {
+                self.add_media(from, line.kind);
+            }
+            let place = (from.to_owned(), index + 1);
+            let partner = self.partner(&place, to).or_else(|| {
+                let same = (to.to_owned(), index + 1);
+                let is_there = self.party(to).is_some_and(|party| party.medias.len() > index);
+                let same = Some(same).filter(|same| is_there && self.partner(same, from).is_none());
+                let found = same.or_else(|| may_add.then(|| self.add_media(to, line.kind)))?;
+                self.link(&place, &found, false, false);
+                self.link(&found, &place, false, false);
+                Some(found)
+            });
+            pairs.push((place, partner));
+        }
+        let count = self.party(from).map_or(0, |party| party.medias.len());
+        for index in lines.len()..count {
+            let place = (from.to_owned(), index + 1);
+            let partner = self.partner(&place, to);
+            pairs.push((place, partner));
+        }
+        pairs
+    }
+
+    fn offer(&mut self, from: &str, to: &str, lines: &[Line], is_ip6: bool) -> Option<(Value, bool)> {
+        let sender = self.party(from);
+        if from == to || sender.is_some_and(|party| party.pending_of.is_some()) {
+            return None;
+        }
+        let is_pending = self.party(to).is_some_and(|party| party.pending_of.is_some());
+        if is_pending && self.party(to).is_some_and(|party| party.pending_of.as_deref() != Some(from)) {
+            return None;
+        }
+        let is_known = self.party(to).is_some() && !is_pending;
+        let family = if is_ip6 { "IP6" } else { "IP4" };
+        let mut request =
+            json!({"command": "offer", "from-tag": from, "sdp": body(from, lines), "address family": family});
+        let key = if is_known { "to-tag" } else { "via-branch" };
+        request[key] = json!(to);
+        if lines.is_empty() {
+            return Some((request, false));
+        }
+        self.add(from, Role::Caller, None);
+        self.add(to, Role::Caller, Some(from).filter(|_| !is_known));
+        let pairs = self.pair(from, to, lines, true);
+        self.describe(from, lines);
+        for (place, partner) in pairs {
+            let is_over = self.media(&place).is_rejected || self.media(&place).kind == "message";
+            if let Some(partner) = partner {
+                let kind = self.media(&place).kind;
+                let media = self.media_mut(&partner);
+                media.is_open = !is_over;
+                media.show(kind);
+            }
+        }
+        Some((request, lines.iter().any(|line| !line.is_rejected)))
+    }
+
+    fn answer(&mut self, from: &str, to: &str, lines: &[Line]) -> Option<(Value, bool)> {
+        let is_pending = |party: &Party| party.pending_of.is_some();
+        let answerer = self.party(to)?;
+        if from == to || self.party(from).is_none_or(is_pending) {
+            return None;
+        }
+        if answerer.pending_of.as_deref().is_some_and(|caller| caller != from) {
+            return None;
+        }
+        let body = body(to, lines);
+        let request = json!({"command": "answer", "from-tag": from, "to-tag": to, "via-branch": to, "sdp": body});
+        if lines.is_empty() {
+            return Some((request, false));
+        }
+        self.party_mut(to)?.pending_of = None;
+        let may_add = self.party(from)?.medias.is_empty();
+        let pairs = self.pair(to, from, lines, may_add);
+        self.describe(to, lines);
+        let is_party = |name: &str| name == from || name == to;
+        self.links.retain(|link| link.is_subscription || is_party(&link.source.0) == is_party(&link.sink.0));
+        let mut is_anything_shown = false;
+        for (place, partner) in pairs {
+            let Some(partner) = partner else { continue };
+            let (sent, received) = (self.media(&place).clone(), self.media(&partner).clone());
+            let is_over = sent.is_rejected || received.is_rejected;
+            let is_open = !is_over && sent.kind != "message";
+            is_anything_shown |= !is_over;
+            let media = self.media_mut(&partner);
+            media.is_open = is_open;
+            media.show(sent.kind);
+            let own = self.media_mut(&place);
+            own.is_open &= is_open;
+        }
+        Some((request, is_anything_shown))
+    }
+
+    fn publish(&mut self, from: &str, lines: &[Line]) -> Option<(Value, bool)> {
+        if self.party(from).is_some_and(|party| party.pending_of.is_some()) {
+            return None;
+        }
+        let codec = json!({"accept": ["all", "any"]});
+        let request = json!({"command": "publish", "from-tag": from, "sdp": body(from, lines), "codec": codec});
+        if lines.is_empty() {
+            // The call is there all the same, without anybody in it.
+            return None;
+        }
+        self.add(from, Role::Publisher, None);
+        self.describe(from, lines);
+        let is_open = |media: &Media| !media.is_rejected && media.kind != "message";
+        for media in &mut self.party_mut(from)?.medias {
+            media.is_open = is_open(media);
+            media.is_rejected = !media.is_open;
+        }
+        let is_ok = self.party(from)?.medias.iter().any(|media| media.is_open);
+        Some((request, is_ok))
+    }
+
+    fn subscribe(&mut self, viewer: &str, source: Option<String>, is_paused: bool) -> (Value, bool) {
+        let mut request = json!({"command": "subscribe request", "to-tag": viewer, "flags": []});
+        match &source {
+            Some(name) => request["from-tag"] = json!(name),
+            None => request["flags"] = json!(["all"]),
+        }
+        if is_paused {
+            request["flags"].as_array_mut().expect("a list").push(json!("inactive"));
+        }
+        let sources = self.sources(source.as_deref());
+        if sources.is_empty() {
+            return (request, false);
+        }
+        self.add(viewer, Role::Viewer, None);
+        let places = self.arrange(viewer, &sources);
+        let is_own = |place: &Place| place.0 == viewer;
+        self.links.retain(|link| !link.is_subscription || !is_own(&link.source) && !is_own(&link.sink));
+        let medias = &mut self.party_mut(viewer).expect("just added").medias;
+        medias.iter_mut().for_each(|media| (media.is_rejected, media.is_open) = (true, false));
+        for (source, position) in sources.into_iter().zip(places) {
+            let kind = self.media(&source).kind;
+            while self.party(viewer).is_some_and(|party| party.medias.len() <= position) {
+                self.add_media(viewer, kind);
+            }
+            let sink = (viewer.to_owned(), position + 1);
+            let media = self.media_mut(&sink);
+            (media.kind, media.is_rejected, media.is_open, media.receives) = (kind, false, true, true);
+            self.link(&source, &sink, true, is_paused);
+        }
+        (request, true)
+    }
+
+    /// The lines that can be subscribed to, in the order of their coming.
+    fn sources(&self, of: Option<&str>) -> Vec<Place> {
+        let is_chosen = |party: &&Party| {
+            party.role != Role::Viewer && of.is_none_or(|name| party.name == name && party.pending_of.is_none())
+        };
+        let mut list: Vec<(usize, Place)> = Vec::new();
+        for party in self.parties.iter().filter(is_chosen) {
+            for (index, media) in party.medias.iter().enumerate() {
+                if media.is_described && !media.is_rejected && media.kind != "message" {
+                    list.push((media.number, (party.name.clone(), index + 1)));
+                }
+            }
+        }
+        list.sort();
+        list.into_iter().map(|(_, place)| place).collect()
+    }
+
+    /// The position of each source's line: the former one, else a vacant one of the same kind, else a new one.
+    fn arrange(&self, viewer: &str, sources: &[Place]) -> Vec<usize> {
+        let medias = &self.party(viewer).expect("a party").medias;
+        let mut is_taken = vec![false; medias.len()];
+        let mut places: Vec<Option<usize>> = Vec::new();
+        for source in sources {
+            let is_former = |link: &&Link| link.is_subscription && link.source == *source && link.sink.0 == viewer;
+            let former = self.links.iter().find(is_former).map(|link| link.sink.1 - 1);
+            places.extend([former]);
+            former.into_iter().for_each(|position| is_taken[position] = true);
+        }
+        let found = places.into_iter().zip(sources).map(|(former, source)| {
+            former.unwrap_or_else(|| {
+                let kind = self.media(source).kind;
+                let is_free = |position: &usize| {
+                    !is_taken[*position] && medias.get(*position).is_some_and(|media| media.kind == kind)
+                };
+                let position = (0..medias.len()).find(is_free).unwrap_or(is_taken.len());
+                is_taken.resize(is_taken.len().max(position + 1), true);
+                is_taken[position] = true;
+                position
+            })
+        });
+        found.collect()
+    }
+
+    /// A viewer is shown a line for each of its medias, rejected where nothing flows.
+    pub fn check_lines(&self, action: &Action, sdp: &str) -> Result<(), TestCaseError> {
+        let Action::Subscribe { viewer, .. } = action else { return Ok(()) };
+        let medias = &self.party(&viewer_name(*viewer)).expect("a viewer").medias;
+        let expected: Vec<(String, bool)> = medias.iter().map(|media| (media.kind.to_owned(), media.is_open)).collect();
+        let shown: Vec<(String, bool)> = lines(sdp).into_iter().map(|line| (line.kind, line.rtp.is_some())).collect();
+        proptest::prop_assert_eq!(shown, expected);
+        Ok(())
+    }
+
+    fn answer_subscription(&mut self, viewer: &str, lines: &[Line]) -> Option<(Value, bool)> {
+        let medias = self.party(viewer)?.medias.clone();
+        // The viewer answers every line with the kind that it was shown.
+        let fill = |(index, media): (usize, &Media)| {
+            let given = lines.get(index).copied();
+            let plain = Line { kind: "audio", direction: "recvonly", is_rejected: false, is_muxed: false, port: 9000 };
+            Line { kind: media.kind, ..given.unwrap_or(plain) }
+        };
+        let lines: Vec<Line> = medias.iter().enumerate().map(fill).collect();
+        let request = json!({"command": "subscribe answer", "to-tag": viewer, "sdp": body(viewer, &lines)});
+        self.describe(viewer, &lines);
+        for media in self.party_mut(viewer)?.medias.iter_mut().filter(|media| media.is_rejected) {
+            media.is_open = false;
+        }
+        Some((request, true))
+    }
+
+    fn unsubscribe(&mut self, viewer: &str) -> (Value, bool) {
+        let request = json!({"command": "unsubscribe", "to-tag": viewer});
+        let is_known = self.party(viewer).is_some();
+        self.parties.retain(|party| party.name != viewer);
+        self.links.retain(|link| link.source.0 != viewer && link.sink.0 != viewer);
+        (request, is_known)
+    }
+
+    fn block(&mut self, name: &str, is_blocked: bool) -> Option<(Value, bool)> {
+        let command = if is_blocked { "block media" } else { "unblock media" };
+        let request = json!({"command": command, "from-tag": name, "flags": ["directional"]});
+        let party = self.party_mut(name).filter(|party| party.pending_of.is_none());
+        let is_known = party.is_some();
+        party.into_iter().for_each(|party| party.is_blocked = is_blocked);
+        Some((request, is_known))
+    }
+}
