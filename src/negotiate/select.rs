@@ -65,11 +65,14 @@ pub fn sources(call: &Call, request: &Request) -> Result<Vec<MediaId>, Failure> 
     let is_source = |media: &Media| {
         media.is_described
             && media.is_relayed()
-            && chosen.as_ref().is_none_or(|chosen| chosen.contains(&media.owner))
-            && call.participant(media.owner).role != Role::Subscriber
+            && match (&chosen, call.participant(media.owner).role) {
+                (_, Role::Subscriber) => false,
+                (Some(chosen), _) => chosen.contains(&media.owner),
+                (None, role) => role != Role::Other,
+            }
     };
     let mut list: Vec<(MediaId, &Media)> = call.medias().filter(|(_, media)| is_source(media)).collect();
-    if list.is_empty() {
+    if list.is_empty() && request.dialogue.all == All::None {
         return Err(Failure::NoMedias);
     }
     list.retain(|(_, media)| !media.is_rejected || is_unserved(call, media));
@@ -86,7 +89,7 @@ fn is_unserved(call: &Call, media: &Media) -> bool {
     is_wanted && call.participant(media.owner).role == Role::Other
 }
 
-/// Whose medias a subscription takes; none for everybody's.
+/// Whose medias a subscription takes; none for those of all who exchange offers and answers.
 fn source_participants(call: &Call, request: &Request) -> Result<Option<Vec<ParticipantId>>, Failure> {
     let dialogue = &request.dialogue;
     if dialogue.all != All::None {

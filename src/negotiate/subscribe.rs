@@ -21,8 +21,8 @@ pub struct Subscribed {
     pub kind: String,
     /// The number in `a=label`.
     pub label: String,
-    /// What the source does.
-    pub direction: Direction,
+    /// What is done here for the source: to receive only from one that only sends.
+    pub mode: Direction,
 }
 
 /// The offer to a new receiver.
@@ -244,7 +244,7 @@ fn subscribed(call: &Call, source: MediaId) -> Subscribed {
         index: media.index,
         kind: media.kind.clone(),
         label: media.serial.to_string(),
-        direction: media.direction,
+        mode: Direction::new(media.direction.receives(), media.direction.sends()),
     }
 }
 

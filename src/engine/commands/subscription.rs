@@ -80,7 +80,7 @@ fn tag_medias(medias: &[Subscribed]) -> Value {
                 .with("index", media.index as u64)
                 .with("type", media.kind.as_str())
                 .with("label", media.label.as_str())
-                .with("mode", media.direction.name())
+                .with("mode", media.mode.name())
         });
         entry.with("medias", medias.collect::<Value>())
     };
@@ -97,7 +97,7 @@ fn media_labels(medias: &[Subscribed]) -> Dictionary {
         if let Some(label) = &media.participant_label {
             entry.set("label", label.as_str());
         }
-        labels.set(media.label.clone(), entry.with("mode", media.direction.name()));
+        labels.set(media.label.clone(), entry.with("mode", media.mode.name()));
     }
     labels
 }

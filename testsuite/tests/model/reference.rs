@@ -385,8 +385,9 @@ impl Reference {
 
     /// The lines that can be subscribed to, in the order of their coming.
     fn sources(&self, of: Option<&str>) -> Vec<Place> {
-        let is_chosen = |party: &&Party| {
-            party.role != Role::Viewer && of.is_none_or(|name| party.name == name && party.pending_of.is_none())
+        let is_chosen = |party: &&Party| match of {
+            Some(name) => party.role != Role::Viewer && party.name == name && party.pending_of.is_none(),
+            None => party.role == Role::Caller,
         };
         let mut list: Vec<(usize, Place)> = Vec::new();
         for party in self.parties.iter().filter(is_chosen) {
