@@ -65,7 +65,7 @@ fn align_supplemental(kept: &mut Vec<Codec>, all: &[Codec], removed: &[Codec]) {
                 continue;
             }
             let Some(payload_type) = free_payload_type(all, kept) else { continue };
-            kept.insert(position, Codec { payload_type, clock_rate_hz: *rate, ..pattern.clone() });
+            kept.insert(position, supplement(pattern, payload_type, *rate));
             position += 1;
         }
     }
@@ -73,25 +73,69 @@ fn align_supplemental(kept: &mut Vec<Codec>, all: &[Codec], removed: &[Codec]) {
     kept.retain(|codec| !codec.is_supplemental() || is_in_use(codec.clock_rate_hz, &snapshot));
 }
 
+/// The supplemental encoding of `pattern` at another clock rate. Redundancy (RFC 2198) names payload types in its
+/// parameters, which are others there.
+fn supplement(pattern: &Codec, payload_type: u8, clock_rate_hz: u32) -> Codec {
+    match is_redundancy(pattern) {
+        true => Codec::new(payload_type, &pattern.name, clock_rate_hz, 1),
+        false => Codec { payload_type, clock_rate_hz, ..pattern.clone() },
+    }
+}
+
+fn is_redundancy(codec: &Codec) -> bool {
+    codec.name.eq_ignore_ascii_case("red")
+}
+
 fn free_payload_type(all: &[Codec], kept: &[Codec]) -> Option<u8> {
     (96..128).find(|number| all.iter().chain(kept).all(|codec| codec.payload_type != *number))
 }
 
+/// What an exchange has come to when the answer arrives.
+#[derive(Debug, Clone, Copy)]
+pub struct Exchange<'a> {
+    /// The codecs of the offer.
+    pub offer: &'a [Codec],
+    /// Those that the answerer was shown.
+    pub shown: &'a [Codec],
+    /// Payload types of the offer that count as not offered.
+    pub ignored: &'a [u8],
+}
+
 /// The codecs of an answer as the offerer is shown them: without those that count as not offered, and when `single` is
-/// set only the first one and the supplemental ones.
-pub fn answered(answer: &[Codec], offer: &[Codec], ignored: &[u8], single: bool) -> Vec<Codec> {
-    let is_ignored = |codec: &Codec| {
-        offer.iter().any(|offered| ignored.contains(&offered.payload_type) && offered.same_encoding(codec))
-    };
-    let mut list: Vec<Codec> = answer.iter().filter(|codec| !is_ignored(codec)).cloned().collect();
-    if list.iter().all(Codec::is_supplemental) && answer.iter().any(is_ignored) {
-        list = offer.iter().filter(|codec| !ignored.contains(&codec.payload_type)).take(1).cloned().collect();
+/// set only the first one and the supplemental ones. Where the answerer was shown other codecs than were offered, only
+/// what was offered is left, with the supplemental ones by clock rate.
+pub fn answered(answer: &[Codec], exchange: Exchange, single: bool) -> Vec<Codec> {
+    let Exchange { offer, shown, ignored } = exchange;
+    let ignored: Vec<Codec> = offer.iter().filter(|codec| ignored.contains(&codec.payload_type)).cloned().collect();
+    let holds = |list: &[Codec], codec: &Codec| list.iter().any(|other| other.same_encoding(codec));
+    let mut list: Vec<Codec> = answer.iter().filter(|codec| !holds(&ignored, codec)).cloned().collect();
+    if list.iter().all(Codec::is_supplemental) && list.len() < answer.len() {
+        list = offer.iter().filter(|codec| !holds(&ignored, codec)).take(1).cloned().collect();
+    }
+    if !ignored.is_empty() {
+        align_supplemental(&mut list, offer, &ignored);
+        group_supplemental(&mut list);
+    } else if !offer.is_empty()
+        && !offer.iter().map(|codec| codec.payload_type).eq(shown.iter().map(|codec| codec.payload_type))
+    {
+        list.retain(|codec| holds(offer, codec) && !is_redundancy(codec));
+        group_supplemental(&mut list);
     }
     if single {
         let first = list.iter().find(|codec| !codec.is_supplemental()).map(|codec| codec.payload_type);
         list.retain(|codec| codec.is_supplemental() || Some(codec.payload_type) == first);
     }
     list
+}
+
+/// Telephone-events and comfort noise go to the end, in the order in which the other codecs have their clock rates.
+fn group_supplemental(list: &mut [Codec]) {
+    let rates: Vec<u32> =
+        list.iter().filter(|codec| !codec.is_supplemental()).map(|codec| codec.clock_rate_hz).collect();
+    list.sort_by_key(|codec| match codec.is_supplemental() && !is_redundancy(codec) {
+        false => 0,
+        true => 1 + rates.iter().position(|rate| *rate == codec.clock_rate_hz).unwrap_or(rates.len()),
+    });
 }
 
 /// The first codec that stands for itself, and the supplemental ones of its clock rate.
@@ -154,9 +198,22 @@ mod tests {
 
     #[test]
     fn an_answer_loses_ignored_codecs_and_all_but_the_first() {
-        assert_eq!(numbers(&answered(&basic(), &basic(), &[0], false)), [8, 101]);
-        assert_eq!(numbers(&answered(&basic(), &basic(), &[], true)), [0, 101]);
-        assert_eq!(numbers(&answered(&wide(), &wide(), &[], true)), [104, 105]);
-        assert_eq!(numbers(&answered(&basic()[..1], &basic(), &[0], false)), [8]);
+        let exchange = |codecs: &[Codec], ignored: &[u8], answer: &[Codec], single| {
+            numbers(&answered(answer, Exchange { offer: codecs, shown: codecs, ignored }, single))
+        };
+        assert_eq!(exchange(&basic(), &[0], &basic(), false), [8, 101]);
+        assert_eq!(exchange(&basic(), &[], &basic(), true), [0, 101]);
+        assert_eq!(exchange(&wide(), &[], &wide(), true), [104, 105]);
+        assert_eq!(exchange(&basic(), &[0], &basic()[..1], false), [8]);
+    }
+
+    #[test]
+    fn what_was_not_offered_is_not_shown_to_the_offerer() {
+        let mask = Codecs { mask: selection(&["PCMA"]), ..Codecs::default() };
+        let (offer, shown) = (wide(), offered(&wide(), &mask));
+        let exchange = Exchange { offer: &offer, shown: &shown, ignored: &[] };
+        assert_eq!(numbers(&shown), [104, 102, 96, 105]);
+        assert_eq!(numbers(&answered(&shown, exchange, false)), [104, 102, 105]);
+        assert!(answered(&shown[2..3], exchange, false).is_empty());
     }
 }

@@ -282,9 +282,10 @@ fn prepare_codecs(call: &mut Call, sent: MediaId, received: MediaId, step: Step,
             }
         }
         Step::Answer => {
-            let answer = sender.codecs.clone();
-            let offerer = call.media(received);
-            codecs::answered(&answer, &offerer.codecs, &offerer.ignored, request.codecs.single)
+            let (sender, offerer) = (call.media(sent), call.media(received));
+            let exchange =
+                codecs::Exchange { offer: &offerer.codecs, shown: &sender.shown_codecs, ignored: &offerer.ignored };
+            codecs::answered(&sender.codecs, exchange, request.codecs.single)
         }
     };
     call.media_mut(received).shown_codecs = shown;

@@ -1,5 +1,6 @@
 //! `publish`: takes a sender's media without a receiver, and answers it here.
 
+use super::exchange::Step;
 use super::local_ports::{self, Place};
 use super::{Failure, Surroundings, codecs, exchange, receive, rtcp_mux, show};
 use crate::base::address::Family;
@@ -110,6 +111,9 @@ fn section(call: &Call, id: MediaId, request: &Request) -> MediaSection {
     section.bandwidths.clear();
     section.attributes.extend(media.mid.as_deref().map(|mid| Attribute::with_value("mid", mid)));
     section.attributes.extend(media.shown_codecs.iter().flat_map(Codec::attributes));
+    section.attributes.extend(show::mixed_extensions(media, media, Step::Answer, request));
+    let is_extension = |attribute: &&Attribute| attribute.name == "extmap" && !show::is_stripped(attribute, request);
+    section.attributes.extend(media.attributes.iter().filter(is_extension).cloned());
     let sends_too = request.control.is_bidirectional;
     let direction = Direction::new(sends_too && media.direction.receives(), media.direction.sends());
     section.attributes.extend(media.is_rtp().then(|| Attribute::flag(direction.name())));

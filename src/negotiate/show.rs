@@ -131,7 +131,8 @@ fn replacements(request: &Request) -> Replace {
 /// The section for `received`, which hears `sent`.
 fn section(call: &Call, sent: MediaId, received: MediaId, step: Step, request: &Request) -> MediaSection {
     let (sender, receiver) = (call.media(sent), call.media(received));
-    let has_no_codec = sender.is_rtp() && !sender.codecs.is_empty() && receiver.shown_codecs.is_empty();
+    let is_emptied = sender.is_rtp() && !sender.codecs.is_empty() && receiver.shown_codecs.is_empty();
+    let has_no_codec = is_emptied && step == Step::Offer;
     let mid = mid(sender, receiver, step, request);
     // What was not offered is not accepted either.
     let is_refused = step == Step::Answer && receiver.is_rejected;
@@ -158,9 +159,11 @@ fn section(call: &Call, sent: MediaId, received: MediaId, step: Step, request: &
 
 /// The `m=`, `i=`, `c=` and `b=` lines.
 pub(super) fn frame(sender: &Media, receiver: &Media, request: &Request) -> MediaSection {
-    let formats = match receiver.is_shown_rtp() {
-        true => receiver.shown_codecs.iter().map(|codec| codec.payload_type.to_string()).collect(),
-        false => sender.formats.clone(),
+    let formats = match (receiver.is_shown_rtp(), receiver.shown_codecs.is_empty()) {
+        (true, false) => receiver.shown_codecs.iter().map(|codec| codec.payload_type.to_string()).collect(),
+        // Nothing of what was offered was accepted; a line without a format would be none at all.
+        (true, true) if !sender.codecs.is_empty() => receiver.formats.clone(),
+        (_, _) => sender.formats.clone(),
     };
     MediaSection {
         kind: sender.kind.clone(),
@@ -232,13 +235,21 @@ fn untouched(sender: &Media) -> MediaSection {
 }
 
 /// The receiver's own `a=mid`, else what an offer brings, else a generated one.
-pub(super) fn mid(sender: &Media, receiver: &Media, step: Step, request: &Request) -> Option<Attribute> {
-    let generated = (request.transport.generate_mid && sender.is_rtp()).then(|| sender.index.to_string());
-    let value = match step {
-        Step::Offer => receiver.mid.clone().or(sender.mid.clone()).or(generated),
-        Step::Answer => receiver.mid.clone(),
-    };
-    value.map(|value| Attribute::with_value("mid", value))
+fn mid(sender: &Media, receiver: &Media, step: Step, request: &Request) -> Option<Attribute> {
+    match (&receiver.mid, step) {
+        (None, Step::Offer) => match &sender.mid {
+            Some(mid) => Some(Attribute::with_value("mid", mid)),
+            None => own_mid(receiver, request).filter(|_| sender.is_rtp()),
+        },
+        (None, Step::Answer) => None,
+        (Some(mid), _) => Some(Attribute::with_value("mid", mid)),
+    }
+}
+
+/// The receiver's own `a=mid`, else a generated one where that is asked for.
+pub(super) fn own_mid(receiver: &Media, request: &Request) -> Option<Attribute> {
+    let generated = request.transport.generate_mid.then(|| receiver.index.to_string());
+    receiver.mid.clone().or(generated).map(|mid| Attribute::with_value("mid", mid))
 }
 
 pub(super) fn is_stripped(attribute: &Attribute, request: &Request) -> bool {

@@ -203,7 +203,7 @@ fn prepare(
 fn section(call: &Call, source: MediaId, sink: MediaId, request: &Request) -> MediaSection {
     let (from, to) = (call.media(source), call.media(sink));
     let mut section = show::frame(from, to, request);
-    section.attributes.extend(show::mid(from, to, exchange::Step::Offer, request));
+    section.attributes.extend(show::own_mid(to, request));
     let (labels, others) = show::split_labels(&from.attributes);
     match request.control.siprec {
         true => section.attributes.push(Attribute::with_value("label", from.serial)),
