@@ -321,7 +321,7 @@ fn prepare_ports(
     }
     let (sender, receiver) = (call.media(sent), call.media(received));
     let named = network.to_interface.as_deref().filter(|_| is_offer);
-    let wanted = network.address_family.filter(|_| is_offer);
+    let wanted = network.address_family.filter(|_| is_offer).or_else(|| legacy_family(named?, around));
     let place = Place {
         named,
         family: wanted.or(receiver.family).or(sender.family).unwrap_or(Family::Ip4),
@@ -330,4 +330,14 @@ fn prepare_ports(
         needs_rtcp: receiver.is_shown_rtp() && !receiver.rtcp_mux.is_agreed,
     };
     local_ports::ensure(call, received, place, around)
+}
+
+/// Interfaces called `internal` and `external`, where none are configured, stand for address families.
+fn legacy_family(named: &str, around: &Surroundings) -> Option<Family> {
+    match named {
+        _ if around.interfaces.named(named).is_some() => None,
+        "internal" => Some(Family::Ip4),
+        "external" => Some(Family::Ip6),
+        _ => None,
+    }
 }

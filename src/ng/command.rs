@@ -98,7 +98,7 @@ pub static COMMANDS: &[CommandRow] = &[
         Command::SubscribeRequest,
         "subscribe request",
         "SubReq",
-        SAME,
+        Status::Different("a to-tag of a party that exchanges offers itself is passed over, and a new tag made"),
         "Makes an offer to a new receiver of parties' media.",
     ),
     row(

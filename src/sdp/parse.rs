@@ -16,8 +16,8 @@ pub struct ParseError {
 /// The most `m=` sections that a description may have.
 pub const MAX_MEDIAS: usize = 1024;
 
-/// Reads `text`. Line ends may be CR LF, LF or CR; blanks at the end of a line are passed over, and so is a blank
-/// line after which nothing but blank lines follow.
+/// Reads `text`. Line ends may be CR LF, LF or CR; blanks at the end of a line are passed over. A blank line after a
+/// media section ends the description: what follows is not read.
 ///
 /// # Errors
 /// The first line that is malformed, with the reason.
@@ -27,6 +27,9 @@ pub fn parse(text: &str) -> Result<SessionDescription, ParseError> {
     for (index, raw) in lines(text).enumerate() {
         let (line, number) = (raw.trim_end(), index + 1);
         let fail = |reason| ParseError { line: number, reason };
+        if line.is_empty() && !description.medias.is_empty() {
+            break;
+        }
         if line.is_empty() {
             blank_at.get_or_insert(number);
             continue;
@@ -140,6 +143,7 @@ mod tests {
         assert_eq!(crlf.medias[0].formats, ["0", "8"]);
         assert_eq!(parse(&BODY.replace("\r\n", "\n")).unwrap(), crlf);
         assert_eq!(parse(&format!("{BODY}\r\n\r\n")).unwrap(), crlf);
+        assert_eq!(parse(&format!("{BODY}\r\n--boundary--\r\n")).unwrap(), crlf);
     }
 
     #[test]

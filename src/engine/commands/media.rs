@@ -75,7 +75,7 @@ impl Shard {
         Ok(Dictionary::new())
     }
 
-    fn warn(&mut self, request: &Request, text: &str) {
+    pub(super) fn warn(&mut self, request: &Request, text: &str) {
         let call_id = request.dialogue.call_id.clone().unwrap_or_default();
         self.outputs.push(Output::Warning { call_id, text: format!("{}: {text}", request.command.name()) });
     }

@@ -36,6 +36,9 @@ impl Shard {
         request.sdp_body()?;
         let index = self.known(request, CommandError::UnknownCallIdOfMediaCommand)?;
         request.to_tag()?;
+        if request.sdp.is_fragment {
+            return self.drop_fragment(request);
+        }
         self.negotiate(now, index, request, lent, |call, around| subscribe::answer(call, request, around))?;
         Ok(Dictionary::new())
     }

@@ -3,10 +3,10 @@
 use super::parser::{Parser, words};
 use super::table::{Choice, Choices, Flag, Key, Prefix, Section, row};
 use crate::ng::Value;
-use crate::ng::status::{RECORDING, Status};
+use crate::ng::status::Status;
 
 const SAME: Status = Status::Same;
-const NOT_READ: Status = Status::NotYet("read and kept; it changes nothing");
+const METADATA: Status = Status::NotYet("`query` reports it; recording is not built");
 const LATER: Status = Status::NotYet("read and kept; the command is not built");
 
 /// Whom a message is about. Texts are as received.
@@ -94,10 +94,10 @@ static KEYS: &[Key] = &[
     row("source-tag", LATER, "The participant that is injected.").key(|p, v| p.request.dialogue.source_tag = p.text(v)),
     row("source-call-id", LATER, "The call of the participant that is injected.")
         .key(|p, v| p.request.dialogue.source_call_id = p.text(v)),
-    row("alias-key", NOT_READ, "What makes a new from-tag an alias of an earlier one.")
+    row("alias-key", SAME, "What makes a new from-tag an alias of an earlier one.")
         .key(|p, v| p.choose_each(&ALIAS_KEY, v)),
     row("all", SAME, "How many participants or flows the command is about.").key(|p, v| p.choose_each(&ALL, v)),
-    row("metadata", RECORDING, "Free text for recordings.").key(|p, v| p.request.dialogue.metadata = p.text(v)),
+    row("metadata", METADATA, "Free text for recordings.").key(|p, v| p.request.dialogue.metadata = p.text(v)),
     row("instance", LATER, "The asking instance, to detect loops of `transform`.")
         .key(|p, v| p.request.dialogue.instance = p.text(v)),
 ];
@@ -119,9 +119,9 @@ static PREFIXES: &[Prefix] = &[row("from-tags-", SAME, "One more tag for `from-t
 static ALIAS_KEY: Choices = Choices {
     key: "alias-key",
     rows: &[
-        row("off", NOT_READ, "No aliases.").aliases(&["none", "no"]).choice(|r| r.dialogue.alias_key = AliasKey::Off),
-        row("SDP", NOT_READ, "The same SDP.").choice(|r| r.dialogue.alias_key = AliasKey::Sdp),
-        row("address", NOT_READ, "The same first media address and port.")
+        row("off", SAME, "No aliases.").aliases(&["none", "no"]).choice(|r| r.dialogue.alias_key = AliasKey::Off),
+        row("SDP", SAME, "The same SDP.").choice(|r| r.dialogue.alias_key = AliasKey::Sdp),
+        row("address", SAME, "The same first media address and port.")
             .aliases(&["endpoint"])
             .choice(|r| r.dialogue.alias_key = AliasKey::Address),
     ],

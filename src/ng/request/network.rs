@@ -42,7 +42,7 @@ pub enum Tos {
 }
 
 static KEYS: &[Key] = &[
-    row("direction", SAME, "Two logical interfaces, towards sender and receiver.").key(set_direction),
+    row("direction", GROUPS, "Two logical interfaces, towards sender and receiver.").key(set_direction),
     row("from-interface", SAME, "The logical interface towards the sender.")
         .key(|p, v| p.request.network.from_interface = p.text(v)),
     row("to-interface", SAME, "The logical interface towards the receiver.")
@@ -62,6 +62,8 @@ static KEYS: &[Key] = &[
         .key(set_tos),
 ];
 
+const GROUPS: Status =
+    Status::Different("of a group `BASE` of interfaces `BASE:SUFFIX` any member is chosen, not each in its turn");
 const PEER: Status = Status::NotYet("read and kept; the interface is not looked up by route");
 
 static FLAGS: &[Flag] = &[

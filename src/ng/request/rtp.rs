@@ -70,6 +70,7 @@ static KEYS: &[Key] = &[
 ];
 
 const RTCP: Status = Status::NotYet("read and kept; RTCP is relayed as it comes");
+const RESET: Status = Status::NotYet("there is nothing to forget: ICE and SRTP are not built");
 const REDIS: Status = Status::NotYet("read and kept; persistence is not built");
 
 static FLAGS: &[Flag] = &[
@@ -84,7 +85,7 @@ static FLAGS: &[Flag] = &[
         .flag(|r| r.rtp.port_latching = true),
     row("no port latching", crate::ng::status::ICE, "For ICE peers change the local port with the remote one.")
         .flag(|r| r.rtp.no_port_latching = true),
-    row("reset", NOT_READ, "Forget what was learned about the endpoints.")
+    row("reset", RESET, "Forget what was learned about the endpoints.")
         .scope(Scope::Only(&[Command::Offer]))
         .flag(|r| r.rtp.reset = true),
     row("pierce NAT", SAME, "Send empty packets until something arrives.").flag(|r| r.rtp.pierce_nat = true),

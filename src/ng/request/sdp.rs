@@ -3,7 +3,7 @@
 use super::parser::{Parser, parse_address, words};
 use super::table::{Choices, Flag, Key, Section, row};
 use crate::ng::Value;
-use crate::ng::status::{ICE, Status};
+use crate::ng::status::Status;
 use std::net::IpAddr;
 
 const SAME: Status = Status::Same;
@@ -63,7 +63,9 @@ static KEYS: &[Key] = &[
     }),
 ];
 
-static FLAGS: &[Flag] = &[row("fragment", ICE, "The SDP is an ICE fragment.").flag(|r| r.sdp.is_fragment = true)];
+const FRAGMENT: Status = Status::NotYet("answered, and dropped with a warning in the log: ICE is not built");
+
+static FLAGS: &[Flag] = &[row("fragment", FRAGMENT, "The SDP is an ICE fragment.").flag(|r| r.sdp.is_fragment = true)];
 
 static SIP_MESSAGE_TYPE: Choices = Choices {
     key: "SIP message type",

@@ -303,3 +303,21 @@ fn an_offer_that_makes_no_sense_does_not_harm_the_call() {
     assert_eq!(report["tags"].as_object().map(|tags| tags.len()), Some(2));
     stage.end();
 }
+
+#[test]
+fn an_ice_fragment_leaves_the_call_alone() {
+    let mut stage = two();
+    stage.call(0, 1);
+    let keys = json!({
+        "from-tag": "alice",
+        "to-tag": "bob",
+        "flags": ["fragment"],
+        "sdp": "a=ice-ufrag:abcd\r\na=ice-pwd:efgh\r\nm=audio 9 RTP/AVP 0\r\na=mid:0\r\na=end-of-candidates\r\n",
+    });
+    for command in ["offer", "answer"] {
+        assert_eq!(stage.must(command, keys.clone()), json!({"result": "ok"}));
+    }
+    stage.talk(500);
+    stage.assert_talk(0, 1);
+    stage.end();
+}
