@@ -2,25 +2,11 @@
 
 use crate::base::address::Family;
 use crate::call::participant::ShownSession;
+use crate::ng::request::output::Replace;
 use crate::sdp::{Session, SessionDescription, write};
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
-
-/// What a request says of the two lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Replace {
-    /// Show the local address.
-    pub origin: bool,
-    /// Keep the whole line.
-    pub origin_full: bool,
-    pub username: bool,
-    pub session_name: bool,
-    /// Count versions here, one up with each change.
-    pub version: bool,
-    /// Count versions here, one up with each description.
-    pub force_increment: bool,
-}
 
 /// Applies `replace` to `session`; `address` is the local address that is shown.
 pub fn replace(session: &mut Session, shown: &mut ShownSession, replace: Replace, address: Option<IpAddr>) {
@@ -45,7 +31,7 @@ pub fn replace(session: &mut Session, shown: &mut ShownSession, replace: Replace
 
 /// Numbers the finished `description` where versions are counted here.
 pub fn number(description: &mut SessionDescription, shown: &mut ShownSession, replace: Replace) {
-    if !replace.version && !replace.force_increment {
+    if !replace.sdp_version && !replace.force_increment_version {
         return;
     }
     let given: u64 = description.session.origin.version.parse().unwrap_or(1);
@@ -55,7 +41,7 @@ pub fn number(description: &mut SessionDescription, shown: &mut ShownSession, re
     let digest = hasher.finish();
     let version = match shown.version {
         None => given,
-        Some((last, same)) if same == digest && !replace.force_increment => last,
+        Some((last, same)) if same == digest && !replace.force_increment_version => last,
         Some((last, _)) => last.wrapping_add(1),
     };
     shown.version = Some((version, digest));
@@ -68,7 +54,7 @@ mod tests {
 
     #[test]
     fn versions_grow_with_changes_only() {
-        let (mut shown, counted) = (ShownSession::default(), Replace { version: true, ..Replace::default() });
+        let (mut shown, counted) = (ShownSession::default(), Replace { sdp_version: true, ..Replace::default() });
         let mut show = |given: &str, name: &str, replace: Replace| {
             let mut description = SessionDescription::default();
             description.session.origin.version = given.to_owned();
@@ -79,7 +65,7 @@ mod tests {
         assert_eq!(show("7", "a", counted), "7");
         assert_eq!(show("9", "a", counted), "7");
         assert_eq!(show("9", "b", counted), "8");
-        assert_eq!(show("3", "b", Replace { force_increment: true, ..counted }), "9");
+        assert_eq!(show("3", "b", Replace { force_increment_version: true, ..counted }), "9");
         assert_eq!(show("3", "b", Replace::default()), "3");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::exchange::{Pair, Step};
 use super::manipulate;
-use super::origin::{self, Replace};
+use super::origin;
 use super::parties::Parties;
 use super::{Failure, Surroundings};
 use crate::base::address::Family;
@@ -83,7 +83,7 @@ pub(super) fn finish(
     }
     let mut description = SessionDescription { session, medias };
     let address = own_address(call, receiver, around);
-    let replacing = replacements(request);
+    let replacing = request.output.replace;
     let shown = &mut call.participant_mut(receiver).shown;
     origin::replace(&mut description.session, shown, replacing, address);
     manipulate::apply(&mut description, &request.output.edits);
@@ -114,18 +114,6 @@ pub(super) fn own_address(call: &Call, id: ParticipantId, around: &Surroundings)
     let medias = &call.participant(id).medias;
     let of_media = medias.iter().find_map(|media| call.media(*media).ports()).map(|set| set.advertised);
     of_media.or_else(|| around.interfaces.addresses().next().map(|(_, _, local)| local.advertised))
-}
-
-fn replacements(request: &Request) -> Replace {
-    let replace = &request.output.replace;
-    Replace {
-        origin: replace.origin,
-        origin_full: replace.origin_full,
-        username: replace.username,
-        session_name: replace.session_name,
-        version: replace.sdp_version,
-        force_increment: replace.force_increment_version,
-    }
 }
 
 /// The section for `received`, which hears `sent`.

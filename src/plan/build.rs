@@ -23,18 +23,18 @@ pub fn build(call: &Call) -> Vec<(StreamId, ForwardingPlan)> {
             let is_in_use = media.is_rtp() && media.ports().is_some_and(|set| set.rtcp.is_some());
             let ingress = ingress(media, media.signalled.rtcp.filter(|_| is_in_use));
             let control = if is_in_use { control_sinks.clone() } else { Sinks::new() };
-            let plan = plan(call, Component::Rtcp, ingress, Sinks::new(), control);
+            let plan = plan(Component::Rtcp, ingress, Sinks::new(), control);
             plans.push((rtcp, ForwardingPlan { sources: Some(rtp), ..plan }));
         }
         let ingress = ingress(media, media.signalled.rtp.filter(|_| media.ports().is_some()));
-        let plan = plan(call, component, ingress, media_sinks, control_sinks);
+        let plan = plan(component, ingress, media_sinks, control_sinks);
         plans.push((rtp, ForwardingPlan { sources: Some(rtp), ..plan }));
     }
     plans
 }
 
-fn plan(call: &Call, component: Component, ingress: Ingress, media: Sinks, control: Sinks) -> ForwardingPlan {
-    ForwardingPlan { generation: 0, component, ingress, media, control, sources: None, tos: call.tos }
+fn plan(component: Component, ingress: Ingress, media: Sinks, control: Sinks) -> ForwardingPlan {
+    ForwardingPlan { generation: 0, component, ingress, media, control, sources: None }
 }
 
 fn ingress(media: &Media, signalled: Option<std::net::SocketAddr>) -> Ingress {

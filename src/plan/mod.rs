@@ -92,6 +92,4 @@ pub struct ForwardingPlan {
     /// describe what it received, reception reports what was sent through it. The stream itself when muxed; none
     /// leaves RTCP unread.
     pub sources: Option<StreamId>,
-    /// The type-of-service octet of packets sent from this port; none leaves the system's default.
-    pub tos: Option<u8>,
 }

@@ -62,7 +62,6 @@ fn no_plan() -> ForwardingPlan {
         media: SmallVec::new(),
         control: SmallVec::new(),
         sources: None,
-        tos: None,
     }
 }
 

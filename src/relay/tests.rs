@@ -65,7 +65,6 @@ fn plan(component: Component, signalled: &str, media: &[StreamId], control: &[St
         media: sinks(media),
         control: sinks(control),
         sources: None,
-        tos: None,
     }
 }
 

@@ -136,7 +136,6 @@ fn plan(component: Component, signalled: SocketAddr, to: StreamId, now: Now) -> 
         media: is_rtp.then_some(sink).into_iter().collect(),
         control: (!is_rtp).then_some(sink).into_iter().collect(),
         sources: None,
-        tos: None,
     }
 }
 

@@ -84,7 +84,6 @@ fn plan(stream: u32, sinks: &[u32]) -> ForwardingPlan {
         media: sinks().collect(),
         control: sinks().collect(),
         sources: Some(StreamId(stream)),
-        tos: None,
     }
 }
 

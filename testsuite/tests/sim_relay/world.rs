@@ -256,6 +256,5 @@ pub fn plan(learning: Learning, signalled: &str, signalled_at_ms: u64, sinks: &[
         media: sinks.iter().map(|&egress| Sink { egress, block: None }).collect(),
         control: Default::default(),
         sources: None,
-        tos: None,
     }
 }
