@@ -1,10 +1,12 @@
-//! Floor 0: ids, time as values, addresses, sequence arithmetic, the random-number seam.
+//! Floor 0: ids, time as values, addresses, sequence arithmetic, the random-number seam, secrets.
 
 pub mod address;
+pub mod fingerprint;
 pub mod id;
 pub mod learning;
 pub mod protocol;
 pub mod random;
+pub mod secret;
 pub mod sequence;
 pub mod suite;
 pub mod text;

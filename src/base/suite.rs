@@ -43,6 +43,23 @@ impl Suite {
     pub fn name(self) -> &'static str {
         SUITES[self as usize].1
     }
+
+    /// The length of the master key (RFC 4568, section 6.2; RFC 6188, section 4; RFC 7714, section 12).
+    pub fn key_bytes(self) -> usize {
+        match self {
+            Suite::AeadAes256Gcm | Suite::Aes256CmSha1_80 | Suite::Aes256CmSha1_32 => 32,
+            Suite::Aes192CmSha1_80 | Suite::Aes192CmSha1_32 => 24,
+            _ => 16,
+        }
+    }
+
+    /// The length of the master salt, by the same sources.
+    pub fn salt_bytes(self) -> usize {
+        match self {
+            Suite::AeadAes256Gcm | Suite::AeadAes128Gcm => 12,
+            _ => 14,
+        }
+    }
 }
 
 /// The hash function of a certificate fingerprint.
@@ -74,6 +91,17 @@ impl HashFunction {
     /// The name in `a=fingerprint`.
     pub fn name(self) -> &'static str {
         HASH_FUNCTIONS[self as usize].1
+    }
+
+    /// The length of a digest.
+    pub fn digest_bytes(self) -> usize {
+        match self {
+            HashFunction::Sha1 => 20,
+            HashFunction::Sha224 => 28,
+            HashFunction::Sha256 => 32,
+            HashFunction::Sha384 => 48,
+            HashFunction::Sha512 => 64,
+        }
     }
 }
 

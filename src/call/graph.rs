@@ -95,6 +95,22 @@ impl Call {
         &mut self.medias[id.0]
     }
 
+    /// The media whose ports, keys and ICE `id` uses: itself, unless it is bundled.
+    pub fn transport_of(&self, id: MediaId) -> MediaId {
+        self.media(id).bundled_in.unwrap_or(id)
+    }
+
+    /// Two different medias of this call, to change them together.
+    ///
+    /// # Panics
+    /// When they are the same, or not of this call: both are broken invariants.
+    pub fn media_pair_mut(&mut self, first: MediaId, second: MediaId) -> (&mut Media, &mut Media) {
+        match self.medias.get2_mut(first.0, second.0) {
+            Some(pair) => pair,
+            None => panic!("medias {first:?} and {second:?} are no pair"),
+        }
+    }
+
     /// Adds a participant.
     pub fn add_participant(
         &mut self,

@@ -1,11 +1,11 @@
 //! One `m=` section of a participant.
 
-use super::{InterfaceId, ParticipantId, PortSet};
+use super::{Connectivity, InterfaceId, ParticipantId, PortSet, Security};
 use crate::base::address::Family;
 use crate::base::id::StreamId;
 use crate::base::learning::Learning;
 use crate::base::time::Mono;
-use crate::sdp::{Attribute, Codec, Direction, Protocol};
+use crate::sdp::{Attribute, Codec, Direction, MediaSection, Protocol};
 use std::net::SocketAddr;
 
 /// A media's place in its call.
@@ -87,6 +87,12 @@ pub struct Media {
     /// The participant's last description had `a=extmap-allow-mixed`.
     pub allows_mixed_extensions: bool,
     pub rtcp_mux: RtcpMux,
+    pub security: Security,
+    /// The media whose ports, keys and ICE this one uses (RFC 9143); none while it has its own.
+    pub bundled_in: Option<MediaId>,
+    pub ice: Connectivity,
+    /// The section as it came, while it goes to the other side with its own addresses.
+    pub untouched: Option<Box<MediaSection>>,
     pub interface: Option<InterfaceId>,
     /// The family of the addresses that the participant is shown.
     pub family: Option<Family>,
@@ -131,6 +137,10 @@ impl Media {
             attributes: Vec::new(),
             allows_mixed_extensions: false,
             rtcp_mux: RtcpMux::default(),
+            security: Security::default(),
+            bundled_in: None,
+            ice: Connectivity::default(),
+            untouched: None,
             interface: None,
             family: None,
             behaviour: Behaviour::default(),

@@ -4,6 +4,7 @@
 //! medias, one to n. Everything lives in slabs of the call and is joined by index. The model knows nothing of packets:
 //! `plan` compiles it for the packet path.
 
+pub mod connectivity;
 mod graph;
 pub mod interface;
 pub mod lifecycle;
@@ -11,11 +12,14 @@ pub mod media;
 pub mod participant;
 pub mod port_pool;
 pub mod ports;
+pub mod security;
 pub mod subscription;
 
+pub use connectivity::Connectivity;
 pub use graph::Call;
 pub use interface::{InterfaceId, Interfaces};
 pub use media::{Media, MediaId};
 pub use participant::{Participant, ParticipantId};
 pub use ports::{LocalPort, MediaPorts, PortNumbers, PortSet, PortsExhausted};
+pub use security::Security;
 pub use subscription::{Subscription, SubscriptionKind};

@@ -40,6 +40,18 @@ pub struct Participant {
     pub session: ReceivedSession,
     /// What the participant has been shown so far.
     pub shown: ShownSession,
+    /// The mids that its last description groups together (RFC 9143).
+    pub bundle: Vec<String>,
+    /// It is shown its medias in one group.
+    pub shows_bundle: bool,
+    /// The group is for one exchange only.
+    pub is_strict_bundle: bool,
+    /// Its group is answered with one.
+    pub accepts_bundle: bool,
+    /// The places of plain medias that stand beside an encrypted twin, in the descriptions exchanged with it.
+    pub legacy_places: Vec<usize>,
+    /// Its answer may take either of each such pair.
+    pub accepts_legacy: bool,
     /// A final response came from here: its tag does not change any more.
     pub is_final: bool,
     /// A digest of the first offer, when it asked that later from-tags with the same one be aliases (`alias-key`).

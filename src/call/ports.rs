@@ -12,6 +12,16 @@ pub struct LocalPort {
     pub address: SocketAddr,
 }
 
+/// Ports on a further address of the interface, for ICE.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FurtherPorts {
+    pub interface: InterfaceId,
+    /// What candidates show.
+    pub advertised: IpAddr,
+    pub rtp: LocalPort,
+    pub rtcp: Option<LocalPort>,
+}
+
 /// The ports that one media shows to its participant while the other side sits at one remote address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortSet {
@@ -23,9 +33,17 @@ pub struct PortSet {
     pub rtcp: Option<LocalPort>,
     /// The other side's signalled address that this set was opened for.
     pub opened_for: Option<SocketAddr>,
+    /// On the interface's other addresses, in its order.
+    pub further: Vec<FurtherPorts>,
 }
 
 impl PortSet {
+    /// Every open port of the set.
+    pub fn ports(&self) -> impl Iterator<Item = LocalPort> + '_ {
+        let own = std::iter::once(self.rtp).chain(self.rtcp);
+        own.chain(self.further.iter().flat_map(|further| std::iter::once(further.rtp).chain(further.rtcp)))
+    }
+
     /// The address family of the set.
     pub fn family(&self) -> Family {
         Family::of(self.rtp.address.ip())
@@ -48,17 +66,20 @@ pub trait MediaPorts {
     /// When no port of the interface's range is free or can be opened.
     fn open(&mut self, interface: InterfaceId, pair: bool) -> Result<PortSet, PortsExhausted>;
 
-    /// Opens the port above an open set's RTP port.
+    /// Opens the port above an open RTP port of the interface.
     ///
     /// # Errors
     /// When that very port can't be opened.
-    fn open_rtcp(&mut self, set: &PortSet) -> Result<LocalPort, PortsExhausted>;
+    fn open_rtcp(&mut self, interface: InterfaceId, rtp: LocalPort) -> Result<LocalPort, PortsExhausted>;
 
     /// Closes the ports of a set.
     fn close(&mut self, set: &PortSet);
 
     /// Closes one port of a set; its number stays taken, for the set.
     fn close_port(&mut self, port: LocalPort);
+
+    /// Makes `port` a further port of `stream`, from which it does not send.
+    fn listen(&mut self, stream: StreamId, port: LocalPort);
 
     /// Makes `port` a port of `stream`, or of a new stream where there is none yet, and the one that it sends from.
     fn bind(&mut self, stream: Option<StreamId>, port: LocalPort) -> StreamId;

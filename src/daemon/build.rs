@@ -88,6 +88,7 @@ fn settings(config: &Config, interfaces: Arc<Interfaces>) -> Settings {
         learning: config.media.learning,
         tos: config.media.tos,
         instance_id: SystemRandomness::new().hex(16),
+        fingerprints: Arc::new([]),
         software: config.process.software_id.clone(),
     }
 }

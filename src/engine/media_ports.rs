@@ -38,7 +38,7 @@ impl EnginePorts<'_> {
             true => Some(self.open_port(interface, even + 1).inspect_err(|_| self.ports.close(rtp.token))?),
         };
         let advertised = self.interfaces.address(interface).map_or(rtp.address.ip(), |local| local.advertised);
-        Ok(PortSet { interface, advertised, rtp, rtcp, opened_for: None })
+        Ok(PortSet { interface, advertised, rtp, rtcp, opened_for: None, further: Vec::new() })
     }
 
     fn exhausted(&self, interface: InterfaceId, cause: impl ToString) -> PortsExhausted {
@@ -72,19 +72,24 @@ impl MediaPorts for EnginePorts<'_> {
         outcome
     }
 
-    fn open_rtcp(&mut self, set: &PortSet) -> Result<LocalPort, PortsExhausted> {
-        let port = set.rtp.address.port() + 1;
-        self.open_port(set.interface, port).map_err(|error| self.exhausted(set.interface, error))
+    fn open_rtcp(&mut self, interface: InterfaceId, rtp: LocalPort) -> Result<LocalPort, PortsExhausted> {
+        let port = rtp.address.port() + 1;
+        self.open_port(interface, port).map_err(|error| self.exhausted(interface, error))
     }
 
     fn close(&mut self, set: &PortSet) {
-        std::iter::once(set.rtp).chain(set.rtcp).for_each(|port| self.close_port(port));
+        set.ports().for_each(|port| self.close_port(port));
         self.numbers.put(set.interface, set.rtp.address.port());
+        set.further.iter().for_each(|further| self.numbers.put(further.interface, further.rtp.address.port()));
     }
 
     fn close_port(&mut self, port: LocalPort) {
         self.relay.detach(port.token);
         self.ports.close(port.token);
+    }
+
+    fn listen(&mut self, stream: StreamId, port: LocalPort) {
+        self.relay.listen(stream, port.token);
     }
 
     fn bind(&mut self, stream: Option<StreamId>, port: LocalPort) -> StreamId {

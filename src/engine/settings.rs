@@ -1,5 +1,6 @@
 //! What the configuration says to a shard; may be changed while it runs.
 
+use crate::base::fingerprint::Fingerprint;
 use crate::base::learning::Learning;
 use crate::call::Interfaces;
 use crate::call::lifecycle::Timeouts;
@@ -18,6 +19,8 @@ pub struct Settings {
     pub tos: Option<u8>,
     /// Names this daemon in `a=rtpengine`.
     pub instance_id: String,
+    /// Digests of this daemon's certificate, by every hash function.
+    pub fingerprints: Arc<[Fingerprint]>,
     /// The `s=` of descriptions made here.
     pub software: String,
 }

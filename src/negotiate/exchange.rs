@@ -3,8 +3,9 @@
 use super::local_ports::{self, Place};
 use super::parties::{self, Parties};
 use super::rtcp_mux::{self, Wishes};
-use super::{Failure, Surroundings, codecs, receive, show};
+use super::{Failure, Surroundings, bundle, codecs, ice, keying, legacy, receive, show};
 use crate::base::address::Family;
+use crate::call::security::Keying;
 use crate::call::{Call, Media, MediaId, ParticipantId, Subscription, SubscriptionKind};
 use crate::ng::Request;
 use crate::sdp::{self, MediaSection, Protocol, SessionDescription};
@@ -30,7 +31,7 @@ pub fn offer(call: &mut Call, request: &Request, around: &mut Surroundings) -> R
     if request.output.loop_protect && is_own(&description, around.instance_id) {
         return Ok(text.to_owned());
     }
-    check(&description, request)?;
+    check(&description)?;
     let parties = parties::of_offer(call, &description, request, around.now)?;
     run(call, parties, description, Step::Offer, request, around)
 }
@@ -41,7 +42,7 @@ pub fn offer(call: &mut Call, request: &Request, around: &mut Surroundings) -> R
 /// As for [`offer`].
 pub fn answer(call: &mut Call, request: &Request, around: &mut Surroundings) -> Result<String, Failure> {
     let description = parse(request.sdp.text.as_deref().unwrap_or_default())?;
-    check(&description, request)?;
+    check(&description)?;
     let parties = parties::of_answer(call, request, around.now)?;
     run(call, parties, description, Step::Answer, request, around)
 }
@@ -49,19 +50,22 @@ pub fn answer(call: &mut Call, request: &Request, around: &mut Surroundings) -> 
 fn run(
     call: &mut Call,
     parties: Parties,
-    description: SessionDescription,
+    mut description: SessionDescription,
     step: Step,
     request: &Request,
     around: &mut Surroundings,
 ) -> Result<String, Failure> {
     note_sender(call, parties.sender, request);
     call.participant_mut(parties.receiver).delete_at = None;
-    let pairs = pair_up(call, parties, &description, step, request);
+    let is_twinned = collapse_twins(call, parties, &mut description, step, request);
+    let pairs = pair_up(call, parties, &description, step, is_twinned, request);
     receive::receive(call, parties.sender, description, request, around);
     if step == Step::Answer {
         make_exclusive(call, parties);
         call.is_answered = true;
+        bundle::settle(call, parties.sender, &pairs);
     }
+    bundle::arrange(call, parties.receiver, &pairs, step, request);
     for (sent, received) in &pairs {
         if let Some(received) = received {
             prepare(call, *sent, *received, step, request, around)?;
@@ -70,14 +74,39 @@ fn run(
     show::exchange(call, parties, &pairs, step, request, around)
 }
 
+/// Makes one media of each plain one and its encrypted twin, where that is wanted. True where twins that were offered
+/// have come back and stay two medias.
+fn collapse_twins(
+    call: &mut Call,
+    parties: Parties,
+    description: &mut SessionDescription,
+    step: Step,
+    request: &Request,
+) -> bool {
+    let is_wanted = request.sdes.osrtp.accept_legacy;
+    let sender = call.participant_mut(parties.sender);
+    let places = match step {
+        Step::Offer => legacy::places(&description.medias),
+        Step::Answer => std::mem::take(&mut sender.legacy_places),
+    };
+    let is_accepted = is_wanted || step == Step::Answer && sender.accepts_legacy;
+    if !is_accepted {
+        return step == Step::Answer && !places.is_empty();
+    }
+    let found = legacy::collapse(&mut description.medias, &places);
+    if step == Step::Offer {
+        sender.legacy_places = found;
+    }
+    false
+}
+
 /// Refuses what would fail half-way, before anything is changed: an established call survives a message that makes
 /// no sense.
-fn check(description: &SessionDescription, request: &Request) -> Result<(), Failure> {
+fn check(description: &SessionDescription) -> Result<(), Failure> {
     if description.medias.is_empty() {
         return Err(Failure::NothingToShow);
     }
-    check_addresses(description)?;
-    check_security(description, request)
+    check_addresses(description)
 }
 
 /// Every media that is not rejected has an address.
@@ -87,18 +116,6 @@ pub(super) fn check_addresses(description: &SessionDescription) -> Result<(), Fa
     match description.medias.iter().all(has_address) {
         true => Ok(()),
         false => Err(Failure::IncompleteSdp),
-    }
-}
-
-/// No media is, or is to become, SRTP.
-pub(super) fn check_security(description: &SessionDescription, request: &Request) -> Result<(), Failure> {
-    let is_named = request.transport.protocol.is_some_and(|protocol| protocol.is_secure());
-    let is_secure = |section: &MediaSection| {
-        !section.is_rejected() && (section.protocol.is_secure() || is_named && section.protocol.is_rtp())
-    };
-    match description.medias.iter().any(is_secure) {
-        true => Err(Failure::Secure),
-        false => Ok(()),
     }
 }
 
@@ -133,6 +150,7 @@ fn pair_up(
     parties: Parties,
     description: &SessionDescription,
     step: Step,
+    is_twinned: bool,
     request: &Request,
 ) -> Vec<Pair> {
     let mut partners = Partners::of(call, parties);
@@ -147,7 +165,7 @@ fn pair_up(
         let known = partners.known(position);
         let received = known.or_else(|| partners.free(call, position)).or_else(|| {
             let next = call.participant(parties.receiver).medias.len();
-            let is_welcome = step == Step::Offer || is_new_receiver;
+            let is_welcome = step == Step::Offer || is_new_receiver || is_twinned;
             is_welcome.then(|| call.media_at(parties.receiver, next, &section.kind))
         });
         if let (None, Some(received)) = (known, received) {
@@ -244,10 +262,15 @@ fn prepare(
     receiver.shown_protocol = Some(protocol);
     prepare_codecs(call, sent, received, step, request);
     prepare_mux(call, sent, received, step, request);
+    prepare_ice(call, sent, received, step, request, around);
+    prepare_security(call, sent, received, step, request, around);
     let is_over = call.media(sent).is_rejected || step == Step::Answer && call.media(received).is_rejected;
-    if is_over || !is_relayed {
+    if step == Step::Answer && call.media(sent).bundled_in.is_some() {
+        local_ports::release(call, sent, around);
+    }
+    if is_over || !is_relayed || call.media(received).bundled_in.is_some() {
         local_ports::release(call, received, around);
-        if step == Step::Answer {
+        if step == Step::Answer && (is_over || !is_relayed) {
             local_ports::release(call, sent, around);
         }
         return Ok(());
@@ -301,6 +324,54 @@ fn prepare_mux(call: &mut Call, sent: MediaId, received: MediaId, step: Step, re
     call.media_mut(received).rtcp_mux = receiver;
 }
 
+fn prepare_security(
+    call: &mut Call,
+    sent: MediaId,
+    received: MediaId,
+    step: Step,
+    request: &Request,
+    around: &mut Surroundings,
+) {
+    let transport = call.transport_of(sent);
+    if let (Step::Answer, true) = (step, transport == sent) {
+        keying::settle(call.media_mut(sent), request);
+    }
+    if call.media(received).bundled_in.is_some() {
+        keying::note_wishes(call.media_mut(sent), request);
+        return;
+    }
+    let (sender, receiver) = call.media_pair_mut(transport, received);
+    if receiver.ice.passthrough.is_some() {
+        (sender.security.keying, receiver.security.keying) = (Keying::None, Keying::None);
+        return;
+    }
+    match step {
+        Step::Offer => {
+            keying::offer(receiver, &sender.security.received, request, around);
+            keying::note_wishes(call.media_mut(sent), request);
+        }
+        Step::Answer => keying::answer(receiver, Some(sender), request, around),
+    }
+}
+
+fn prepare_ice(
+    call: &mut Call,
+    sent: MediaId,
+    received: MediaId,
+    step: Step,
+    request: &Request,
+    around: &mut Surroundings,
+) {
+    let (sender, receiver) = call.media_pair_mut(sent, received);
+    match step {
+        Step::Offer => {
+            ice::note_wishes(sender, request);
+            ice::offer(receiver, sender, request, around);
+        }
+        Step::Answer => ice::answer(receiver, sender.ice.passthrough, request, around),
+    }
+}
+
 pub(super) fn wishes(request: &Request) -> Wishes {
     let mux = request.transport.rtcp_mux;
     Wishes { offer: mux.offer, require: mux.require, demux: mux.demux, accept: mux.accept, reject: mux.reject }
@@ -326,7 +397,8 @@ fn prepare_ports(
         named,
         family: wanted.or(receiver.family).or(sender.family).unwrap_or(Family::Ip4),
         other_side: sender.signalled.rtp,
-        is_latched: request.rtp.port_latching,
+        is_latched: request.rtp.port_latching || receiver.ice.is_agreed(),
+        needs_all_addresses: receiver.ice.is_shown || receiver.ice.passthrough.is_some(),
         needs_rtcp: receiver.is_shown_rtp() && !receiver.rtcp_mux.is_agreed,
     };
     local_ports::ensure(call, received, place, around)

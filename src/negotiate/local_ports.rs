@@ -6,6 +6,7 @@
 
 use super::{Failure, Surroundings};
 use crate::base::address::Family;
+use crate::call::ports::FurtherPorts;
 use crate::call::{Call, InterfaceId, Media, MediaId, PortSet};
 use smallvec::SmallVec;
 use std::net::SocketAddr;
@@ -25,6 +26,8 @@ pub struct Place<'a> {
     pub is_latched: bool,
     /// RTCP has a port of its own.
     pub needs_rtcp: bool,
+    /// Every address of the interface is served, for ICE.
+    pub needs_all_addresses: bool,
 }
 
 impl Place<'_> {
@@ -80,7 +83,7 @@ fn open(
 fn complete(media: &mut Media, place: Place, around: &mut Surroundings) -> Result<(), Failure> {
     let Some(set) = media.port_sets.last_mut() else { return Ok(()) };
     if place.needs_rtcp && set.rtcp.is_none() {
-        match around.ports.open_rtcp(set) {
+        match around.ports.open_rtcp(set.interface, set.rtp) {
             Ok(port) => set.rtcp = Some(port),
             Err(_) => {
                 let fresh = around.ports.open(set.interface, true)?;
@@ -94,7 +97,37 @@ fn complete(media: &mut Media, place: Place, around: &mut Surroundings) -> Resul
     if let Some(rtcp) = set.rtcp {
         media.rtcp_stream = Some(around.ports.bind(media.rtcp_stream, rtcp));
     }
+    if place.needs_all_addresses {
+        extend(media, around);
+    }
     Ok(())
+}
+
+/// Opens the set's ports on the interface's other addresses too. An address that can't serve is left out: ICE does
+/// with those that are there.
+fn extend(media: &mut Media, around: &mut Surroundings) {
+    let Some(set) = media.port_sets.last_mut() else { return };
+    let needs_rtcp = set.rtcp.is_some();
+    let others = around.interfaces.addresses().map(|(id, ..)| id);
+    for other in others.filter(|id| id.interface == set.interface.interface && *id != set.interface) {
+        if set.further.iter().any(|further| further.interface == other) {
+            continue;
+        }
+        let Ok(opened) = around.ports.open(other, needs_rtcp) else { continue };
+        let PortSet { interface, advertised, rtp, rtcp, .. } = opened;
+        set.further.push(FurtherPorts { interface, advertised, rtp, rtcp });
+    }
+    for further in &mut set.further {
+        if needs_rtcp && further.rtcp.is_none() {
+            further.rtcp = around.ports.open_rtcp(further.interface, further.rtp).ok();
+        }
+        let pairs = [(media.rtp_stream, Some(further.rtp)), (media.rtcp_stream, further.rtcp)];
+        for (stream, port) in pairs {
+            if let (Some(stream), Some(port)) = (stream, port) {
+                around.ports.listen(stream, port);
+            }
+        }
+    }
 }
 
 /// After an answer: RTCP needs no port of its own where both share one, and needs one where they no longer do.
@@ -103,13 +136,13 @@ pub fn match_mux(call: &mut Call, id: MediaId, around: &mut Surroundings) {
     let shares_port = media.rtcp_mux.is_agreed || !media.is_rtp();
     let Some(set) = media.port_sets.last_mut() else { return };
     match (shares_port, set.rtcp) {
-        (true, Some(rtcp)) => {
-            around.ports.close_port(rtcp);
-            set.rtcp = None;
+        (true, Some(_)) => {
+            let further = set.further.iter_mut().filter_map(|further| further.rtcp.take());
+            set.rtcp.take().into_iter().chain(further).for_each(|port| around.ports.close_port(port));
         }
         (false, None) => {
             // Without the port RTCP goes where RTP goes, and comes from there.
-            if let Ok(rtcp) = around.ports.open_rtcp(set) {
+            if let Ok(rtcp) = around.ports.open_rtcp(set.interface, set.rtp) {
                 set.rtcp = Some(rtcp);
                 media.rtcp_stream = Some(around.ports.bind(media.rtcp_stream, rtcp));
             }

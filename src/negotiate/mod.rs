@@ -4,8 +4,12 @@
 //! description (`receive`), prepare the other side (`exchange`: codecs, rtcp-mux, ports), show it a description
 //! (`show`). `publish` and `subscribe` use the same steps with another order of sides.
 
+pub mod bundle;
 pub mod codecs;
 pub mod exchange;
+pub mod ice;
+pub mod keying;
+pub mod legacy;
 pub mod local_ports;
 pub mod manipulate;
 pub mod origin;
@@ -17,6 +21,7 @@ pub mod select;
 pub mod show;
 pub mod subscribe;
 
+use crate::base::fingerprint::Fingerprint;
 use crate::base::learning::Learning;
 use crate::base::random::Random;
 use crate::base::time::Now;
@@ -33,6 +38,8 @@ pub struct Surroundings<'a> {
     pub learning: Learning,
     /// Names this daemon in `a=rtpengine` (`loop protect`).
     pub instance_id: &'a str,
+    /// Digests of this daemon's certificate, by every hash function.
+    pub fingerprints: &'a [Fingerprint],
     /// The `s=` of descriptions that are made here.
     pub software: &'a str,
 }
@@ -52,8 +59,6 @@ pub enum Failure {
     NoPorts(PortsExhausted),
     #[error("Invalid dialogue association")]
     InvalidDialogue,
-    #[error("SRTP is not supported yet")]
-    Secure,
     #[error("To-tag not found")]
     NoSuchToTag,
     #[error("From-tag given, but no such tag exists")]

@@ -2,7 +2,7 @@
 
 use super::exchange::Step;
 use super::local_ports::{self, Place};
-use super::{Failure, Surroundings, codecs, exchange, receive, rtcp_mux, show};
+use super::{Failure, Surroundings, codecs, exchange, ice, keying, receive, rtcp_mux, show};
 use crate::base::address::Family;
 use crate::call::media::RtcpMux;
 use crate::call::participant::Role;
@@ -24,7 +24,6 @@ pub fn publish(call: &mut Call, tag: &str, request: &Request, around: &mut Surro
         return Err(Failure::NothingToCreate);
     }
     exchange::check_addresses(&description)?;
-    let security = exchange::check_security(&description, request);
     let known = call.find_tag(tag);
     let publisher = known.unwrap_or_else(|| call.add_participant(Some(tag), None, Role::Other, around.now));
     exchange::note_sender(call, publisher, request);
@@ -38,14 +37,13 @@ pub fn publish(call: &mut Call, tag: &str, request: &Request, around: &mut Surro
     if refused > 0 {
         return Err(Failure::NothingToCreate);
     }
-    security?;
     let mut sections = Vec::with_capacity(medias.len());
     for id in medias {
         match call.media(id).is_rejected {
             true => local_ports::release(call, id, around),
             false => open(call, id, request, around)?,
         }
-        sections.push(section(call, id, request));
+        sections.push(section(call, id, request, around));
     }
     let session = made_here(call, publisher, around);
     show::create(call, publisher, session, sections, request, around)
@@ -88,12 +86,17 @@ fn open(call: &mut Call, id: MediaId, request: &Request, around: &mut Surroundin
     media.shown_protocol.clone_from(&media.protocol);
     media.rtcp_mux.reply = None;
     rtcp_mux::on_answer(&mut ourselves, &mut media.rtcp_mux, exchange::wishes(request));
+    keying::note_wishes(media, request);
+    ice::note_wishes(media, request);
+    keying::answer(media, None, request, around);
+    ice::answer(media, None, request, around);
     let network = &request.network;
     let place = Place {
         named: network.interface.as_deref().or(network.from_interface.as_deref()),
         family: network.address_family.or(media.family).unwrap_or(Family::Ip4),
         other_side: media.signalled.rtp,
         is_latched: request.rtp.port_latching,
+        needs_all_addresses: media.ice.is_shown,
         needs_rtcp: media.is_rtp() && !media.rtcp_mux.is_agreed,
     };
     local_ports::ensure(call, id, place, around)?;
@@ -101,12 +104,12 @@ fn open(call: &mut Call, id: MediaId, request: &Request, around: &mut Surroundin
     Ok(())
 }
 
-fn section(call: &Call, id: MediaId, request: &Request) -> MediaSection {
+fn section(call: &Call, id: MediaId, request: &Request, around: &Surroundings) -> MediaSection {
     let media = call.media(id);
     if media.is_rejected {
         return show::rejected(media, media);
     }
-    let mut section = show::frame(media, media, request);
+    let mut section = show::frame(media, media, media, request);
     section.information = None;
     section.bandwidths.clear();
     section.attributes.extend(media.mid.as_deref().map(|mid| Attribute::with_value("mid", mid)));
@@ -117,8 +120,10 @@ fn section(call: &Call, id: MediaId, request: &Request) -> MediaSection {
     let sends_too = request.control.is_bidirectional;
     let direction = Direction::new(sends_too && media.direction.receives(), media.direction.sends());
     section.attributes.extend(media.is_rtp().then(|| Attribute::flag(direction.name())));
-    section.attributes.extend(show::rtcp(media, request));
+    section.attributes.extend(show::rtcp(media, media, request));
+    section.attributes.extend(keying::attributes(media, around.fingerprints));
     section.attributes.extend(show::times(media, media));
+    section.attributes.extend(ice::attributes(media));
     section
 }
 

@@ -1,6 +1,6 @@
 //! Takes a participant's description into the call model.
 
-use super::Surroundings;
+use super::{Surroundings, bundle, ice, keying};
 use crate::base::address::Family;
 use crate::base::learning::Learning;
 use crate::call::media::{Behaviour, Signalled};
@@ -56,7 +56,9 @@ pub fn receive(
             None => (media.is_rejected, media.signalled) = (true, Signalled::default()),
         }
     }
-    call.participant_mut(owner).session = received_session(session);
+    let participant = call.participant_mut(owner);
+    participant.bundle = bundle::received(&session);
+    participant.session = received_session(session);
 }
 
 fn received_session(session: Session) -> ReceivedSession {
@@ -86,6 +88,10 @@ fn receive_media(
     media.mid = section.attribute("mid").and_then(|attribute| attribute.value.clone());
     media.ptime_ms = number(&section, "ptime").or(media.ptime_ms);
     media.maxptime_ms = number(&section, "maxptime");
+    media.security.received = keying::receive(&section, session, &request.sdes);
+    ice::take(media, ice::receive(&section, session));
+    let is_kept = media.ice.passthrough.is_some() || request.ice.mode.keeps_candidates();
+    media.untouched = is_kept.then(|| Box::new(with_address(&section, session)));
     media.rtcp_mux.is_wanted = section.attribute("rtcp-mux").is_some();
     media.allows_mixed_extensions = has_either(&section, session, "extmap-allow-mixed");
     media.behaviour = behaviour(request, around.learning);
@@ -97,6 +103,11 @@ fn receive_media(
     media.formats = section.formats;
     media.information = section.information;
     media.bandwidths = section.bandwidths;
+}
+
+/// A section that can stand without its session.
+fn with_address(section: &MediaSection, session: &Session) -> MediaSection {
+    MediaSection { connection: section.connection.or(session.connection), ..section.clone() }
 }
 
 fn has_either(section: &MediaSection, session: &Session, name: &str) -> bool {

@@ -4,13 +4,17 @@ use super::exchange::{Pair, Step};
 use super::manipulate;
 use super::origin;
 use super::parties::Parties;
-use super::{Failure, Surroundings};
+use super::{Failure, Surroundings, bundle, ice, keying, legacy};
 use crate::base::address::Family;
+use crate::call::connectivity::Passthrough;
 use crate::call::{Call, Media, MediaId, ParticipantId};
 use crate::ng::Request;
 use crate::ng::request::output::RtcpAttribute;
 use crate::sdp::{Attribute, Connection, Direction, MediaSection, Session, SessionDescription, write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// The name of the header extension that carries `a=mid`.
+const MID_EXTENSION: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
 
 /// Shows the sender's description to the receiver.
 ///
@@ -24,17 +28,69 @@ pub fn exchange(
     request: &Request,
     around: &Surroundings,
 ) -> Result<String, Failure> {
-    let sections = sections(call, parties, pairs, step, request);
+    let mut sections = sections(call, parties, pairs, step, request, around);
     let mut session = session_of(call, parties.sender);
+    let receiver = call.participant(parties.receiver);
+    if receiver.medias.iter().any(|id| call.media(*id).ice.is_shown && call.media(*id).ice.is_lite) {
+        session.attributes.insert(0, Attribute::flag("ice-lite"));
+    }
+    session.attributes.splice(0..0, group(call, parties, &sections, step, request));
+    add_twins(call, parties.receiver, &mut sections, step, request);
     if request.output.loop_protect {
         session.attributes.insert(0, Attribute::with_value("rtpengine", around.instance_id));
     }
     finish(call, parties.receiver, session, sections, request, around)
 }
 
+/// `a=group` (RFC 9143). A description that goes through with its own addresses keeps its own, unless this daemon's
+/// candidates are a mere choice.
+fn group(call: &Call, parties: Parties, sections: &[MediaSection], step: Step, request: &Request) -> Option<Attribute> {
+    let receiver = call.participant(parties.receiver);
+    if receiver.medias.iter().any(|id| call.media(*id).ice.passthrough == Some(Passthrough::Relay)) {
+        let mids = &call.participant(parties.sender).bundle;
+        return (step == Step::Offer && !mids.is_empty()).then(|| bundle::group(mids));
+    }
+    if !receiver.shows_bundle {
+        return None;
+    }
+    let shown = receiver.medias.iter().zip(sections).filter(|(_, section)| !section.is_rejected());
+    let mids: Vec<String> = shown
+        .filter_map(|(id, section)| match section.attribute("mid") {
+            Some(mid) => mid.value.clone(),
+            None => request.transport.generate_mid.then(|| call.media(*id).index.to_string()),
+        })
+        .collect();
+    (!mids.is_empty()).then(|| bundle::group(&mids))
+}
+
+/// Plain twins of encrypted medias, for receivers that know no other way to choose.
+fn add_twins(
+    call: &mut Call,
+    receiver: ParticipantId,
+    sections: &mut Vec<MediaSection>,
+    step: Step,
+    request: &Request,
+) {
+    let participant = call.participant_mut(receiver);
+    match step {
+        Step::Offer => {
+            participant.legacy_places = legacy::expand(sections, request.sdes.osrtp);
+            participant.accepts_legacy = request.sdes.osrtp.accept_legacy;
+        }
+        Step::Answer => legacy::reject_plain(sections, &participant.legacy_places),
+    }
+}
+
 /// The receiver's `m=` lines never lose their places: one with nothing to show stays as a rejected one (RFC 3264,
 /// sections 6 and 8).
-fn sections(call: &Call, parties: Parties, pairs: &[Pair], step: Step, request: &Request) -> Vec<MediaSection> {
+fn sections(
+    call: &Call,
+    parties: Parties,
+    pairs: &[Pair],
+    step: Step,
+    request: &Request,
+    around: &Surroundings,
+) -> Vec<MediaSection> {
     let receiver = call.participant(parties.receiver);
     let mut senders = vec![None; receiver.medias.len()];
     for (sent, received) in pairs {
@@ -43,7 +99,7 @@ fn sections(call: &Call, parties: Parties, pairs: &[Pair], step: Step, request: 
         }
     }
     let shown = receiver.medias.iter().zip(senders).map(|(received, sent)| match sent {
-        Some(sent) => section(call, sent, *received, step, request),
+        Some(sent) => section(call, sent, *received, step, request, around),
         None => {
             let media = call.media(*received);
             rejected(media, media)
@@ -117,7 +173,14 @@ pub(super) fn own_address(call: &Call, id: ParticipantId, around: &Surroundings)
 }
 
 /// The section for `received`, which hears `sent`.
-fn section(call: &Call, sent: MediaId, received: MediaId, step: Step, request: &Request) -> MediaSection {
+fn section(
+    call: &Call,
+    sent: MediaId,
+    received: MediaId,
+    step: Step,
+    request: &Request,
+    around: &Surroundings,
+) -> MediaSection {
     let (sender, receiver) = (call.media(sent), call.media(received));
     let is_emptied = sender.is_rtp() && !sender.codecs.is_empty() && receiver.shown_codecs.is_empty();
     let has_no_codec = is_emptied && step == Step::Offer;
@@ -126,27 +189,57 @@ fn section(call: &Call, sent: MediaId, received: MediaId, step: Step, request: &
     let is_refused = step == Step::Answer && receiver.is_rejected;
     if sender.is_rejected || is_refused || has_no_codec {
         let mut section = rejected(sender, receiver);
+        // A rejected member of a group says nothing of its formats.
+        match step {
+            Step::Offer if call.participant(receiver.owner).shows_bundle => section.formats = vec!["0".to_owned()],
+            Step::Answer if call.participant(sender.owner).shows_bundle => {
+                section.formats.clone_from(&receiver.formats)
+            }
+            _ => {}
+        }
         section.attributes.splice(0..0, mid);
         return section;
     }
     if !sender.is_relayed() {
         return untouched(sender);
     }
-    let mut section = frame(sender, receiver, request);
+    if let (Some(passthrough), Some(original)) = (receiver.ice.passthrough, &sender.untouched) {
+        return passed_through(receiver, passthrough, original);
+    }
+    let transport = call.media(call.transport_of(received));
+    let mut section = frame(sender, receiver, transport, request);
     section.attributes.extend(mid);
     let (labels, others) = split_labels(&sender.attributes);
+    let others = agreed_extensions(others, receiver, step);
     section.attributes.extend(labels);
+    if receiver.bundled_in.is_some() && sender.is_rtp() && step == Step::Offer {
+        section.attributes.push(Attribute::flag("bundle-only"));
+    }
     section.attributes.extend(receiver.shown_codecs.iter().flat_map(|codec| codec.attributes()));
-    section.attributes.extend(mixed_extensions(sender, receiver, step, request));
+    let mid_extension = mid_extension(call, receiver, &others, step, request);
+    let mixed = mixed_extensions(sender, receiver, step, request);
+    let forced = mid_extension.as_ref().map(|_| Attribute::flag("extmap-allow-mixed"));
+    section.attributes.extend(mixed.or(forced));
+    section.attributes.extend(mid_extension);
     section.attributes.extend(others.into_iter().filter(|attribute| !is_stripped(attribute, request)));
     section.attributes.extend(direction(sender, receiver, step, request));
-    section.attributes.extend(rtcp(receiver, request));
+    section.attributes.extend(rtcp(receiver, transport, request));
+    let is_rtp = receiver.is_shown_rtp();
+    section.attributes.extend(is_rtp.then(|| keying::attributes(transport, around.fingerprints)).into_iter().flatten());
     section.attributes.extend(times(sender, receiver));
+    section.attributes.extend(is_rtp.then(|| ice::attributes(transport)).into_iter().flatten());
     section
 }
 
-/// The `m=`, `i=`, `c=` and `b=` lines.
-pub(super) fn frame(sender: &Media, receiver: &Media, request: &Request) -> MediaSection {
+/// A section that keeps its own addresses, with this daemon's candidates added.
+fn passed_through(receiver: &Media, passthrough: Passthrough, original: &MediaSection) -> MediaSection {
+    let mut section = original.clone();
+    section.attributes.extend(ice::added(receiver, passthrough, &ice::candidates(&original.attributes)));
+    section
+}
+
+/// The `m=`, `i=`, `c=` and `b=` lines. `transport` is the media whose ports the receiver's uses.
+pub(super) fn frame(sender: &Media, receiver: &Media, transport: &Media, request: &Request) -> MediaSection {
     let formats = match (receiver.is_shown_rtp(), receiver.shown_codecs.is_empty()) {
         (true, false) => receiver.shown_codecs.iter().map(|codec| codec.payload_type.to_string()).collect(),
         // Nothing of what was offered was accepted; a line without a format would be none at all.
@@ -155,12 +248,12 @@ pub(super) fn frame(sender: &Media, receiver: &Media, request: &Request) -> Medi
     };
     MediaSection {
         kind: sender.kind.clone(),
-        port: receiver.ports().map_or(0, |set| set.rtp.address.port()),
+        port: transport.ports().map_or(0, |set| set.rtp.address.port()),
         port_count: None,
         protocol: receiver.shown_protocol.clone().unwrap_or_default(),
         formats,
         information: sender.information.clone(),
-        connection: shown_address(sender, receiver, request).map(|address| Connection { address }),
+        connection: shown_address(sender, transport, request).map(|address| Connection { address }),
         bandwidths: sender.bandwidths.clone(),
         attributes: Vec::with_capacity(16),
     }
@@ -168,7 +261,7 @@ pub(super) fn frame(sender: &Media, receiver: &Media, request: &Request) -> Medi
 
 /// The connection address: zero stays zero unless that is replaced, `media address` stands for ours.
 fn shown_address(sender: &Media, receiver: &Media, request: &Request) -> Option<IpAddr> {
-    if sender.is_zero_address && !request.output.replace.zero_address {
+    if sender.is_zero_address && !receiver.ice.is_shown && !request.output.replace.zero_address {
         return Some(zero(receiver.family));
     }
     request.network.media_address.or(receiver.ports().map(|set| set.advertised))
@@ -245,6 +338,42 @@ pub(super) fn is_stripped(attribute: &Attribute, request: &Request) -> bool {
     attribute.name == "extmap" && (strip.all || attribute.extension_uri().is_some_and(|uri| strip.uris.contains(&uri)))
 }
 
+/// The attributes without header extensions that an answer has and its offer had not (RFC 8285, section 6).
+fn agreed_extensions(mut attributes: Vec<Attribute>, receiver: &Media, step: Step) -> Vec<Attribute> {
+    if step == Step::Answer {
+        let is_offered = |uri: &str| {
+            let offered = receiver.attributes.iter().filter(|attribute| attribute.name == "extmap");
+            offered.filter_map(Attribute::extension_uri).any(|own| own == uri)
+        };
+        attributes.retain(|attribute| match attribute.extension_uri() {
+            Some(uri) => is_offered(&uri),
+            None => true,
+        });
+    }
+    attributes
+}
+
+/// The header extension that tells bundled medias apart (RFC 9143, section 15), where a group is offered and the
+/// sender does not bring it.
+fn mid_extension(
+    call: &Call,
+    receiver: &Media,
+    others: &[Attribute],
+    step: Step,
+    request: &Request,
+) -> Option<Attribute> {
+    let is_grouped = step == Step::Offer && call.participant(receiver.owner).shows_bundle && receiver.is_shown_rtp();
+    let extensions = || others.iter().filter(|attribute| attribute.name == "extmap");
+    let has_it = extensions().any(|attribute| attribute.extension_uri().as_deref() == Some(MID_EXTENSION));
+    if !is_grouped || has_it || request.transport.strip_extensions.all {
+        return None;
+    }
+    let number =
+        |attribute: &Attribute| attribute.value().split([' ', '/']).next().and_then(|id| id.parse::<u8>().ok());
+    let free = (1..15).find(|id| extensions().all(|attribute| number(attribute) != Some(*id)))?;
+    Some(Attribute::with_value("extmap", format_args!("{free} {MID_EXTENSION}")))
+}
+
 /// `a=extmap-allow-mixed` (RFC 8285, section 6): offered with every header extension, answered to who offered it.
 pub(super) fn mixed_extensions(sender: &Media, receiver: &Media, step: Step, request: &Request) -> Option<Attribute> {
     let has_extensions =
@@ -273,8 +402,8 @@ fn direction(sender: &Media, receiver: &Media, step: Step, request: &Request) ->
 }
 
 /// `a=rtcp` (RFC 3605) and `a=rtcp-mux` (RFC 5761).
-pub(super) fn rtcp(receiver: &Media, request: &Request) -> Vec<Attribute> {
-    let Some(set) = receiver.ports().filter(|_| receiver.is_shown_rtp()) else { return Vec::new() };
+pub(super) fn rtcp(receiver: &Media, transport: &Media, request: &Request) -> Vec<Attribute> {
+    let Some(set) = transport.ports().filter(|_| receiver.is_shown_rtp()) else { return Vec::new() };
     let port = match (receiver.rtcp_mux.is_agreed, set.rtcp) {
         (false, Some(rtcp)) => rtcp.address.port(),
         _ => set.rtp.address.port(),

@@ -2,7 +2,7 @@
 //! rooms of a selective forwarding unit).
 
 use super::local_ports::{self, Place};
-use super::{Failure, Surroundings, codecs, exchange, receive, rtcp_mux, select, show};
+use super::{Failure, Surroundings, codecs, exchange, ice, keying, receive, rtcp_mux, select, show};
 use crate::base::address::Family;
 use crate::call::media::RtcpMux;
 use crate::call::participant::Role;
@@ -42,9 +42,6 @@ pub struct Offer {
 /// See [`Failure`].
 pub fn request(call: &mut Call, request: &Request, around: &mut Surroundings) -> Result<Offer, Failure> {
     let sources = select::sources(call, request)?;
-    if request.transport.protocol.is_some_and(|protocol| protocol.is_secure()) {
-        return Err(Failure::Secure);
-    }
     let subscriber = subscriber(call, request, around);
     if let Some(label) = request.dialogue.set_label.as_ref().or(request.dialogue.to_label.as_ref()) {
         call.participant_mut(subscriber).label = Some(label.clone());
@@ -62,7 +59,7 @@ pub fn request(call: &mut Call, request: &Request, around: &mut Surroundings) ->
         let sink = call.media_at(subscriber, position, &kind);
         join(call, group, sink, request);
         prepare(call, group, sink, request, around)?;
-        sections.push(section(call, first, sink, request));
+        sections.push(section(call, first, sink, request, around));
         medias.push(subscribed(call, first));
     }
     let session = session(call, &sources);
@@ -171,9 +168,6 @@ fn prepare(
         Some(named) if from.is_rtp() => Protocol::parse(named.name()),
         _ => from.protocol.clone().unwrap_or_default(),
     };
-    if protocol.is_secure() {
-        return Err(Failure::Secure);
-    }
     let (kind, family) = (from.kind.clone(), from.family);
     let (ptime_ms, maxptime_ms) = (from.ptime_ms, last.maxptime_ms);
     let mut source_mux = RtcpMux { is_wanted: from.rtcp_mux.is_wanted, ..RtcpMux::default() };
@@ -188,21 +182,34 @@ fn prepare(
     media.direction = Direction::RecvOnly;
     media.is_rejected = false;
     media.shown_codecs = shown_codecs;
+    // A subscription is negotiated anew each time.
+    media.rtcp_mux.is_agreed = false;
     rtcp_mux::on_offer(&mut source_mux, &mut media.rtcp_mux, exchange::wishes(request));
+    prepare_transport(call, group, sink, request, around);
+    let media = call.media(sink);
     let network = &request.network;
     let place = Place {
         named: network.interface.as_deref().or(network.to_interface.as_deref()),
         family: network.address_family.or(media.family).or(family).unwrap_or(Family::Ip4),
         other_side: None,
         is_latched: true,
+        needs_all_addresses: media.ice.is_shown,
         needs_rtcp: media.is_rtp() && !media.rtcp_mux.is_agreed,
     };
     local_ports::ensure(call, sink, place, around)
 }
 
-fn section(call: &Call, source: MediaId, sink: MediaId, request: &Request) -> MediaSection {
+/// Keys and ICE that the subscriber is offered.
+fn prepare_transport(call: &mut Call, group: &[MediaId], sink: MediaId, request: &Request, around: &mut Surroundings) {
+    let (from, to) = call.media_pair_mut(group[0], sink);
+    keying::subscribe(to, from, request, around);
+    let (from, to) = call.media_pair_mut(group[group.len() - 1], sink);
+    ice::subscribe(to, from, request, around);
+}
+
+fn section(call: &Call, source: MediaId, sink: MediaId, request: &Request, around: &Surroundings) -> MediaSection {
     let (from, to) = (call.media(source), call.media(sink));
-    let mut section = show::frame(from, to, request);
+    let mut section = show::frame(from, to, to, request);
     section.attributes.extend(show::own_mid(to, request));
     let (labels, others) = show::split_labels(&from.attributes);
     match request.control.siprec {
@@ -214,12 +221,14 @@ fn section(call: &Call, source: MediaId, sink: MediaId, request: &Request) -> Me
     section.attributes.extend(others.into_iter().filter(|attribute| !show::is_stripped(attribute, request)));
     let direction = match (request.control.is_inactive, request.control.is_bidirectional) {
         (true, _) => Direction::Inactive,
-        (false, true) => Direction::SendRecv,
+        (false, true) => Direction::new(true, from.direction.receives()),
         (false, false) => Direction::SendOnly,
     };
     section.attributes.extend(from.is_rtp().then(|| Attribute::flag(direction.name())));
-    section.attributes.extend(show::rtcp(to, request));
+    section.attributes.extend(show::rtcp(to, to, request));
+    section.attributes.extend(keying::attributes(to, around.fingerprints));
     section.attributes.extend(show::times(to, to));
+    section.attributes.extend(ice::attributes(to));
     section
 }
 
@@ -256,7 +265,6 @@ pub fn answer(call: &mut Call, request: &Request, around: &mut Surroundings) -> 
     let subscriber = named_subscriber(call, request)?;
     let description = exchange::parse(request.sdp.text.as_deref().unwrap_or_default())?;
     exchange::check_addresses(&description)?;
-    exchange::check_security(&description, request)?;
     let medias = call.participant(subscriber).medias.clone();
     let is_usable = |(section, id): (&MediaSection, &MediaId)| {
         request.codecs.allow_transcoding || accepts_all(section, call.media(*id))
@@ -269,6 +277,7 @@ pub fn answer(call: &mut Call, request: &Request, around: &mut Surroundings) -> 
     for id in medias {
         let media = call.media_mut(id);
         rtcp_mux::on_answer(&mut media.rtcp_mux, &mut RtcpMux::default(), exchange::wishes(request));
+        keying::settle(media, request);
         match media.is_rejected {
             true => local_ports::release(call, id, around),
             false => local_ports::match_mux(call, id, around),

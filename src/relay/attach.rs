@@ -15,6 +15,14 @@ impl Relay {
         true
     }
 
+    /// Gives a stream a further port that it hears and does not send from.
+    pub fn listen(&mut self, id: StreamId, port: PortToken) {
+        if let Some(stream) = self.streams.get_mut(id.0 as usize) {
+            stream.note_further_port();
+            self.bind(port, id);
+        }
+    }
+
     /// Packets that still arrive at a port that is being closed belong to no stream any more.
     pub fn detach(&mut self, port: PortToken) {
         if let Some(slot) = self.by_port.get_mut(port.0 as usize) {

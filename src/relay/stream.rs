@@ -96,6 +96,10 @@ impl Stream {
         self.moved = true;
     }
 
+    pub(super) fn note_further_port(&mut self) {
+        self.moved = true;
+    }
+
     pub(super) fn set_plan(&mut self, mut plan: ForwardingPlan) {
         // A socket sends to its own family only.
         plan.ingress.signalled = plan.ingress.signalled.filter(|peer| peer.is_ipv4() == self.local.is_ipv4());

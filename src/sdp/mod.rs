@@ -5,20 +5,24 @@
 
 pub mod attribute;
 pub mod codec;
+pub mod crypto;
 pub mod direction;
 pub mod fmtp;
 pub mod origin;
 pub mod parse;
 pub mod payload_type;
 pub mod protocol;
+pub mod setup;
 pub mod write;
 
 pub use attribute::Attribute;
 pub use codec::Codec;
+pub use crypto::Crypto;
 pub use direction::Direction;
 pub use origin::Origin;
 pub use parse::{ParseError, parse};
 pub use protocol::Protocol;
+pub use setup::Setup;
 
 use std::net::IpAddr;
 

@@ -144,7 +144,7 @@ impl Shard {
         if tos != call.tos {
             call.tos = tos;
             let sets = call.medias().flat_map(|(_, media)| &media.port_sets);
-            for port in sets.flat_map(|set| std::iter::once(set.rtp).chain(set.rtcp)) {
+            for port in sets.flat_map(|set| set.ports()) {
                 lent.ports.set_tos(port.token, tos.unwrap_or_default());
             }
         }
@@ -182,6 +182,7 @@ impl Shard {
             now,
             learning: self.settings.learning,
             instance_id: &self.settings.instance_id,
+            fingerprints: &self.settings.fingerprints,
             software: &self.settings.software,
         };
         let outcome = run(&mut self.calls[index], &mut around);

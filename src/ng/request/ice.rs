@@ -43,6 +43,13 @@ pub enum IceLite {
     Both,
 }
 
+impl IceMode {
+    /// The candidates of a description go to the other side.
+    pub fn keeps_candidates(self) -> bool {
+        matches!(self, IceMode::ForceRelay | IceMode::Optional)
+    }
+}
+
 static KEYS: &[Key] = &[
     row("ICE", LATER, "What to do about ICE.").key(|p, v| p.choose_each(&ICE, v)),
     row("ICE-lite", LATER, "The sides towards which ICE-lite is used.")

@@ -1,8 +1,10 @@
 //! The engine with everything that it borrows.
 
 use super::surroundings::{FakePorts, Numbers, interfaces};
+use millrace::base::fingerprint::Fingerprint;
 use millrace::base::id::StreamId;
 use millrace::base::random::Seeded;
+use millrace::base::suite::{HASH_FUNCTIONS, HashFunction};
 use millrace::base::time::{Mono, Now, Unix};
 use millrace::call::lifecycle::Termination;
 use millrace::call::{Call, Interfaces, LocalPort, Media};
@@ -72,6 +74,7 @@ impl World {
             learning: Default::default(),
             tos: None,
             instance_id: "0123456789abcdef".to_owned(),
+            fingerprints: fingerprints(),
             software: "millrace-test".to_owned(),
         };
         let now = Now { mono: Mono(1_000_000_000), unix: Unix(1_700_000_000_000_000) };
@@ -172,7 +175,7 @@ impl World {
         let ports: BTreeSet<SocketAddr> = medias().flat_map(ports_of).map(|port| port.address).collect();
         let open: BTreeSet<SocketAddr> = self.ports.open().collect();
         assert_eq!(open, ports, "open ports, and those of calls");
-        let sets: usize = medias().map(|media| media.port_sets.len()).sum();
+        let sets: usize = medias().flat_map(|media| &media.port_sets).map(|set| 1 + set.further.len()).sum();
         assert_eq!(self.numbers.used(), 2 * sets, "numbers that are given out");
         let streams: BTreeSet<u32> = medias().flat_map(streams_of).collect();
         let relayed: BTreeSet<u32> = self.shard.relay().streams().map(|(id, _)| id.0).collect();
@@ -216,9 +219,15 @@ impl World {
 
 fn ports_of(media: &Media) -> impl Iterator<Item = LocalPort> + use<> {
     let sets = media.port_sets.clone();
-    sets.into_iter().flat_map(|set| std::iter::once(set.rtp).chain(set.rtcp))
+    sets.into_iter().flat_map(|set| set.ports().collect::<Vec<_>>())
 }
 
 fn streams_of(media: &Media) -> impl Iterator<Item = u32> + use<> {
     media.rtp_stream.into_iter().chain(media.rtcp_stream).map(|id| id.0)
+}
+
+/// Digests of no certificate, as long as real ones.
+fn fingerprints() -> Arc<[Fingerprint]> {
+    let digest = |hash: HashFunction| (0..hash.digest_bytes() as u8).collect();
+    HASH_FUNCTIONS.iter().map(|&(hash, _)| Fingerprint { hash, digest: digest(hash) }).collect()
 }
