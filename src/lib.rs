@@ -17,6 +17,7 @@ pub mod sdp;
 
 // floor 3
 pub mod rtp;
+pub mod srtp;
 
 // floor 4
 pub mod call;

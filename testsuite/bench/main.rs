@@ -5,6 +5,7 @@ mod control;
 mod endurance;
 mod load;
 mod report;
+mod srtp;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
 use endurance::Size;
@@ -90,6 +91,12 @@ fn arguments() -> Command {
                 )
                 .arg(core.clone()),
         )
+        .subcommand(
+            Command::new("srtp")
+                .about("Protecting and unprotecting packets, beside libsrtp2")
+                .arg(number("rounds", "9", "Rounds; the medians count"))
+                .arg(number("batches", "100", "Batches of 64 packets a round")),
+        )
         .subcommand(Command::new("all").about("Everything, with its defaults"))
         .subcommand(Command::new("ceiling").about("What the generator can do without a daemon").arg(core))
 }
@@ -109,6 +116,7 @@ fn run(arguments: &ArgMatches) -> Result<bool, String> {
             let size = Size { calls, packets_a_second, seconds, daemon_cores, generator_core };
             endurance::large(daemon(arguments)?, &size)
         }
+        "srtp" => srtp::run(number("rounds").max(1) as usize, number("batches").max(1) as usize),
         _ => endurance::ceiling(generator_core()).map(|()| true),
     }
 }
@@ -116,7 +124,7 @@ fn run(arguments: &ArgMatches) -> Result<bool, String> {
 /// Every measurement; whether every goal was met.
 fn all() -> Result<bool, String> {
     let mut met = true;
-    for name in ["ceiling", "compare", "cycles", "large"] {
+    for name in ["srtp", "ceiling", "compare", "cycles", "large"] {
         met &= run(&self::arguments().get_matches_from(["millrace-bench", name]))?;
     }
     Ok(met)

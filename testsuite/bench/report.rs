@@ -102,7 +102,8 @@ fn key(metric: &Metric<Figures>) -> String {
     format!("{} {}", metric.name, metric.unit).trim_end().to_owned()
 }
 
-fn judgement(medians: &[f64], goal: Option<f64>) -> String {
+/// The ratio of two medians, ours and theirs, and whether it is within the goal; empty where there is only one.
+pub fn judgement(medians: &[f64], goal: Option<f64>) -> String {
     let [ours, theirs] = medians else { return String::new() };
     if *theirs == 0.0 {
         return String::new();
@@ -116,7 +117,11 @@ fn judgement(medians: &[f64], goal: Option<f64>) -> String {
 }
 
 fn median(rounds: &[Figures], metric: &Metric<Figures>) -> f64 {
-    let mut values: Vec<f64> = rounds.iter().map(metric.get).collect();
+    middle(rounds.iter().map(metric.get).collect())
+}
+
+/// The median.
+pub fn middle(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     match values.len() {
         0 => f64::NAN,

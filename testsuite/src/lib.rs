@@ -10,4 +10,5 @@ pub mod ports;
 pub mod scratch;
 pub mod sdp;
 pub mod simulation;
+pub mod srtp;
 pub mod system;

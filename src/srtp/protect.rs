@@ -1,0 +1,97 @@
+//! The sending side (RFC 3711, sections 3.3 and 3.4).
+
+use super::Error;
+use super::cipher::PacketId;
+use super::header::{self, RTCP_HEADER_BYTES};
+use super::key::Parameters;
+use super::session::{ENCRYPTED, Transform};
+use super::streams::Streams;
+
+/// Protects what is sent under one master key.
+pub struct Protector {
+    rtp: Transform,
+    rtcp: Transform,
+    streams: Streams,
+    /// One counter for every SSRC, so that an SSRC that was forgotten and comes back uses no index twice.
+    next_rtcp_index: u32,
+}
+
+impl Protector {
+    pub fn new(parameters: &Parameters) -> Protector {
+        Protector::with(Transform::rtp(parameters), Transform::rtcp(parameters))
+    }
+
+    pub(super) fn with(rtp: Transform, rtcp: Transform) -> Protector {
+        Protector { rtp, rtcp, streams: Streams::default(), next_rtcp_index: 0 }
+    }
+
+    /// Encrypts the RTP packet `buffer[..length]` in place, appends MKI and tag, and returns the new length.
+    ///
+    /// Sequence numbers may come out of order by up to 127, also over a wrap. A number that was protected before is
+    /// [`Error::Replayed`], as is one that is older: two packets under one index would betray each other's contents
+    /// (RFC 3711, section 9.1), and the receiver would drop the second anyway.
+    pub fn protect_rtp(&mut self, buffer: &mut [u8], length: usize) -> Result<usize, Error> {
+        let header = header::rtp(buffer.get(..length).ok_or(Error::NoRoom)?)?;
+        let end = length + self.rtp.appended_bytes;
+        if buffer.len() < end {
+            return Err(Error::NoRoom);
+        }
+        let place = self.streams.locate_sequence(header.ssrc, header.sequence)?;
+        let id = PacketId::rtp(header.ssrc, place.index);
+        self.rtp.protect(&id, buffer, length, header.bytes)?;
+        self.streams.note(place);
+        Ok(end)
+    }
+
+    /// Encrypts the RTCP packet `buffer[..length]` in place, appends index, MKI and tag, and returns the new length.
+    pub fn protect_rtcp(&mut self, buffer: &mut [u8], length: usize) -> Result<usize, Error> {
+        let ssrc = header::rtcp(buffer.get(..length).ok_or(Error::NoRoom)?)?;
+        let end = length + self.rtcp.appended_bytes;
+        if buffer.len() < end {
+            return Err(Error::NoRoom);
+        }
+        if self.next_rtcp_index >= ENCRYPTED {
+            return Err(Error::KeyExpired);
+        }
+        let flag = if self.rtcp.encrypts { ENCRYPTED } else { 0 };
+        let id = PacketId::rtcp(ssrc, flag | self.next_rtcp_index);
+        self.rtcp.protect(&id, buffer, length, RTCP_HEADER_BYTES)?;
+        self.next_rtcp_index += 1;
+        Ok(end)
+    }
+
+    /// What [`Protector::protect_rtp`] appends, in bytes.
+    pub fn rtp_appended_bytes(&self) -> usize {
+        self.rtp.appended_bytes
+    }
+
+    /// What [`Protector::protect_rtcp`] appends, in bytes.
+    pub fn rtcp_appended_bytes(&self) -> usize {
+        self.rtcp.appended_bytes
+    }
+
+    /// The rollover counter of `ssrc`, if one of its packets was protected or its counter was set.
+    pub fn rollover_counter(&self, ssrc: u32) -> Option<u32> {
+        self.streams.rollover_counter(ssrc)
+    }
+
+    /// Sets the rollover counter of the next packet of `ssrc`. Going back under the same key uses indices twice.
+    pub fn set_rollover_counter(&mut self, ssrc: u32, counter: u32) {
+        self.streams.set_rollover_counter(ssrc, counter);
+    }
+
+    /// Every SSRC that is known, the one used last first.
+    pub fn ssrcs(&self) -> impl Iterator<Item = u32> {
+        self.streams.ssrcs()
+    }
+
+    /// The index of the next SRTCP packet.
+    pub fn rtcp_index(&self) -> u32 {
+        self.next_rtcp_index
+    }
+
+    /// Sets the index of the next SRTCP packet, at most 2^31. Going back under the same key uses indices twice.
+    pub fn set_rtcp_index(&mut self, index: u32) {
+        self.next_rtcp_index = index.min(ENCRYPTED);
+    }
+}
