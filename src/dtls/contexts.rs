@@ -22,8 +22,10 @@ pub const DEFAULT_CIPHERS: &str = "DEFAULT:!NULL:!aNULL:!SHA256:!SHA384:!aECDH:!
 
 /// OpenSSL takes a timer for due that has 15 ms or less to go.
 const FIRST_TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(20)..=Duration::from_secs(3);
-/// OpenSSL takes no less.
-const SMALLEST_MTU_BYTES: u16 = 256;
+/// OpenSSL takes no less than 256 bytes, without the tag.
+const SMALLEST_MTU_BYTES: u16 = 256 + AEAD_TAG_BYTES;
+/// What OpenSSL forgets in its sum when it puts a protected record behind plain ones.
+const AEAD_TAG_BYTES: u16 = 16;
 /// Chains of certificates are short in WebRTC: one, signed by itself.
 pub(super) const LONGEST_MESSAGE_BYTES: u16 = 16 * 1024;
 /// Certificates are signed by themselves, so nothing rests on how: short keys and old signatures are let through.
@@ -36,7 +38,7 @@ pub struct Settings {
     /// In the language of OpenSSL's `ciphers` command. OpenSSL passes over words that it does not know, as long as a
     /// cipher is left.
     pub ciphers: String,
-    /// The largest datagram to send, without its IP and UDP headers; 256 or more.
+    /// The largest datagram to send, without its IP and UDP headers; 272 or more.
     pub mtu_bytes: u16,
     /// What to offer for SRTP, or to choose from, the preferred first; each is one of [`PROFILES`].
     pub suites: Vec<Suite>,
@@ -145,7 +147,7 @@ impl Contexts {
             (Role::Server, Some(_)) => &self.server_with_cookies,
         };
         let mut ssl = Ssl::new(context)?;
-        ssl.set_mtu(u32::from(self.mtu_bytes))?;
+        ssl.set_mtu(u32::from(self.mtu_bytes - AEAD_TAG_BYTES))?;
         ssl.set_ex_data(self.attached, Attached { first_timeout: self.first_timeout, verified_address });
         bindings::prepare(&mut ssl, LONGEST_MESSAGE_BYTES);
         match role {

@@ -28,7 +28,7 @@ use std::time::Duration;
 pub enum Error {
     #[error("'{0}' is no list of ciphers that OpenSSL knows")]
     Ciphers(String),
-    #[error("a DTLS datagram of {0} bytes: it takes 256 or more")]
+    #[error("a DTLS datagram of {0} bytes: it takes 272 or more")]
     Mtu(u16),
     #[error("a first timeout of {0:?}: it takes 20 ms to 3 s")]
     FirstTimeout(Duration),

@@ -172,7 +172,8 @@ fn peers_without_extended_master_secret_or_of_an_old_version_are_served() {
 
 #[test]
 fn datagrams_keep_to_the_mtu_and_fragments_are_put_together() {
-    for mtu_bytes in [256, 576, 1200] {
+    // At 290 and 311 OpenSSL packs the Finished behind other records, with few bytes left.
+    for mtu_bytes in [272, 290, 311, 576, 1200] {
         let contexts = contexts(&RSA, &Settings { mtu_bytes, ..quick() });
         let mut pair = pair(&contexts, &contexts);
         let (mut largest, mut count) = (0, 0);
@@ -341,7 +342,7 @@ fn forged_alerts_and_garbage_change_nothing() {
             for level in [1, 2] {
                 let alert = [21, 0xfe, version, 0, 0, 0, 0, 0, 0, 0, 9, 0, 2, level, 40];
                 to.datagram(&alert);
-                to.datagram(&[&alert[..], datagram].concat()[..20]);
+                to.datagram(&[&alert[..], &datagram[..datagram.len().min(20)]].concat());
             }
         }
         let protected: Vec<u8> = [&[22, 0xfe, 0xfd, 0, 1, 0, 0, 0, 0, 0, 200, 0, 40][..], &[7; 40]].concat();
@@ -524,7 +525,7 @@ fn settings_that_can_not_be_are_named() {
     };
     let ciphers = refused(Settings { ciphers: "NONSENSE".into(), ..quick() });
     assert_eq!(ciphers, "'NONSENSE' is no list of ciphers that OpenSSL knows");
-    assert_eq!(refused(Settings { mtu_bytes: 255, ..quick() }), "a DTLS datagram of 255 bytes: it takes 256 or more");
+    assert_eq!(refused(Settings { mtu_bytes: 271, ..quick() }), "a DTLS datagram of 271 bytes: it takes 272 or more");
     for first_timeout in [Duration::from_millis(19), Duration::from_millis(3001)] {
         let first = refused(Settings { first_timeout, ..quick() });
         assert_eq!(first, format!("a first timeout of {first_timeout:?}: it takes 20 ms to 3 s"));
