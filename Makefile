@@ -42,7 +42,7 @@ bench: rust
 	$(CARGO) test --release --package millrace-testsuite --test allocation
 	@$(AS_ROOT) target/release/millrace-bench all
 
-# Cargo, and the C compiler that some crates need.
+# Cargo, and the C compiler and libraries that some crates need.
 rust:
 	@command -v $(CARGO) >/dev/null || { \
 	    echo "cargo is missing: install Rust 1.88 or later, from https://rustup.rs or your distribution, and try again" >&2; \

@@ -16,6 +16,7 @@ pub mod ng;
 pub mod sdp;
 
 // floor 3
+pub mod dtls;
 pub mod rtp;
 pub mod srtp;
 

@@ -2,6 +2,7 @@
 
 mod compare;
 mod control;
+mod dtls;
 mod endurance;
 mod load;
 mod report;
@@ -97,6 +98,11 @@ fn arguments() -> Command {
                 .arg(number("rounds", "9", "Rounds; the medians count"))
                 .arg(number("batches", "100", "Batches of 64 packets a round")),
         )
+        .subcommand(Command::new("dtls").about("DTLS-SRTP handshakes and the memory of associations").arg(number(
+            "seconds",
+            "5",
+            "Measured seconds for each kind of certificate",
+        )))
         .subcommand(Command::new("all").about("Everything, with its defaults"))
         .subcommand(Command::new("ceiling").about("What the generator can do without a daemon").arg(core))
 }
@@ -108,6 +114,7 @@ fn run(arguments: &ArgMatches) -> Result<bool, String> {
     match name {
         "all" => all(),
         "compare" => compare(arguments),
+        "dtls" => dtls::run(number("seconds")),
         "cycles" => endurance::cycles(daemon(arguments)?, number("count") as usize),
         "large" => {
             let (calls, packets_a_second) = (number("calls") as usize, number("packets-a-second"));
@@ -124,7 +131,7 @@ fn run(arguments: &ArgMatches) -> Result<bool, String> {
 /// Every measurement; whether every goal was met.
 fn all() -> Result<bool, String> {
     let mut met = true;
-    for name in ["srtp", "ceiling", "compare", "cycles", "large"] {
+    for name in ["srtp", "ceiling", "compare", "cycles", "large", "dtls"] {
         met &= run(&self::arguments().get_matches_from(["millrace-bench", name]))?;
     }
     Ok(met)

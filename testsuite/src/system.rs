@@ -36,6 +36,13 @@ pub fn interrupted() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
 }
 
+/// Bytes of the C library's heap that are in use, OpenSSL's among them.
+pub fn heap_bytes() -> usize {
+    // Sound: mallinfo2 has no conditions; it only reads.
+    let info = unsafe { libc::mallinfo2() };
+    info.uordblks + info.hblkhd
+}
+
 /// Whether this process runs as root.
 pub fn is_root() -> bool {
     // Sound: geteuid has no conditions and cannot fail.
