@@ -10,6 +10,8 @@ pub struct Security {
     pub received: ReceivedSecurity,
     pub shown: ShownSecurity,
     pub keying: Keying,
+    /// Packets are always decrypted and encrypted anew (`recrypt`).
+    pub recrypts: bool,
 }
 
 /// What the participant's last description says.

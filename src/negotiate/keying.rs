@@ -64,6 +64,7 @@ fn is_wanted(suite: Suite, sdes: &Sdes) -> bool {
 
 /// What the next answer to `media` shall prefer, as its offer wants it.
 pub fn note_wishes(sender: &mut Media, request: &Request) {
+    sender.security.recrypts = request.sdes.recrypt;
     sender.security.shown.wishes = Wishes {
         is_passive: request.dtls.is_passive,
         prefers_sdes: request.sdes.prefer,
@@ -172,6 +173,7 @@ fn ensure_tls_id(media: &mut Media, random: &mut dyn Random) {
 
 /// Settles what was offered to `answerer`, from what it has answered.
 pub fn settle(answerer: &mut Media, request: &Request) {
+    answerer.security.recrypts |= request.sdes.recrypt;
     let security = &mut answerer.security;
     let has_sdes = !security.received.cryptos.is_empty() && !security.shown.cryptos.is_empty();
     let has_dtls = security.received.has_dtls() && security.shown.dtls.is_some();

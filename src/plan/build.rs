@@ -1,10 +1,10 @@
 //! Builds the plans of a call.
 
-use super::{Block, Component, ForwardingPlan, Ingress, PayloadType, Sink, StreamId};
+use super::{Block, Component, ForwardingPlan, Ingress, PayloadType, Security, Sink, StreamId, transport};
 use crate::call::{Call, Media, MediaId, Subscription};
 use smallvec::SmallVec;
 
-type Sinks = SmallVec<[Sink; 1]>;
+pub(super) type Sinks = SmallVec<[Sink; 1]>;
 
 /// The plan of every stream of `call`. Streams whose ports are closed get one too: what was planned for them before
 /// must not outlive its reasons.
@@ -19,6 +19,8 @@ pub fn build(call: &Call) -> Vec<(StreamId, ForwardingPlan)> {
             (true, true) => Component::Muxed,
             (true, false) => Component::Rtp,
         };
+        let (security, ice) = (transport::security(media), transport::ice(media));
+        let (has_ice, first) = (ice.is_some(), plans.len());
         if let Some(rtcp) = media.rtcp_stream {
             let is_in_use = media.is_rtp() && media.ports().is_some_and(|set| set.rtcp.is_some());
             let ingress = ingress(media, media.signalled.rtcp.filter(|_| is_in_use));
@@ -28,13 +30,29 @@ pub fn build(call: &Call) -> Vec<(StreamId, ForwardingPlan)> {
         }
         let ingress = ingress(media, media.signalled.rtp.filter(|_| media.ports().is_some()));
         let plan = plan(component, ingress, media_sinks, control_sinks);
-        plans.push((rtp, ForwardingPlan { sources: Some(rtp), ..plan }));
+        let bundle = transport::bundle(call, id, |member| flows.sinks(member)).map(Box::new);
+        plans.push((rtp, ForwardingPlan { sources: Some(rtp), ice: ice.map(Box::new), bundle, ..plan }));
+        plans[first..].iter_mut().for_each(|(_, plan)| {
+            plan.security = if media.ports().is_some() { security.clone() } else { Security::Pending };
+            plan.needs_validation = has_ice;
+        });
     }
     plans
 }
 
 fn plan(component: Component, ingress: Ingress, media: Sinks, control: Sinks) -> ForwardingPlan {
-    ForwardingPlan { generation: 0, component, ingress, media, control, sources: None }
+    ForwardingPlan {
+        generation: 0,
+        component,
+        ingress,
+        media,
+        control,
+        security: Security::Plain,
+        ice: None,
+        needs_validation: false,
+        bundle: None,
+        sources: None,
+    }
 }
 
 fn ingress(media: &Media, signalled: Option<std::net::SocketAddr>) -> Ingress {
@@ -90,25 +108,43 @@ impl<'a> Flows<'a> {
         let (mut media, mut control) = (Sinks::new(), Sinks::new());
         for flow in self.from(source).iter().filter(|flow| !flow.is_egress) {
             let block = block(self.call, flow);
-            self.add(flow.sink, block, &mut media, &mut control);
+            self.add(source, flow.sink, block, &mut media, &mut control);
             // Who listens to what the sink is sent hears this source too.
             for listener in self.from(flow.sink).iter().filter(|listener| listener.is_egress) {
                 let block = strictest(block, block_of_listener(self.call, listener));
-                self.add(listener.sink, block, &mut media, &mut control);
+                self.add(source, listener.sink, block, &mut media, &mut control);
             }
         }
         for mirror in equal(&self.mirrored_by_sink, source, |subscription| subscription.sink) {
-            control.extend(control_sink(self.call.media(mirror.source), None));
+            control.extend(self.control_sink(source, mirror.source, None));
         }
         (media, control)
     }
 
-    fn add(&self, sink: MediaId, block: Option<Block>, media: &mut Sinks, control: &mut Sinks) {
-        let sink = self.call.media(sink);
-        if let Some(egress) = sink.rtp_stream.filter(|_| sink.ports().is_some()) {
-            media.push(Sink { egress, block });
+    fn add(&self, source: MediaId, sink: MediaId, block: Option<Block>, media: &mut Sinks, control: &mut Sinks) {
+        let transport = self.call.media(self.call.transport_of(sink));
+        if let Some(egress) = transport.rtp_stream.filter(|_| transport.ports().is_some()) {
+            let passes = self.passes(source, transport);
+            media.push(Sink { egress, block, passes, strips_feedback: false });
         }
-        control.extend(control_sink(sink, self.call.drops_traffic.then_some(Block::All)));
+        control.extend(self.control_sink(source, sink, self.call.drops_traffic.then_some(Block::All)));
+    }
+
+    fn passes(&self, source: MediaId, sink: &Media) -> bool {
+        transport::passes(self.call.media(self.call.transport_of(source)), sink)
+    }
+
+    /// The stream that RTCP for `sink` goes through: that of RTP where both share a port.
+    fn control_sink(&self, source: MediaId, sink: MediaId, block: Option<Block>) -> Option<Sink> {
+        let media = self.call.media(sink);
+        let transport = self.call.media(self.call.transport_of(sink));
+        let set = transport.ports().filter(|_| media.is_rtp())?;
+        let has_own = set.rtcp.is_some() && !transport.rtcp_mux.is_agreed;
+        let stream = if has_own { transport.rtcp_stream } else { transport.rtp_stream };
+        let has_feedback = |media: &Media| media.protocol.as_ref().is_some_and(|protocol| protocol.has_feedback());
+        let strips_feedback = has_feedback(self.call.media(source)) && !has_feedback(media);
+        let passes = !strips_feedback && self.passes(source, transport);
+        stream.map(|egress| Sink { egress, block, passes, strips_feedback })
     }
 }
 
@@ -121,14 +157,6 @@ fn equal<'l, 'a>(
     let start = list.partition_point(|subscription| key(subscription) < value);
     let length = list[start..].partition_point(|subscription| key(subscription) == value);
     &list[start..start + length]
-}
-
-/// The stream that RTCP for `sink` goes through: that of RTP where both share a port.
-fn control_sink(sink: &Media, block: Option<Block>) -> Option<Sink> {
-    let set = sink.ports().filter(|_| sink.is_rtp())?;
-    let has_own = set.rtcp.is_some() && !sink.rtcp_mux.is_agreed;
-    let stream = if has_own { sink.rtcp_stream } else { sink.rtp_stream };
-    stream.map(|egress| Sink { egress, block })
 }
 
 /// What keeps media from flowing.

@@ -5,10 +5,15 @@
 //! a change of plan.
 
 pub mod build;
+mod transport;
 
+use crate::base::fingerprint::Fingerprint;
+use crate::base::id::PortToken;
 pub use crate::base::id::StreamId;
 pub use crate::base::learning::Learning;
 use crate::base::time::Mono;
+use crate::call::connectivity::ReceivedIce;
+use crate::srtp::Parameters;
 use smallvec::SmallVec;
 use std::net::SocketAddr;
 
@@ -74,6 +79,79 @@ pub struct Sink {
     /// The stream through whose local port, and to whose remote address, a copy is sent.
     pub egress: StreamId,
     pub block: Option<Block>,
+    /// Both ends use the same keys: a packet goes on as it came, once it has been authenticated.
+    pub passes: bool,
+    /// The receiver knows no early feedback (RFC 4585): what RTCP carries of it is left out.
+    pub strips_feedback: bool,
+}
+
+/// One of several medias on a port (RFC 9143, section 9.2): which packets are its own, and where they go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Branch {
+    /// The value of the MID header extension.
+    pub mid: Option<Box<str>>,
+    /// Payload types of this media and of no other in the bundle.
+    pub payload_types: SmallVec<[u8; 8]>,
+    pub media: SmallVec<[Sink; 1]>,
+    pub control: SmallVec<[Sink; 1]>,
+}
+
+/// Several medias on one port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bundle {
+    /// The number of the MID header extension in what the peer sends.
+    pub mid_extension: Option<u8>,
+    pub branches: Vec<Branch>,
+}
+
+/// How packets on the port are protected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Security {
+    /// Plain RTP.
+    Plain,
+    /// SRTP without keys: nothing passes either way.
+    Pending,
+    /// SRTP with keys from signalling.
+    Keys(Box<Keys>),
+    /// SRTP with keys from a DTLS handshake on the port.
+    Handshake(Box<Handshake>),
+}
+
+/// Keys from signalling.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keys {
+    pub receive: Parameters,
+    pub send: Parameters,
+}
+
+/// What a DTLS handshake has to be (RFC 5763).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Handshake {
+    pub is_client: bool,
+    /// The peer's certificate has one of these.
+    pub fingerprints: Vec<Fingerprint>,
+    /// Another number is another association.
+    pub generation: u32,
+}
+
+/// ICE on the ports of a media.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ice {
+    pub is_controlling: bool,
+    pub is_lite: bool,
+    pub own: (String, String),
+    pub peer: ReceivedIce,
+    /// Every local port of the media, by component; the preferred first.
+    pub ports: Vec<IcePort>,
+}
+
+/// A local port that takes part in ICE.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IcePort {
+    pub component: u16,
+    pub token: PortToken,
+    pub address: SocketAddr,
+    pub local_preference: u16,
 }
 
 /// Everything to do for packets arriving on one local port.
@@ -88,6 +166,13 @@ pub struct ForwardingPlan {
     /// Where RTCP goes: the streams whose remote end expects RTCP, muxed or not. An RTP component fills it too, for
     /// peers that send RTCP to their RTP port.
     pub control: SmallVec<[Sink; 1]>,
+    pub security: Security,
+    /// ICE of this stream and of its RTCP stream; on the stream of RTP only.
+    pub ice: Option<Box<Ice>>,
+    /// Packets are taken only from addresses that ICE has validated.
+    pub needs_validation: bool,
+    /// Several medias share the port; `media` and `control` are the first one's.
+    pub bundle: Option<Box<Bundle>>,
     /// The stream that receives this peer's RTP, whose sources RTCP arriving on this port speaks for: sender reports
     /// describe what it received, reception reports what was sent through it. The stream itself when muxed; none
     /// leaves RTCP unread.
