@@ -16,6 +16,7 @@ pub mod ng;
 pub mod sdp;
 
 // floor 3
+pub mod ice;
 pub mod rtp;
 
 // floor 4
