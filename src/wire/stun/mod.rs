@@ -68,7 +68,7 @@ fn integrity(password: &[u8], parts: &[&[u8]]) -> hmac::Tag {
     context.sign()
 }
 
-/// Type and method as one number: the bits of the class stand between those of the method (RFC 8489, figure 3).
+/// Type and method as one number: the bits of the class stand between those of the method (RFC 8489, section 5).
 fn message_type(class: Class, method: u16) -> u16 {
     let class = match class {
         Class::Request => 0,

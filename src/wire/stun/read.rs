@@ -54,8 +54,7 @@ impl<'a> Message<'a> {
     /// datagram exactly, the lengths of the attributes that ICE reads, that FINGERPRINT is last, and its value.
     pub fn parse(bytes: &'a [u8]) -> Result<Message<'a>, Malformed> {
         check_header(bytes)?;
-        let mut message =
-            Message { bytes, attributes_end: bytes.len(), has_integrity: false, has_fingerprint: false };
+        let mut message = Message { bytes, attributes_end: bytes.len(), has_integrity: false, has_fingerprint: false };
         let mut at = HEADER_BYTES;
         while at < bytes.len() {
             // The header fits: the message's length and every attribute's are multiples of four.
