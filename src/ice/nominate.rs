@@ -148,7 +148,7 @@ impl Agent {
     }
 
     /// Between two lite sides nothing is checked: the best pair of what was signalled is taken (RFC 8445,
-    /// section 6.1.1). A side that is both lite and controlled takes the same, as the formula is.
+    /// section 8.2). The formula is the same on both, so that they agree.
     pub(super) fn select_between_lite_sides(&mut self, now: Mono) {
         if !self.is_lite || !self.peer.as_ref().is_some_and(|peer| peer.is_lite) {
             return;
