@@ -17,6 +17,7 @@ pub mod sdp;
 
 // floor 3
 pub mod dtls;
+pub mod ice;
 pub mod rtp;
 pub mod srtp;
 

@@ -5,6 +5,7 @@ pub mod demux;
 pub mod json;
 pub mod rtcp;
 pub mod rtp;
+pub mod stun;
 pub mod value;
 
 use thiserror::Error;
