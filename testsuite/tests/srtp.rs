@@ -10,7 +10,8 @@ use millrace_testsuite::system::libsrtp2::{Library, suites};
 fn each_parameters() -> impl Iterator<Item = Parameters> {
     suites().filter(|suite| lengths(*suite).key != 24).flat_map(|suite| (0..8u64).map(move |flags| (suite, flags))).map(
         |(suite, flags)| Parameters {
-            unencrypted_srtp: flags & 1 != 0,
+            // libsrtp2 2.5 encrypts SRTP with AES-GCM even where that is off.
+            unencrypted_srtp: flags & 1 != 0 && !suite.name().ends_with("GCM"),
             unencrypted_srtcp: flags & 2 != 0,
             // libsrtp2 2.5 looks for the MKI of SRTCP as if tags were as long as those of SRTP, and can't read its own.
             mki: (flags & 4 != 0 && lengths(suite).rtp_tag == lengths(suite).rtcp_tag)
