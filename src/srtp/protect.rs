@@ -6,6 +6,7 @@ use super::header::{self, RTCP_HEADER_BYTES};
 use super::key::Parameters;
 use super::session::{ENCRYPTED, Transform};
 use super::streams::Streams;
+use std::fmt;
 
 /// Protects what is sent under one master key.
 pub struct Protector {
@@ -93,5 +94,12 @@ impl Protector {
     /// Sets the index of the next SRTCP packet, at most 2^31. Going back under the same key uses indices twice.
     pub fn set_rtcp_index(&mut self, index: u32) {
         self.next_rtcp_index = index.min(ENCRYPTED);
+    }
+}
+
+/// Shows no key.
+impl fmt::Debug for Protector {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Protector").field("ssrcs", &self.ssrcs().collect::<Vec<_>>()).finish_non_exhaustive()
     }
 }

@@ -6,6 +6,7 @@ use super::header::{self, RTCP_HEADER_BYTES};
 use super::key::Parameters;
 use super::session::{ENCRYPTED, Opening, Transform};
 use super::streams::Streams;
+use std::fmt;
 
 /// Unprotects what is received under one master key.
 pub struct Unprotector {
@@ -87,5 +88,12 @@ impl Unprotector {
     /// Every SSRC that is known, the one used last first.
     pub fn ssrcs(&self) -> impl Iterator<Item = u32> {
         self.rtp_streams.ssrcs()
+    }
+}
+
+/// Shows no key.
+impl fmt::Debug for Unprotector {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Unprotector").field("ssrcs", &self.ssrcs().collect::<Vec<_>>()).finish_non_exhaustive()
     }
 }

@@ -135,12 +135,25 @@ fn srtp_packets_with_gcm() {
     }
 }
 
-/// RFC 7714, sections 17.1 to 17.3.
+/// RFC 7714, sections 16.1.3 and 16.2.3.
+#[test]
+fn srtp_packets_with_a_tag_alone() {
+    let plain = [&hex("8040f17b8041f8d35501a0b2")[..], b"Gallia est omnis divisa in partes tres"].concat();
+    for (key, tag) in [(KEY_128, "22493f82d2bce397e9d79e3b19aa4216"), (KEY_256, "a866d5910f887463067ceefec45215d4")] {
+        let (mut protector, mut unprotector) = sides(key, true);
+        let expected = [&plain[..], &hex(tag)].concat();
+        assert_eq!(protect_rtp(&mut protector, &plain), Ok(expected.clone()));
+        assert_eq!(unprotect_rtp(&mut unprotector, &expected), Ok(plain.clone()));
+    }
+}
+
+/// RFC 7714, sections 17.1 to 17.4.
 #[test]
 fn srtcp_packets_with_gcm() {
     let plain = "81c8000d4d617273 4e5450314e545032525450200000042a0000e9304c756e61\
                  deadbeefdeadbeefdeadbeefdeadbeefdeadbeef";
     let tagged = format!("{plain} 841dd9683dd78ec92ae58790125f62b3 000005d4");
+    let tagged_256 = format!("{plain} 91db4afbfeee5a978fab4393ed2615fe 000005d4");
     let cases = [
         (
             KEY_128,
@@ -155,6 +168,7 @@ fn srtcp_packets_with_gcm() {
              e0476f1b6fad1d1eb30c4446839f57ff6f6cb26ac3be 800005d4",
         ),
         (KEY_128, true, &tagged),
+        (KEY_256, true, &tagged_256),
     ];
     for (key, unencrypted, expected) in cases {
         let (mut protector, mut unprotector) = sides(key, unencrypted);
