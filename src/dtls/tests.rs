@@ -489,6 +489,26 @@ fn a_farewell_closes_the_peer_and_is_answered() {
 }
 
 #[test]
+fn what_is_released_stays_connected_and_silent() {
+    let contexts = contexts(&ECDSA, &quick());
+    let [mut client, mut server] = pair(&contexts, &contexts);
+    client.release();
+    assert!(client.next_timeout().is_some(), "a handshake is not released");
+    let mut pair = {
+        deliver(&transmits(&mut client), &mut server);
+        [client, server]
+    };
+    exchange(&mut pair);
+    assert_agreed(&mut pair);
+    pair[1].release();
+    pair[0].close();
+    exchange(&mut pair);
+    assert!(pair[1].is_connected() && events(&mut pair[1]).is_empty());
+    pair[1].close();
+    assert!(!pair[1].is_connected() && transmits(&mut pair[1]).is_empty());
+}
+
+#[test]
 fn a_server_can_have_the_address_verified_first() {
     let contexts = contexts(&RSA, &quick());
     let address = Some("192.0.2.1:5000".parse().unwrap());
