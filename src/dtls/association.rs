@@ -186,6 +186,14 @@ impl Association {
         }
     }
 
+    /// Forgets all but the fact that there are keys: some 40 kB. A last flight is then repeated no more, and a farewell
+    /// neither sent nor heard. To be called once the peer is known to have its keys, as its SRTP was authenticated.
+    pub fn release(&mut self) {
+        if self.phase == Phase::Connected {
+            self.stream = None;
+        }
+    }
+
     /// Says to the peer that the association ends (close_notify), if there is one.
     pub fn close(&mut self) {
         if let Some(stream) = self.stream.as_mut().filter(|_| self.phase == Phase::Connected) {

@@ -18,8 +18,14 @@ fn identity(kind: CertificateKind) -> Arc<Identity> {
     Arc::new(Identity::generate(kind, Signature::Sha256, NOW).unwrap())
 }
 
+/// For tests that wait for timers.
 fn quick() -> Settings {
     Settings { first_timeout: Duration::from_millis(20), ..Settings::default() }
+}
+
+/// For tests in which no timer may run out, however busy the machine is.
+fn calm() -> Settings {
+    Settings { first_timeout: Duration::from_secs(3), ..Settings::default() }
 }
 
 fn contexts(identity: &Arc<Identity>, settings: &Settings) -> Arc<Contexts> {
@@ -95,7 +101,7 @@ fn assert_agreed(pair: &mut [Association; 2]) -> [Connected; 2] {
 #[test]
 fn keys_agree_crosswise_for_all_kinds_of_certificates() {
     for (client, server) in [(&ECDSA, &ECDSA), (&RSA, &RSA), (&ECDSA, &RSA), (&RSA, &ECDSA)] {
-        let mut pair = pair(&contexts(client, &quick()), &contexts(server, &quick()));
+        let mut pair = pair(&contexts(client, &calm()), &contexts(server, &calm()));
         exchange(&mut pair);
         assert!(pair.iter().all(|each| each.is_connected() && each.next_timeout().is_none()));
         let [at_client, at_server] = assert_agreed(&mut pair);
@@ -117,8 +123,8 @@ fn every_profile_is_agreed_on_with_its_lengths() {
         (Suite::AesCm128Sha1_80, 16, 14),
         (Suite::AesCm128Sha1_32, 16, 14),
     ] {
-        let one = contexts(&ECDSA, &Settings { suites: vec![suite], ..quick() });
-        let all = contexts(&ECDSA, &quick());
+        let one = contexts(&ECDSA, &Settings { suites: vec![suite], ..calm() });
+        let all = contexts(&ECDSA, &calm());
         for (client, server) in [(&one, &all), (&all, &one)] {
             let mut pair = pair(client, server);
             exchange(&mut pair);
@@ -133,7 +139,7 @@ fn every_profile_is_agreed_on_with_its_lengths() {
 
 #[test]
 fn no_common_profile_is_a_failure() {
-    let with = |suite| contexts(&ECDSA, &Settings { suites: vec![suite], ..quick() });
+    let with = |suite| contexts(&ECDSA, &Settings { suites: vec![suite], ..calm() });
     let mut pair = pair(&with(Suite::AeadAes128Gcm), &with(Suite::AesCm128Sha1_80));
     exchange(&mut pair);
     for association in &mut pair {
@@ -152,10 +158,10 @@ fn peers_without_extended_master_secret_or_of_an_old_version_are_served() {
     };
     // The extension of RFC 7627, which is empty.
     let offers = |contexts: &Arc<Contexts>| hello(contexts).windows(4).any(|bytes| bytes == [0, 23, 0, 0]);
-    let old = Settings { allows_dtls_1_0: true, ..quick() };
-    let modern = contexts(&ECDSA, &quick());
+    let old = Settings { allows_dtls_1_0: true, ..calm() };
+    let modern = contexts(&ECDSA, &calm());
     let lenient = contexts(&ECDSA, &old);
-    let without = with_options(&ECDSA, &quick(), SslOptions::from_bits_retain(NO_EXTENDED_MASTER_SECRET));
+    let without = with_options(&ECDSA, &calm(), SslOptions::from_bits_retain(NO_EXTENDED_MASTER_SECRET));
     let version_1_0 = with_options(&ECDSA, &old, SslOptions::NO_DTLSV1_2);
     assert!(offers(&modern) && !offers(&without));
     for (client, server) in
@@ -174,7 +180,7 @@ fn peers_without_extended_master_secret_or_of_an_old_version_are_served() {
 fn datagrams_keep_to_the_mtu_and_fragments_are_put_together() {
     // At 290 and 311 OpenSSL packs the Finished behind other records, with few bytes left.
     for mtu_bytes in [272, 290, 311, 576, 1200] {
-        let contexts = contexts(&RSA, &Settings { mtu_bytes, ..quick() });
+        let contexts = contexts(&RSA, &Settings { mtu_bytes, ..calm() });
         let mut pair = pair(&contexts, &contexts);
         let (mut largest, mut count) = (0, 0);
         exchange_with(&mut pair, &mut |datagram, _| {
@@ -322,7 +328,7 @@ fn silence_is_a_failure_in_the_end() {
 
 #[test]
 fn a_restart_agrees_on_other_keys() {
-    let contexts = contexts(&ECDSA, &quick());
+    let contexts = contexts(&ECDSA, &calm());
     let mut pair = pair(&contexts, &contexts);
     exchange(&mut pair);
     let [before, _] = assert_agreed(&mut pair);
@@ -383,7 +389,7 @@ fn forged_alerts_and_garbage_change_nothing() {
 
 #[test]
 fn a_repeated_client_hello_is_the_same_and_another_one_begins_anew() {
-    let contexts = contexts(&ECDSA, &quick());
+    let contexts = contexts(&ECDSA, &calm());
     let [mut stranger, mut server] = pair(&contexts, &contexts);
     let forged = transmits(&mut stranger);
     for _ in 0..5 {
@@ -403,8 +409,8 @@ fn a_repeated_client_hello_is_the_same_and_another_one_begins_anew() {
 
 #[test]
 fn a_server_outlives_clients_that_it_can_not_serve() {
-    let server = contexts(&ECDSA, &quick());
-    let with_ciphers = |ciphers: &str| contexts(&ECDSA, &Settings { ciphers: ciphers.into(), ..quick() });
+    let server = contexts(&ECDSA, &calm());
+    let with_ciphers = |ciphers: &str| contexts(&ECDSA, &Settings { ciphers: ciphers.into(), ..calm() });
     let other = with_ciphers("AES128-SHA");
     let mut server = Association::new(server, Role::Server, None);
     for _ in 0..20 {
@@ -425,7 +431,7 @@ fn a_server_outlives_clients_that_it_can_not_serve() {
 
 #[test]
 fn a_client_outlives_some_broken_answers() {
-    let contexts = contexts(&ECDSA, &quick());
+    let contexts = contexts(&ECDSA, &calm());
     let [mut client, mut server] = pair(&contexts, &contexts);
     // A ServerHello of no bytes, in a record of its own.
     let forged = [22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 99, 0, 12, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -453,7 +459,7 @@ fn a_client_outlives_some_broken_answers() {
 
 #[test]
 fn corrupted_handshakes_never_panic_and_never_agree_on_different_keys() {
-    let contexts = contexts(&ECDSA, &quick());
+    let contexts = contexts(&ECDSA, &calm());
     let mut random = Seeded(11);
     for _ in 0..40 {
         let mut pair = pair(&contexts, &contexts);
@@ -471,7 +477,7 @@ fn corrupted_handshakes_never_panic_and_never_agree_on_different_keys() {
 
 #[test]
 fn a_farewell_closes_the_peer_and_is_answered() {
-    let contexts = contexts(&ECDSA, &quick());
+    let contexts = contexts(&ECDSA, &calm());
     for who in [0, 1] {
         let mut pair = pair(&contexts, &contexts);
         exchange(&mut pair);
@@ -489,8 +495,28 @@ fn a_farewell_closes_the_peer_and_is_answered() {
 }
 
 #[test]
+fn what_is_released_stays_connected_and_silent() {
+    let contexts = contexts(&ECDSA, &calm());
+    let [mut client, mut server] = pair(&contexts, &contexts);
+    client.release();
+    assert!(client.next_timeout().is_some(), "a handshake is not released");
+    let mut pair = {
+        deliver(&transmits(&mut client), &mut server);
+        [client, server]
+    };
+    exchange(&mut pair);
+    assert_agreed(&mut pair);
+    pair[1].release();
+    pair[0].close();
+    exchange(&mut pair);
+    assert!(pair[1].is_connected() && events(&mut pair[1]).is_empty());
+    pair[1].close();
+    assert!(!pair[1].is_connected() && transmits(&mut pair[1]).is_empty());
+}
+
+#[test]
 fn a_server_can_have_the_address_verified_first() {
-    let contexts = contexts(&RSA, &quick());
+    let contexts = contexts(&RSA, &calm());
     let address = Some("192.0.2.1:5000".parse().unwrap());
     let mut client = Association::new(contexts.clone(), Role::Client, None);
     client.start();
@@ -523,16 +549,16 @@ fn settings_that_can_not_be_are_named() {
         Err(error) => error.to_string(),
         Ok(_) => panic!("taken: {settings:?}"),
     };
-    let ciphers = refused(Settings { ciphers: "NONSENSE".into(), ..quick() });
+    let ciphers = refused(Settings { ciphers: "NONSENSE".into(), ..calm() });
     assert_eq!(ciphers, "'NONSENSE' is no list of ciphers that OpenSSL knows");
-    assert_eq!(refused(Settings { mtu_bytes: 271, ..quick() }), "a DTLS datagram of 271 bytes: it takes 272 or more");
+    assert_eq!(refused(Settings { mtu_bytes: 271, ..calm() }), "a DTLS datagram of 271 bytes: it takes 272 or more");
     for first_timeout in [Duration::from_millis(19), Duration::from_millis(3001)] {
-        let first = refused(Settings { first_timeout, ..quick() });
+        let first = refused(Settings { first_timeout, ..calm() });
         assert_eq!(first, format!("a first timeout of {first_timeout:?}: it takes 20 ms to 3 s"));
     }
-    let suites = refused(Settings { suites: vec![Suite::NullSha1_80], ..quick() });
+    let suites = refused(Settings { suites: vec![Suite::NullSha1_80], ..calm() });
     assert_eq!(suites, "NULL_HMAC_SHA1_80 has no protection profile in DTLS-SRTP");
-    assert_eq!(refused(Settings { suites: vec![], ..quick() }), "no SRTP suite to offer in DTLS-SRTP");
+    assert_eq!(refused(Settings { suites: vec![], ..calm() }), "no SRTP suite to offer in DTLS-SRTP");
 }
 
 #[test]
