@@ -265,6 +265,8 @@ fn checks_are_paced_and_many_candidates_are_bounded() {
     net.describe_to(ANSWERER, |description| description.candidates.clear());
     net.connect(6000);
     net.assert_agreement();
+    let waits = |pair: &Pair| pair.state == pairs::State::Waiting;
+    assert!(!net.sides[OFFERER].agent.pairs.iter().any(waits), "no new check begins after the selection");
     assert!(net.sides[OFFERER].agent.remotes.len() <= MOST_SIGNALLED + MOST_PEER_REFLEXIVE);
     assert!(net.sides[OFFERER].agent.pairs.len() <= MOST_PAIRS);
 }
@@ -283,6 +285,39 @@ fn the_same_foundation_waits_for_its_first_pair() {
     assert_eq!(states(&net), [pairs::State::InProgress, pairs::State::Frozen]);
     net.run(31);
     assert_eq!(states(&net), [pairs::State::Failed, pairs::State::InProgress]);
+}
+
+#[test]
+fn a_foundation_that_works_is_tried_at_once() {
+    let ports = |ip: &'static str| [(1, ip), (2, ip)];
+    let mut net = Net::new(
+        side(1, Role::Controlling, false, &ports("192.0.2.1:30000")),
+        side(2, Role::Controlled, false, &ports("203.0.113.1:40000")),
+    );
+    let others: Vec<Candidate> = (1..=20u16)
+        .map(|at| Candidate::host(format!("x{at}"), 1, SocketAddr::new([100, 64, 0, 1].into(), at), 9))
+        .collect();
+    net.describe_to(OFFERER, |description| description.candidates.extend(others));
+    net.run_until(Duration::from_millis(49), |_| false);
+    let alike = net.sides[OFFERER].agent.pairs.iter().find(|pair| pair.component == 2).unwrap();
+    assert_eq!(alike.state, pairs::State::Waiting, "the first component's pair was answered");
+}
+
+#[test]
+fn of_too_many_pairs_the_best_are_kept() {
+    let mut net = Net::new(
+        side(1, Role::Controlling, false, &[(1, "192.0.2.1:30000"), (1, "192.0.2.2:30000")]),
+        side(2, Role::Controlled, false, &[(1, "203.0.113.1:40000")]),
+    );
+    let rising: Vec<Candidate> = (1..=60u16)
+        .map(|at| Candidate::host(at.to_string(), 1, SocketAddr::new([100, 64, 0, 1].into(), at), at))
+        .collect();
+    net.describe_to(OFFERER, |description| description.candidates = rising);
+    let agent = &net.sides[OFFERER].agent;
+    assert_eq!(agent.pairs.len(), MOST_PAIRS);
+    let kept =
+        |port: u16| agent.pairs.iter().filter(|p| agent.remotes[usize::from(p.remote)].address.port() == port).count();
+    assert_eq!((kept(1), kept(10), kept(11), kept(60)), (0, 0, 2, 2));
 }
 
 #[test]
