@@ -120,13 +120,17 @@ fn a_peer_that_moves_is_followed_to_a_worse_pair() {
 
 #[test]
 fn a_nomination_by_the_controlled_side_is_ignored() {
-    let mut net = Net::simple(1);
-    net.describe_to(OFFERER, |description| description.candidates.clear());
+    // Nobody answers for the second component, so that the controlling side does not nominate either.
+    let mut net = Net::new(
+        side(1, Role::Controlling, false, &[(1, "192.0.2.1:30000"), (2, "192.0.2.1:30001")]),
+        side(2, Role::Controlled, false, &[(1, "203.0.113.1:40000")]),
+    );
+    net.describe_to(OFFERER, |_| {});
     let (to, by) = (&net.sides[OFFERER].agent, &net.sides[ANSWERER].agent);
-    let forged = Forged { uses_candidate: true, ..Forged::right(to, by) };
-    let bytes = forged.bytes();
-    net.inject(OFFERER, PortToken(1), address("203.0.113.9:1"), &bytes);
+    let bytes = Forged { uses_candidate: true, ..Forged::right(to, by) }.bytes();
+    net.inject(OFFERER, PortToken(1), address("203.0.113.1:40000"), &bytes);
     net.run(1);
+    assert!(net.sides[OFFERER].agent.pairs[0].is_valid);
     assert_eq!(net.sides[OFFERER].agent.selected(1), None);
 }
 
