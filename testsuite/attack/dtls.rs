@@ -1,0 +1,1 @@
+use crate::Scenario; pub const ALL: &[Scenario] = &[];
