@@ -71,6 +71,7 @@ pub struct Stage<'a> {
     pub client: Client,
     next_port: u16,
     received_before: u64,
+    overflows_before: u64,
 }
 
 impl<'a> Stage<'a> {
@@ -90,7 +91,8 @@ impl<'a> Stage<'a> {
         })?;
         let client = daemon.client(Encoding::Bencode)?;
         let received_before = received(&networks.attacker)?;
-        Ok(Stage { networks, daemon, client, next_port: FIRST_VICTIM_PORT, received_before })
+        let overflows_before = count(&networks.daemon, "Udp:", "RcvbufErrors")?;
+        Ok(Stage { networks, daemon, client, next_port: FIRST_VICTIM_PORT, received_before, overflows_before })
     }
 
     /// A call between the victims that is not signalled yet; `options` go into every request for it.
@@ -134,6 +136,11 @@ impl<'a> Stage<'a> {
     /// UDP datagrams that reached the attacker's host, whatever port they were for.
     pub fn attacker_received(&self) -> Result<u64, String> {
         received(&self.networks.attacker).map(|now| now - self.received_before)
+    }
+
+    /// Datagrams that came faster than the daemon read them.
+    pub fn overflows(&self) -> Result<u64, String> {
+        Ok(count(&self.networks.daemon, "Udp:", "RcvbufErrors")? - self.overflows_before)
     }
 
     /// How many datagrams the daemon has dropped for a reason.
@@ -214,14 +221,16 @@ fn socket(namespace: &Namespace, at: &str) -> Result<UdpSocket, String> {
 
 /// Datagrams that came in, for a port that is open or not; what ICMP says of ports that are closed is left out.
 fn received(namespace: &Namespace) -> Result<u64, String> {
+    Ok(count(namespace, "Ip:", "InDelivers")? - count(namespace, "Icmp:", "InMsgs")?)
+}
+
+/// A counter of a namespace's network.
+fn count(namespace: &Namespace, protocol: &str, name: &str) -> Result<u64, String> {
     let text = namespace.within(|| fs::read_to_string("/proc/thread-self/net/snmp")).and_then(|text| text);
     let text = text.map_err(|error| error.to_string())?;
-    let count = |protocol: &str, name: &str| {
-        let mut lines = text.lines().filter_map(|line| line.strip_prefix(protocol));
-        let (names, values) = (lines.next()?, lines.next()?);
-        let mut columns = names.split_whitespace().zip(values.split_whitespace());
-        columns.find(|(column, _)| *column == name)?.1.parse::<u64>().ok()
-    };
-    let (all, icmp) = (count("Ip:", "InDelivers"), count("Icmp:", "InMsgs"));
-    all.zip(icmp).map(|(all, icmp)| all - icmp).ok_or_else(|| "no counters of IP".to_owned())
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix(protocol));
+    let (names, values) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+    let mut columns = names.split_whitespace().zip(values.split_whitespace());
+    let found = columns.find(|(column, _)| *column == name).and_then(|(_, value)| value.parse().ok());
+    found.ok_or_else(|| format!("no counter {name} of {protocol}"))
 }

@@ -84,6 +84,20 @@ impl Call {
         self.caller.is_ready() && self.callee.is_ready()
     }
 
+    /// Lets it run for a short time, with one packet of each side if it `talks`.
+    pub fn run_for(&mut self, time: Duration, talks: bool) {
+        let start = Instant::now();
+        if talks {
+            self.caller.say();
+            self.callee.say();
+        }
+        while start.elapsed() < time && !interrupted() {
+            self.caller.poll();
+            self.callee.poll();
+            std::thread::sleep(TICK.min(time));
+        }
+    }
+
     /// Packets of either side that the other has not got.
     pub fn lost(&self) -> usize {
         self.callee.hearing.missing(self.answered_at.0, self.caller.said)
