@@ -26,9 +26,9 @@ struct Crowd {
 impl Crowd {
     fn call(&mut self, number: u16) {
         let local = SocketAddr::from(([198, 51, 100, 10], 40_000 + 2 * number));
-        let has_ice = number % 3 == 0;
+        let has_ice = number.is_multiple_of(3);
         let mut phone = SecurePhone::new(local, Keys::Dtls, has_ice);
-        let is_client = number % 2 == 0;
+        let is_client = number.is_multiple_of(2);
         let setup = if is_client { "active" } else { "passive" };
         let sdp = phone.describe(&self.world, "UDP/TLS/RTP/SAVPF", setup);
         let (call_id, from_tag) = (number.to_string(), "a");
