@@ -349,6 +349,7 @@ fn prepare_security(
         Step::Offer => {
             keying::offer(receiver, &sender.security.received, request, around);
             keying::note_wishes(call.media_mut(sent), request);
+            keying::await_keys(call.media_mut(sent));
         }
         Step::Answer => keying::answer(receiver, Some(sender), request, around),
     }
@@ -368,7 +369,10 @@ fn prepare_ice(
             ice::note_wishes(sender, request);
             ice::offer(receiver, sender, request, around);
         }
-        Step::Answer => ice::answer(receiver, sender.ice.passthrough, request, around),
+        Step::Answer => {
+            ice::settle(sender);
+            ice::answer(receiver, sender.ice.passthrough, request, around);
+        }
     }
 }
 
@@ -397,7 +401,7 @@ fn prepare_ports(
         named,
         family: wanted.or(receiver.family).or(sender.family).unwrap_or(Family::Ip4),
         other_side: sender.signalled.rtp,
-        is_latched: request.rtp.port_latching || receiver.ice.is_agreed(),
+        is_latched: request.rtp.port_latching || receiver.ice.is_agreed() && !request.rtp.no_port_latching,
         needs_all_addresses: receiver.ice.is_shown || receiver.ice.passthrough.is_some(),
         needs_rtcp: receiver.is_shown_rtp() && !receiver.rtcp_mux.is_agreed,
     };

@@ -55,7 +55,7 @@ pub(super) fn passes(source: &Media, sink: &Media) -> bool {
 
 /// ICE of a media that was shown it, unless the peer has answered without.
 pub(super) fn ice(media: &Media) -> Option<Ice> {
-    let peer = media.ice.received.as_ref();
+    let peer = media.ice.peer.as_ref();
     if !media.ice.is_shown || media.is_described && peer.is_none() {
         return None;
     }
@@ -73,8 +73,7 @@ pub(super) fn ice(media: &Media) -> Option<Ice> {
     }
     Some(Ice {
         // Both ends lite, or one: RFC 8445, section 6.1.1. A full agent controls a lite one.
-        is_controlling: (peer.is_some_and(|peer| peer.is_lite) && !media.ice.is_lite)
-            || (!media.ice.is_controlled && !media.ice.is_lite),
+        is_controlling: !media.ice.is_lite && (peer.is_some_and(|peer| peer.is_lite) || !media.ice.is_controlled),
         is_lite: media.ice.is_lite,
         own: (own.ufrag.clone(), own.pwd.clone()),
         peer: peer.cloned(),

@@ -1,5 +1,6 @@
 //! The second half of a packet's way: for each sink, whether and where a copy goes.
 
+use super::extension;
 use super::ingress::{Accepted, Kind, Original, Route};
 use super::latch::NoDestination;
 use super::secure::Secure;
@@ -104,21 +105,23 @@ fn dress<'a>(
         }
     }
     let strips = sink.strips_feedback && matches!(accepted.kind, Kind::Rtcp);
-    let Some(secure) = secure else {
-        if !strips {
-            return Ok(packet);
-        }
-        let length = without_feedback(packet, outgoing).ok_or(DropReason::Blocked)?;
-        return Ok(&outgoing[..length]);
-    };
-    let length = match strips {
+    let masks = sink.masked_extensions != 0 && matches!(accepted.kind, Kind::Rtp(_));
+    if secure.is_none() && !strips && !masks {
+        return Ok(packet);
+    }
+    let mut length = match strips {
         true => without_feedback(packet, outgoing).ok_or(DropReason::Blocked)?,
         false => {
             outgoing.get_mut(..packet.len()).ok_or(DropReason::Malformed)?.copy_from_slice(packet);
             packet.len()
         }
     };
-    let length = secure.protect(accepted.kind, outgoing, length)?;
+    if masks {
+        extension::blank(&mut outgoing[..length], sink.masked_extensions);
+    }
+    if let Some(secure) = secure {
+        length = secure.protect(accepted.kind, outgoing, length)?;
+    }
     Ok(&outgoing[..length])
 }
 

@@ -157,7 +157,7 @@ impl Relay {
             return Err(DropReason::NotValidated);
         }
         if protocol == Protocol::Dtls && stream.secure.is_some() {
-            return self.dtls(id, from, datagram).map(|()| None);
+            return self.dtls(now, id, from, datagram).map(|()| None);
         }
         if datagram.is_empty() {
             return Ok(None);
@@ -196,6 +196,7 @@ impl Relay {
         // Reports are read in any case.
         if passing == Passing::All && !is_report {
             let length = secure.unprotect(kind, datagram, true)?;
+            stream.handshakes.prove(&mut self.desk);
             return Ok((length, Original::Same));
         }
         let original = match passing {
@@ -207,6 +208,7 @@ impl Relay {
             }
         };
         let length = secure.unprotect(kind, datagram, false)?;
+        stream.handshakes.prove(&mut self.desk);
         Ok((length, original))
     }
 

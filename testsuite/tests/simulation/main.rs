@@ -5,7 +5,9 @@ mod calls;
 mod control;
 mod faults;
 mod forks;
+mod handshakes;
 mod reoffers;
+mod secure;
 mod subscriptions;
 mod timeouts;
 
