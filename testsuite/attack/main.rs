@@ -39,8 +39,7 @@ pub enum Answers {
 }
 
 /// The scenarios, in the order they run.
-const ALL: &[&[Scenario]] =
-    &[spray::ALL, inject::ALL, srtp::ALL, dtls::ALL, stun::ALL, rtcp::ALL, headers::ALL];
+const ALL: &[&[Scenario]] = &[spray::ALL, inject::ALL, srtp::ALL, dtls::ALL, stun::ALL, rtcp::ALL, headers::ALL];
 
 fn main() -> ExitCode {
     system::catch_interrupts();

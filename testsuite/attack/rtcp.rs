@@ -1,1 +1,2 @@
-use crate::Scenario; pub const ALL: &[Scenario] = &[];
+use crate::Scenario;
+pub const ALL: &[Scenario] = &[];

@@ -9,7 +9,7 @@ use millrace_testsuite::system;
 use serde_json::{Value, json};
 use std::fs;
 use std::net::{SocketAddr, UdpSocket};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Addresses that are public ones to whoever learns: documentation networks.
@@ -72,6 +72,7 @@ pub struct Stage<'a> {
     next_port: u16,
     received_before: u64,
     overflows_before: u64,
+    log: PathBuf,
 }
 
 impl<'a> Stage<'a> {
@@ -92,7 +93,15 @@ impl<'a> Stage<'a> {
         let client = daemon.client(Encoding::Bencode)?;
         let received_before = received(&networks.attacker)?;
         let overflows_before = count(&networks.daemon, "Udp:", "RcvbufErrors")?;
-        Ok(Stage { networks, daemon, client, next_port: FIRST_VICTIM_PORT, received_before, overflows_before })
+        Ok(Stage {
+            networks,
+            daemon,
+            client,
+            next_port: FIRST_VICTIM_PORT,
+            received_before,
+            overflows_before,
+            log: log.to_owned(),
+        })
     }
 
     /// A call between the victims that is not signalled yet; `options` go into every request for it.
@@ -136,6 +145,11 @@ impl<'a> Stage<'a> {
     /// UDP datagrams that reached the attacker's host, whatever port they were for.
     pub fn attacker_received(&self) -> Result<u64, String> {
         received(&self.networks.attacker).map(|now| now - self.received_before)
+    }
+
+    /// Lines that the daemon has logged.
+    pub fn log_lines(&self) -> usize {
+        fs::read(&self.log).map_or(0, |text| text.iter().filter(|byte| **byte == b'\n').count())
     }
 
     /// Datagrams that came faster than the daemon read them.
@@ -189,24 +203,27 @@ pub struct Pace {
     sent: u64,
     /// What had been sent when the clock began.
     before: u64,
+    left_out: u64,
 }
 
 impl Pace {
     pub fn new(per_second: u64) -> Pace {
-        Pace { per_second, sent: 0, before: 0 }
+        Pace { per_second, sent: 0, before: 0, left_out: 0 }
     }
 
-    /// The numbers of the packets that are due by now. A late one does not bring a burst of more than 50 ms.
+    /// The numbers of the packets that are due by now. What is late by more than 10 ms is left out: a burst fills
+    /// buffers that a steady flood does not.
     pub fn due(&mut self, elapsed: Duration) -> std::ops::Range<u64> {
-        let target = self.before + elapsed.as_micros() as u64 * self.per_second / 1_000_000;
         let first = self.sent;
-        self.sent = target.min(first + self.per_second / 20 + 1).max(first);
+        let target = self.before + elapsed.as_micros() as u64 * self.per_second / 1_000_000 - self.left_out;
+        self.sent = target.min(first + self.per_second / 100 + 1).max(first);
+        self.left_out += target.saturating_sub(self.sent);
         first..self.sent
     }
 
     /// The clock begins anew.
     pub fn restart(&mut self) {
-        self.before = self.sent;
+        (self.before, self.left_out) = (self.sent, 0);
     }
 
     /// Packets so far.

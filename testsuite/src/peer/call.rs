@@ -98,6 +98,12 @@ impl Call {
         }
     }
 
+    /// What was said so far need not have arrived.
+    pub fn forget_said(&mut self) {
+        self.answered_at = (self.caller.said, self.callee.said);
+        (self.caller.refused, self.callee.refused) = (0, 0);
+    }
+
     /// Packets of either side that the other has not got.
     pub fn lost(&self) -> usize {
         self.callee.hearing.missing(self.answered_at.0, self.caller.said)
