@@ -318,6 +318,13 @@ impl Peer {
         }
     }
 
+    /// Sends with IP options from now on, or without.
+    pub fn set_ip_options(&self, is_on: bool) -> io::Result<()> {
+        // Record route (RFC 791, section 3.1) with room for one address, and an end.
+        let options: &[u8] = if is_on { &[7, 7, 4, 0, 0, 0, 0, 0] } else { &[] };
+        system::set_ip_options(&self.media, options)
+    }
+
     /// A full socket buffer and a port that is closed both count as loss on the way.
     fn send_to(&mut self, datagram: &[u8], to: SocketAddr) {
         if !self.is_lost() {
