@@ -157,7 +157,7 @@ fn run_calls(
     attacker.spray_for(calls, Duration::from_millis(500));
     for (index, call) in calls.iter_mut().enumerate() {
         early(index, call.foreign() + call.caller.refused + call.callee.refused);
-        call.answer(&mut stage.client, false)?;
+        call.answer(&mut stage.client)?;
     }
     attacker.begin();
     let ready = connect(calls, Duration::from_secs(5), &mut |elapsed| attacker.spray(elapsed));

@@ -22,6 +22,7 @@ pub struct Call {
     options: Map<String, Value>,
     /// What the daemon showed the callee, for an answer that is still to come.
     offered: String,
+    is_answered: bool,
     /// How much each side had said when the answer was taken: caller, callee.
     answered_at: (u32, u32),
 }
@@ -32,7 +33,7 @@ impl Call {
         caller.hearing = Hearing::of(callee.voice);
         callee.hearing = Hearing::of(caller.voice);
         let options = options.as_object().cloned().unwrap_or_default();
-        Call { caller, callee, id: id.to_owned(), options, offered: String::new(), answered_at: (0, 0) }
+        Call { caller, callee, id: id.to_owned(), options, offered: String::new(), is_answered: false, answered_at: (0, 0) }
     }
 
     fn ask(&self, client: &mut Client, command: &str, extra: &Value) -> Result<Value, String> {
@@ -50,24 +51,30 @@ impl Call {
     /// The caller offers; with `restarts` it begins ICE anew.
     pub fn offer(&mut self, client: &mut Client, restarts: bool) -> Result<(), String> {
         let sdp = self.caller.offer(restarts);
-        let reply = self.ask(client, "offer", &json!({"from-tag": "caller", "sdp": sdp}))?;
+        let mut tags = json!({"from-tag": "caller", "sdp": sdp});
+        // Within a dialogue, a proxy knows both.
+        if self.is_answered {
+            tags["to-tag"] = json!("callee");
+        }
+        let reply = self.ask(client, "offer", &tags)?;
         self.offered = reply["sdp"].as_str().ok_or("an offer without description")?.to_owned();
         Ok(())
     }
 
     /// The callee answers.
-    pub fn answer(&mut self, client: &mut Client, restarts: bool) -> Result<(), String> {
-        let sdp = self.callee.answer(&self.offered, restarts)?;
+    pub fn answer(&mut self, client: &mut Client) -> Result<(), String> {
+        let sdp = self.callee.answer(&self.offered)?;
         let reply = self.ask(client, "answer", &json!({"from-tag": "caller", "to-tag": "callee", "sdp": sdp}))?;
         let answer = reply["sdp"].as_str().ok_or("an answer without description")?;
         self.answered_at = (self.caller.said, self.callee.said);
+        self.is_answered = true;
         self.caller.accept(answer)
     }
 
     /// Offer and answer.
     pub fn place(&mut self, client: &mut Client) -> Result<(), String> {
         self.offer(client, false)?;
-        self.answer(client, false)
+        self.answer(client)
     }
 
     /// What `query` tells.

@@ -187,9 +187,11 @@ impl Peer {
         write(self, self.version, &self.offered, "actpass", is_muxed)
     }
 
-    /// Takes the daemon's offer and answers it.
-    pub fn answer(&mut self, offer: &str, restarts: bool) -> Result<String, String> {
+    /// Takes the daemon's offer and answers it; an offer with new ICE credentials is a restart (RFC 8445, section 9).
+    pub fn answer(&mut self, offer: &str) -> Result<String, String> {
         let remote = read(offer)?;
+        let known = self.agent.as_ref().and_then(Agent::remote_credentials);
+        let restarts = known.is_some_and(|known| remote.ice.as_ref().is_some_and(|ice| ice.credentials != *known));
         let is_muxed = self.settings.is_muxed && remote.is_muxed;
         self.prepare_agent(ice::Role::Controlled, restarts);
         let mut chosen = Vec::new();
