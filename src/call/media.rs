@@ -157,10 +157,8 @@ impl Media {
 
     /// The numbers of masked header extensions, as bits; those of the one-byte form (RFC 8285, section 4.2).
     pub fn masked_numbers(&self) -> u16 {
-        let numbers = self.masked_extensions.iter().filter_map(|extension| {
-            extension.value().split([' ', '/']).next()?.parse::<u16>().ok().filter(|number| (1..15).contains(number))
-        });
-        numbers.fold(0, |mask, number| mask | 1 << number)
+        let numbers = self.masked_extensions.iter().filter_map(Attribute::extension).map(|(number, _)| number);
+        numbers.filter(|number| (1..15).contains(number)).fold(0, |mask, number| mask | 1 << number)
     }
 
     /// The local ports in use.

@@ -2,10 +2,8 @@
 
 use super::ice;
 use crate::call::{Call, MediaId, ParticipantId};
+use crate::ice::MOST_SIGNALLED;
 use crate::sdp::Attribute;
-
-/// Candidates that are kept for one media, trickled ones included.
-const MOST_CANDIDATES: usize = 64;
 
 /// What a fragment says of one media.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -52,7 +50,7 @@ impl Fragment {
                 continue;
             }
             for candidate in ice::candidates(&part.attributes) {
-                if received.candidates.len() < MOST_CANDIDATES && !received.candidates.contains(&candidate) {
+                if received.candidates.len() < MOST_SIGNALLED && !received.candidates.contains(&candidate) {
                     received.candidates.push(candidate);
                 }
             }

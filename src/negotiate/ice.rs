@@ -4,7 +4,7 @@ use super::Surroundings;
 use crate::base::random::Random;
 use crate::call::connectivity::{OwnIce, Passthrough, ReceivedIce};
 use crate::call::{Media, PortSet};
-use crate::ice::Credentials;
+use crate::ice::{Credentials, MOST_SIGNALLED};
 use crate::ng::Request;
 use crate::ng::request::ice::{IceLite, IceMode};
 use crate::sdp::{Attribute, MediaSection, Session};
@@ -32,7 +32,7 @@ pub fn receive(section: &MediaSection, session: &Session) -> Option<ReceivedIce>
         is_lite: either("ice-lite").is_some(),
         is_trickling: has_option("trickle"),
         has_ice2: has_option("ice2"),
-        candidates: candidates(&section.attributes),
+        candidates: candidates(&section.attributes).into_iter().take(MOST_SIGNALLED).collect(),
         has_ended: either("end-of-candidates").is_some(),
     })
 }

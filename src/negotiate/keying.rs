@@ -16,11 +16,15 @@ use crate::sdp::{Attribute, Crypto, MediaSection, Session, Setup};
 
 /// Length of a generated `a=tls-id` (RFC 8842, section 4: at least 20).
 const TLS_ID_DIGITS: usize = 32;
+/// Lines with keys that are taken from one media; every suite twice and some.
+const MOST_CRYPTOS: usize = 32;
+/// Fingerprints that are taken from one media.
+const MOST_FINGERPRINTS: usize = 8;
 
 /// Reads the attributes of a section, and of the session where the section has none.
 pub fn receive(section: &MediaSection, session: &Session, sdes: &Sdes) -> ReceivedSecurity {
-    let mut cryptos: Vec<Crypto> =
-        section.attributes.iter().filter(|attribute| attribute.name == "crypto").filter_map(Crypto::parse).collect();
+    let lines = section.attributes.iter().filter(|attribute| attribute.name == "crypto");
+    let mut cryptos: Vec<Crypto> = lines.filter_map(Crypto::parse).take(MOST_CRYPTOS).collect();
     restrict(&mut cryptos, sdes);
     let of = |list: &[Attribute], name: &str| -> Vec<String> {
         list.iter().filter(|attribute| attribute.name == name).map(|attribute| attribute.value().to_owned()).collect()
@@ -34,9 +38,10 @@ pub fn receive(section: &MediaSection, session: &Session, sdes: &Sdes) -> Receiv
     if !is_secure && !is_opportunistic {
         return ReceivedSecurity::default();
     }
+    let fingerprints = either("fingerprint");
     ReceivedSecurity {
         cryptos,
-        fingerprints: either("fingerprint").iter().filter_map(|text| text.parse().ok()).collect(),
+        fingerprints: fingerprints.iter().filter_map(|text| text.parse().ok()).take(MOST_FINGERPRINTS).collect(),
         setup: either("setup").first().and_then(|name| Setup::from_name(name)),
         tls_id: either("tls-id").into_iter().next(),
         is_opportunistic,
@@ -72,6 +77,15 @@ pub fn note_wishes(sender: &mut Media, request: &Request) {
     };
 }
 
+/// Decides what a party is offered that nobody has offered for. Suites are listed whatever is said of SDES, as clients
+/// have come to see.
+pub fn offer_anew(receiver: &mut Media, received: &ReceivedSecurity, request: &Request, around: &mut Surroundings) {
+    offer(receiver, received, request, around);
+    if receiver.shown_protocol.as_ref().is_some_and(|protocol| protocol.is_secure()) {
+        receiver.security.shown.cryptos = offered_suites(receiver, received, &request.sdes, around.random);
+    }
+}
+
 /// Decides what a subscriber is offered. Where the source is settled with keys in its description, the subscriber may
 /// use those: packets can pass as they are.
 pub fn subscribe(receiver: &mut Media, source: &Media, request: &Request, around: &mut Surroundings) {
@@ -80,10 +94,8 @@ pub fn subscribe(receiver: &mut Media, source: &Media, request: &Request, around
         return offer(receiver, &source.security.received, request, around);
     };
     let received = ReceivedSecurity { cryptos: vec![receive.clone()], ..ReceivedSecurity::default() };
-    offer(receiver, &received, request, around);
+    offer_anew(receiver, &received, request, around);
     if is_secure {
-        let shown = offered_suites(receiver, &received, &request.sdes, around.random);
-        receiver.security.shown.cryptos = shown;
         receiver.security.shown.dtls = None;
     }
 }

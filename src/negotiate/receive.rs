@@ -116,10 +116,7 @@ fn mask_extensions(media: &mut Media, request: &Request) {
     if !mask.all && mask.uris.is_empty() {
         return;
     }
-    let is_masked = |attribute: &Attribute| {
-        let uri = attribute.extension_uri();
-        uri.is_some_and(|uri| mask.all || mask.uris.contains(&uri))
-    };
+    let is_masked = |attribute: &Attribute| attribute.extension_uri().is_some_and(|uri| mask.covers(uri));
     let (masked, shown) = std::mem::take(&mut media.attributes).into_iter().partition(is_masked);
     (media.masked_extensions, media.attributes) = (masked, shown);
 }

@@ -339,15 +339,15 @@ pub(super) fn own_mid(receiver: &Media, request: &Request) -> Option<Attribute> 
 
 pub(super) fn is_stripped(attribute: &Attribute, request: &Request) -> bool {
     let strip = &request.transport.strip_extensions;
-    attribute.name == "extmap" && (strip.all || attribute.extension_uri().is_some_and(|uri| strip.uris.contains(&uri)))
+    attribute.name == "extmap" && (strip.all || attribute.extension_uri().is_some_and(|uri| strip.covers(uri)))
 }
 
 /// The attributes without header extensions that an answer has and its offer had not (RFC 8285, section 6).
 fn agreed_extensions(mut attributes: Vec<Attribute>, receiver: &Media, step: Step) -> Vec<Attribute> {
     if step == Step::Answer {
-        let offered: HashSet<String> = receiver.attributes.iter().filter_map(Attribute::extension_uri).collect();
+        let offered: HashSet<&str> = receiver.attributes.iter().filter_map(Attribute::extension_uri).collect();
         attributes.retain(|attribute| match attribute.extension_uri() {
-            Some(uri) => offered.contains(&uri),
+            Some(uri) => offered.contains(uri),
             None => true,
         });
     }
@@ -365,7 +365,7 @@ fn mid_extension(
 ) -> Option<Attribute> {
     let is_grouped = step == Step::Offer && call.participant(receiver.owner).shows_bundle && receiver.is_shown_rtp();
     let extensions = || others.iter().filter(|attribute| attribute.name == "extmap");
-    let has_it = extensions().any(|attribute| attribute.extension_uri().as_deref() == Some(MID_EXTENSION));
+    let has_it = extensions().any(|attribute| attribute.extension_uri() == Some(MID_EXTENSION));
     if !is_grouped || has_it || request.transport.strip_extensions.all {
         return None;
     }

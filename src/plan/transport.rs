@@ -113,7 +113,6 @@ fn payload_types(media: &Media) -> SmallVec<[u8; 8]> {
 
 /// The number under which the peer sends its mids.
 fn mid_extension(media: &Media) -> Option<u8> {
-    let extensions = media.attributes.iter().filter(|attribute| attribute.name == "extmap");
-    let own = |attribute: &&Attribute| attribute.extension_uri().as_deref() == Some(MID_EXTENSION);
-    extensions.filter(own).find_map(|attribute| attribute.value().split([' ', '/']).next()?.parse().ok())
+    let extensions = media.attributes.iter().filter_map(Attribute::extension);
+    extensions.filter(|(_, uri)| *uri == MID_EXTENSION).map(|(number, _)| number).next()
 }

@@ -54,15 +54,19 @@ impl Attribute {
         Some(RtcpAddress { port: rtcp.port, address })
     }
 
-    /// The URI of an `a=extmap` line (RFC 8285); none when it is malformed or not such a line.
-    pub fn extension_uri(&self) -> Option<String> {
+    /// The number and the URI of an `a=extmap` line (RFC 8285, section 8); none when it is malformed or not such a line.
+    pub fn extension(&self) -> Option<(u8, &str)> {
         if self.name != "extmap" {
             return None;
         }
-        match SdpAttribute::from_str(&self.to_string()).ok()? {
-            SdpAttribute::Extmap(extension) => Some(extension.url),
-            _ => None,
-        }
+        let mut words = self.value().split_ascii_whitespace();
+        let number = words.next()?.split('/').next()?.parse().ok()?;
+        Some((number, words.next()?))
+    }
+
+    /// The URI of an `a=extmap` line.
+    pub fn extension_uri(&self) -> Option<&str> {
+        self.extension().map(|(_, uri)| uri)
     }
 }
 
@@ -100,7 +104,12 @@ mod tests {
 
     #[test]
     fn the_extension_uri_is_read() {
-        let uri = Attribute::parse("extmap:1 urn:ietf:params:rtp-hdrext:sdes:mid").extension_uri();
-        assert_eq!(uri.as_deref(), Some("urn:ietf:params:rtp-hdrext:sdes:mid"));
+        let read = |text| Attribute::parse(text).extension().map(|(number, uri)| (number, uri.to_owned()));
+        let mid = "urn:ietf:params:rtp-hdrext:sdes:mid".to_owned();
+        assert_eq!(read("extmap:1 urn:ietf:params:rtp-hdrext:sdes:mid"), Some((1, mid.clone())));
+        assert_eq!(read("extmap:14/sendonly urn:ietf:params:rtp-hdrext:sdes:mid x"), Some((14, mid)));
+        for bad in ["extmap", "extmap:1", "extmap:x urn:y", "rtpmap:1 urn:y"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
     }
 }

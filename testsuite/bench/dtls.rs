@@ -93,9 +93,11 @@ fn measure_memory(name: &str, contexts: &Arc<Contexts>) -> Result<(), String> {
             let pair = shake_hands(contexts, &mut Spent::default())?;
             kept.extend(pair.into_iter().find(|association| association.role() == role));
         }
-        let bytes = heap_bytes().saturating_sub(before) / ASSOCIATIONS;
+        let finished = heap_bytes().saturating_sub(before) / ASSOCIATIONS;
+        kept.iter_mut().for_each(Association::release);
+        let released = heap_bytes().saturating_sub(before) / ASSOCIATIONS;
         println!(
-            "  {name:<12} {bytes:>6} bytes of heap a finished {role:?} beside its {} own",
+            "  {name:<12} {finished:>6} bytes of heap a finished {role:?}, {released} once its keys are in use, beside {} own",
             size_of::<Association>()
         );
     }

@@ -58,6 +58,13 @@ pub struct Extensions {
     pub uris: Vec<String>,
 }
 
+impl Extensions {
+    /// Whether the extension is one of those meant.
+    pub fn covers(&self, uri: &str) -> bool {
+        self.all || self.uris.iter().any(|other| other == uri)
+    }
+}
+
 static KEYS: &[Key] = &[
     row("transport protocol", SAME, "The protocol towards the receiver, or `accept`.").key(set_protocol),
     row("rtcp-mux", SAME, "What to do about RTP and RTCP on one port.").key(|p, v| p.choose_each(&RTCP_MUX, v)),
