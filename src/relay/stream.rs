@@ -271,7 +271,10 @@ impl Stream {
     }
 
     pub(super) fn wants_piercing(&self) -> bool {
-        self.plan.ingress.pierce_nat && !self.plan.needs_validation && !self.latch.is_heard() && self.latch.signalled().is_some()
+        self.plan.ingress.pierce_nat
+            && !self.plan.needs_validation
+            && !self.latch.is_heard()
+            && self.latch.signalled().is_some()
     }
 
     pub fn port(&self) -> PortToken {

@@ -153,6 +153,29 @@ fn rtcp_takes_its_own_way_from_either_port() {
 }
 
 #[test]
+fn rtcp_is_learned_where_its_media_is() {
+    let (mut relay, [a, ac, ..], mut sent) = call();
+    let report = Writer::new().receiver_report(7, &[]).finish();
+    // Somebody is there before the first RTCP, within the window and after it.
+    for milliseconds in [0, 2900, 3100] {
+        relay.datagram(ms(milliseconds), PortToken(1), at(STRANGER), &mut report.clone(), &mut sent);
+        relay.datagram(ms(milliseconds), PortToken(0), at(ALICE), &mut rtp(8, 1, 7), &mut sent);
+    }
+    sent.take();
+    relay.datagram(ms(5000), PortToken(3), at(BOB_RTCP), &mut report.clone(), &mut sent);
+    assert_eq!(sent.take_ways(), [(1, at(ALICE_RTCP))]);
+    assert!(relay.stream(a).unwrap().is_confirmed() && !relay.stream(ac).unwrap().is_confirmed());
+    // A peer that is elsewhere than it signalled is found by its RTP, and its RTCP then too.
+    let (mut relay, _, mut sent) = call();
+    relay.datagram(ms(0), PortToken(0), at("198.51.100.77:5000"), &mut rtp(8, 1, 7), &mut sent);
+    relay.datagram(ms(3100), PortToken(0), at("198.51.100.77:5000"), &mut rtp(8, 2, 7), &mut sent);
+    relay.datagram(ms(3200), PortToken(1), at("198.51.100.77:5001"), &mut report.clone(), &mut sent);
+    sent.take();
+    relay.datagram(ms(5000), PortToken(3), at(BOB_RTCP), &mut report.clone(), &mut sent);
+    assert_eq!(sent.take_ways(), [(1, at("198.51.100.77:5001"))]);
+}
+
+#[test]
 fn a_muxed_port_sends_rtcp_to_the_separate_port_of_the_other_side_and_back() {
     let (mut relay, [a, _, b, bc], mut sent) = call();
     replan(&mut relay, a, |plan| plan.component = Component::Muxed);

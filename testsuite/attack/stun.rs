@@ -79,10 +79,7 @@ const KINDS: &[Kind] = &[
         name: "wrong integrity",
         write: |t, w| bytes(nominating(w.username(&t.daemon.ufrag, &t.peer)).integrity(WRONG).fingerprint()),
     },
-    Kind {
-        name: "no integrity",
-        write: |t, w| bytes(nominating(w.username(&t.daemon.ufrag, &t.peer)).fingerprint()),
-    },
+    Kind { name: "no integrity", write: |t, w| bytes(nominating(w.username(&t.daemon.ufrag, &t.peer)).fingerprint()) },
     Kind {
         name: "wrong fingerprint",
         write: |t, w| {
@@ -271,6 +268,8 @@ fn old_credentials(stage: &mut Stage) -> Result<String, String> {
     calls[0].check_whole()?;
     match selected(&calls[0]) == before && heard.successes == 0 {
         true => Ok(format!("{} checks on {} sides, {} refusals", pace.sent(), old.len(), heard.answers)),
-        false => Err(format!("{} successes, {} answers; pairs {before:?} and then others", heard.successes, heard.answers)),
+        false => {
+            Err(format!("{} successes, {} answers; pairs {before:?} and then others", heard.successes, heard.answers))
+        }
     }
 }

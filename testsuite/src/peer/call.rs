@@ -33,7 +33,15 @@ impl Call {
         caller.hearing = Hearing::of(callee.voice);
         callee.hearing = Hearing::of(caller.voice);
         let options = options.as_object().cloned().unwrap_or_default();
-        Call { caller, callee, id: id.to_owned(), options, offered: String::new(), is_answered: false, answered_at: (0, 0) }
+        Call {
+            caller,
+            callee,
+            id: id.to_owned(),
+            options,
+            offered: String::new(),
+            is_answered: false,
+            answered_at: (0, 0),
+        }
     }
 
     fn ask(&self, client: &mut Client, command: &str, extra: &Value) -> Result<Value, String> {
