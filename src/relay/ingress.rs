@@ -130,7 +130,8 @@ impl Relay {
         let stream = self.streams.get_mut(id.0 as usize).ok_or(DropReason::UnknownPort)?;
         let is_empty = datagram.is_empty();
         let (kind, teaches) = if is_empty { (Kind::Opaque, true) } else { Kind::of(stream.component, datagram)? };
-        if !stream.latch.observe(now.mono, from, teaches && may_teach) {
+        let is_refused = !may_teach && stream.latch.is_strict();
+        if is_refused || !stream.latch.observe(now.mono, from, teaches && may_teach) {
             return Err(DropReason::WrongSource);
         }
         let accepted = self.count(now, id, kind, datagram.len(), datagram);

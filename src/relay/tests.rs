@@ -165,6 +165,10 @@ fn rtcp_is_learned_where_its_media_is() {
     relay.datagram(ms(5000), PortToken(3), at(BOB_RTCP), &mut report.clone(), &mut sent);
     assert_eq!(sent.take_ways(), [(1, at(ALICE_RTCP))]);
     assert!(relay.stream(a).unwrap().is_confirmed() && !relay.stream(ac).unwrap().is_confirmed());
+    // Nor does it pass where sources are checked.
+    replan(&mut relay, ac, |plan| plan.ingress.strict_source = true);
+    let verdict = relay.datagram(ms(5100), PortToken(1), at(STRANGER), &mut report.clone(), &mut sent);
+    assert_eq!(verdict, Verdict::Dropped(DropReason::WrongSource));
     // A peer that is elsewhere than it signalled is found by its RTP, and its RTCP then too.
     let (mut relay, _, mut sent) = call();
     relay.datagram(ms(0), PortToken(0), at("198.51.100.77:5000"), &mut rtp(8, 1, 7), &mut sent);

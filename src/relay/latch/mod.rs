@@ -137,6 +137,11 @@ impl Latch {
         self.learned == Some(source) || self.rank(source) >= Rank::SameAddress || self.is_nat(source)
     }
 
+    /// Whether only the peer's packets shall pass, once both sides are known.
+    pub fn is_strict(&self) -> bool {
+        self.rules.filled && self.rules.strict_source && !self.rules.media_handover
+    }
+
     /// Where the peer has been found, as far as that is final.
     pub fn learned(&self) -> Option<SocketAddr> {
         self.learned.filter(|_| self.confirmed)
