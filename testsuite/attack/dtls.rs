@@ -5,7 +5,7 @@ use crate::{Answers, Scenario};
 use millrace::base::random::{Random, Seeded};
 use millrace_testsuite::peer::{Call, Keying, Settings, connect, drive, new_contexts};
 use serde_json::json;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 pub const ALL: &[Scenario] = &[
@@ -22,6 +22,13 @@ pub const ALL: &[Scenario] = &[
         expected: "the handshakes complete; little memory; no answer is longer than its request",
         answers: Answers::Some,
         run: hello_plain,
+    },
+    Scenario {
+        name: "hello-nat",
+        what: "ten ClientHellos a second from elsewhere, while the client is not where its description says",
+        expected: "the handshakes complete; packets go to the client, who has shown its certificate",
+        answers: Answers::Some,
+        run: hello_nat,
     },
     Scenario {
         name: "wrong-certificate",
@@ -172,6 +179,22 @@ fn hello_plain(stage: &mut Stage) -> Result<String, String> {
         stage.drops()?
     );
     if answered > sent || lines > 60 || share > 0.8 { Err(note) } else { Ok(note) }
+}
+
+fn hello_nat(stage: &mut Stage) -> Result<String, String> {
+    let settings = dtls_settings(false)?;
+    let claims = Some(IpAddr::V4(Ipv4Addr::new(10, 9, 9, 9)));
+    let callee = Settings { claims, ..settings.clone() };
+    let mut call = stage.call(settings.clone(), callee, &merged(&settings, &json!({})))?;
+    call.place(&mut stage.client)?;
+    let sources = vec![stage.attacker(&format!("{ATTACKER}:5555"))?];
+    let mut spray = Spray { sources, random: Seeded(8), pace: Pace::new(10), sent_bytes: 0, answered_bytes: 0 };
+    spray.run(stage, call, Duration::from_secs(4))?;
+    let (sent, answered) = (spray.sent_bytes, spray.answered_bytes);
+    if answered > sent {
+        return Err(format!("{sent} B asked, {answered} B answered"));
+    }
+    Ok(format!("{} sent, {answered} of {sent} B answered, drops: {}", spray.pace.sent(), stage.drops()?))
 }
 
 fn wrong_certificate(stage: &mut Stage) -> Result<String, String> {

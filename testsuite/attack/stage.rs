@@ -193,7 +193,7 @@ impl<'a> Stage<'a> {
 
 /// A setting without ICE, on one port, without loss.
 pub fn settings(keying: Keying) -> Settings {
-    Settings { keying, has_ice: false, is_muxed: true, loss_percent: 0 }
+    Settings { keying, has_ice: false, is_muxed: true, loss_percent: 0, claims: None }
 }
 
 /// What a proxy asks for, so that both sides of a call have the same protection.

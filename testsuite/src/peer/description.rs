@@ -56,7 +56,7 @@ pub fn read(sdp: &str) -> Result<Remote, String> {
 
 /// Writes the description of a peer as it is now; `setup` is the value of `a=setup`.
 pub fn write(peer: &Peer, version: u32, crypto: &[Crypto], setup: &str, is_muxed: bool) -> String {
-    let (address, port) = (peer.at.ip(), peer.at.port());
+    let (address, port) = (peer.settings.claims.unwrap_or(peer.at.ip()), peer.at.port());
     let family = if address.is_ipv4() { "IP4" } else { "IP6" };
     let (mut protocol, mut lines) = ("RTP/AVP", Vec::new());
     if is_muxed {

@@ -28,7 +28,7 @@ use millrace::sdp::crypto::SessionParameters;
 use millrace::srtp::{MasterKey, Parameters, Protector, Unprotector};
 use millrace::wire::demux::{Protocol, classify};
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 /// More than any suite appends.
@@ -54,6 +54,8 @@ pub struct Settings {
     pub is_muxed: bool,
     /// Of a hundred datagrams so many are lost, on each way.
     pub loss_percent: u32,
+    /// The address that its descriptions give, if it is not its own.
+    pub claims: Option<IpAddr>,
 }
 
 /// A new certificate with default settings.
