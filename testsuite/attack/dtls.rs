@@ -25,7 +25,7 @@ pub const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "hello-nat",
-        what: "ten ClientHellos a second from elsewhere, while the client is not where its description says",
+        what: "10,000 ClientHellos a second from elsewhere, while the client is not where its description says",
         expected: "the handshakes complete; packets go to the client, who has shown its certificate",
         answers: Answers::Some,
         run: hello_nat,
@@ -188,7 +188,8 @@ fn hello_nat(stage: &mut Stage) -> Result<String, String> {
     let mut call = stage.call(settings.clone(), callee, &merged(&settings, &json!({})))?;
     call.place(&mut stage.client)?;
     let sources = vec![stage.attacker(&format!("{ATTACKER}:5555"))?];
-    let mut spray = Spray { sources, random: Seeded(8), pace: Pace::new(10), sent_bytes: 0, answered_bytes: 0 };
+    let mut spray =
+        Spray { sources, random: Seeded(8), pace: Pace::new(SPRAYED_PER_SECOND), sent_bytes: 0, answered_bytes: 0 };
     spray.run(stage, call, Duration::from_secs(4))?;
     let (sent, answered) = (spray.sent_bytes, spray.answered_bytes);
     if answered > sent {
