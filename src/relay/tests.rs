@@ -180,6 +180,21 @@ fn rtcp_is_learned_where_its_media_is() {
 }
 
 #[test]
+fn a_stranger_who_floods_handshakes_does_not_silence_another() {
+    let (mut relay, [a, ..], mut sent) = call();
+    let handshake = crate::plan::Handshake { is_client: false, fingerprints: Vec::new(), generation: 1 };
+    replan(&mut relay, a, |plan| plan.security = crate::plan::Security::Handshake(Box::new(handshake)));
+    let hello = [22, 0xfe, 0xfd, 0, 0];
+    let mut knock =
+        |relay: &mut Relay, from: &str| relay.datagram(ms(0), PortToken(0), at(from), &mut hello.clone(), &mut sent);
+    let refused = (0..1000).filter(|_| knock(&mut relay, STRANGER) == Verdict::Dropped(DropReason::TooMany)).count();
+    assert!((900..1000).contains(&refused), "{refused}");
+    for from in ["198.51.100.77:5000", ALICE] {
+        assert_eq!(knock(&mut relay, from), Verdict::Consumed, "{from}");
+    }
+}
+
+#[test]
 fn a_muxed_port_sends_rtcp_to_the_separate_port_of_the_other_side_and_back() {
     let (mut relay, [a, _, b, bc], mut sent) = call();
     replan(&mut relay, a, |plan| plan.component = Component::Muxed);
