@@ -1,6 +1,8 @@
 //! Builds the plans of a call.
 
-use super::{Block, Component, ForwardingPlan, Ingress, PayloadType, Security, Sink, StreamId, transport};
+use super::{
+    Block, Component, ForwardingPlan, Ingress, KeyframeRequest, PayloadType, Security, Sink, StreamId, transport,
+};
 use crate::call::{Call, Media, MediaId, Subscription};
 use smallvec::SmallVec;
 
@@ -33,6 +35,9 @@ pub fn build(call: &Call) -> Vec<(StreamId, ForwardingPlan)> {
         let ingress = ingress(media, media.signalled.rtp.filter(|_| media.ports().is_some()));
         let plan = plan(component, ingress, media_sinks, control_sinks);
         let bundle = transport::bundle(call, id, |member| flows.sinks(member)).map(Box::new);
+        let has_own = media.ports().is_some_and(|set| set.rtcp.is_some()) && !media.rtcp_mux.is_agreed;
+        let reports = if has_own { media.rtcp_stream } else { Some(rtp) };
+        let plan = ForwardingPlan { keyframes: keyframes(call, id), reports, ..plan };
         plans.push((rtp, ForwardingPlan { sources: Some(rtp), ice: ice.map(Box::new), bundle, ..plan }));
         plans[first..].iter_mut().for_each(|(_, plan)| {
             plan.security = if media.ports().is_some() { security.clone() } else { Security::Pending };
@@ -41,6 +46,19 @@ pub fn build(call: &Call) -> Vec<(StreamId, ForwardingPlan)> {
         });
     }
     plans
+}
+
+/// How the peer is asked for key frames of any video that it sends from the media's port.
+fn keyframes(call: &Call, id: MediaId) -> Option<KeyframeRequest> {
+    let owner = call.participant(call.media(id).owner);
+    let medias = owner.medias.iter().filter(|other| call.transport_of(**other) == id).map(|other| call.media(*other));
+    let codecs = medias.filter(|media| media.kind == "video").flat_map(|media| &media.codecs);
+    let feedback: Vec<&str> = codecs.flat_map(|codec| &codec.feedback).map(String::as_str).collect();
+    match () {
+        () if feedback.contains(&"nack pli") => Some(KeyframeRequest::PictureLoss),
+        () if feedback.contains(&"ccm fir") => Some(KeyframeRequest::FullIntra),
+        () => None,
+    }
 }
 
 fn plan(component: Component, ingress: Ingress, media: Sinks, control: Sinks) -> ForwardingPlan {
@@ -55,6 +73,8 @@ fn plan(component: Component, ingress: Ingress, media: Sinks, control: Sinks) ->
         has_ice: false,
         needs_validation: false,
         bundle: None,
+        keyframes: None,
+        reports: None,
         sources: None,
     }
 }

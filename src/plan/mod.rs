@@ -126,6 +126,15 @@ pub enum Security {
     Handshake(Box<Handshake>),
 }
 
+/// What a sender of video understands when a key frame is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum KeyframeRequest {
+    /// RFC 4585, section 6.3.1: `a=rtcp-fb: nack pli`.
+    PictureLoss,
+    /// RFC 5104, section 4.3.1: `a=rtcp-fb: ccm fir`.
+    FullIntra,
+}
+
 /// Keys from signalling.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keys {
@@ -185,6 +194,10 @@ pub struct ForwardingPlan {
     pub needs_validation: bool,
     /// Several medias share the port; `media` and `control` are the first one's.
     pub bundle: Option<Box<Bundle>>,
+    /// How the peer is asked for key frames; none unless it sends video and can be asked.
+    pub keyframes: Option<KeyframeRequest>,
+    /// The stream through which RTCP goes to this stream's peer.
+    pub reports: Option<StreamId>,
     /// The stream that receives this peer's RTP, whose sources RTCP arriving on this port speaks for: sender reports
     /// describe what it received, reception reports what was sent through it. The stream itself when muxed; none
     /// leaves RTCP unread.

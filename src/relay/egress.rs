@@ -23,7 +23,7 @@ impl Relay {
         transmit: &mut (impl Transmit + ?Sized),
     ) -> Result<(), DropReason> {
         if let Kind::Rtcp = accepted.kind {
-            self.read_rtcp(now, accepted.stream, packet);
+            self.read_rtcp(now, accepted.stream, packet, transmit);
         }
         let mut outcome = Err(DropReason::NoSink);
         let mut index = 0;
@@ -78,11 +78,16 @@ impl Relay {
         let outgoing = dress(accepted, sink, packet, &self.original, &mut self.outgoing, stream.secure.as_deref_mut());
         let bytes = outgoing.inspect_err(|&reason| stream.withheld.count(reason))?;
         transmit.send(stream.port(), destination, bytes);
-        stream.sent.count(bytes.len());
-        if let Kind::Rtp(header) = &accepted.kind {
-            stream.count_outgoing(header, accepted.stream, bytes.len());
+        let length = bytes.len();
+        stream.sent.count(length);
+        let newcomer = match &accepted.kind {
+            Kind::Rtp(header) if stream.count_outgoing(header, accepted.stream, length) => Some(header.ssrc),
+            _ => None,
+        };
+        self.interfaces.get_mut(stream.interface()).sent.count(length);
+        if let Some(ssrc) = newcomer {
+            self.receiver_came(now, accepted.stream, ssrc, transmit);
         }
-        self.interfaces.get_mut(stream.interface()).sent.count(bytes.len());
         Ok(())
     }
 }

@@ -51,6 +51,8 @@ fn plan(component: Component, signalled: &str, media: &[StreamId], control: &[St
         has_ice: false,
         needs_validation: false,
         bundle: None,
+        keyframes: None,
+        reports: None,
         component,
         ingress: Ingress {
             learning: Learning::Heuristic,

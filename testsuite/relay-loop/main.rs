@@ -125,6 +125,8 @@ fn plan(component: Component, signalled: SocketAddr, to: StreamId, now: Now) -> 
         has_ice: false,
         needs_validation: false,
         bundle: None,
+        keyframes: None,
+        reports: None,
         component,
         ingress: Ingress {
             learning: Learning::Heuristic,

@@ -72,6 +72,8 @@ fn plan(stream: u32, sinks: &[u32]) -> ForwardingPlan {
         has_ice: false,
         needs_validation: false,
         bundle: None,
+        keyframes: None,
+        reports: None,
         component: Component::Muxed,
         ingress: Ingress {
             learning: Learning::Heuristic,

@@ -245,6 +245,8 @@ pub fn plan(learning: Learning, signalled: &str, signalled_at_ms: u64, sinks: &[
         has_ice: false,
         needs_validation: false,
         bundle: None,
+        keyframes: None,
+        reports: None,
         component: Component::Rtp,
         ingress: Ingress {
             learning,
