@@ -63,6 +63,24 @@ impl Networks {
     }
 }
 
+/// Starts the daemon in the middle of the networks, with one interface for each side.
+pub fn start_daemon<'a>(networks: &'a Networks, kind: Kind, folder: &Path) -> Result<Daemon<'a>, String> {
+    let address = |text: &str| text.parse::<SocketAddr>().map_err(|error| format!("{text}: {error}"));
+    let interfaces = [format!("external/{OUTSIDE}"), format!("internal/{INSIDE}"), format!("internal/{INSIDE_IP6}")];
+    Daemon::start(Settings {
+        kind,
+        interfaces: interfaces.into(),
+        control: address(CONTROL)?,
+        cli: address(CLI)?,
+        ports: (30_000, 30_999),
+        // Deleted calls would otherwise stay for half a minute, and BYE could not be seen to free anything.
+        options: vec!["--delete-delay=0".into()],
+        namespace: Some(&networks.proxy),
+        cores: None,
+        log: folder.join("daemon.log"),
+    })
+}
+
 /// The networks with a daemon and Kamailio running between them.
 pub struct Stage<'a> {
     pub networks: &'a Networks,
@@ -75,21 +93,7 @@ impl<'a> Stage<'a> {
     /// Starts the daemon and Kamailio; everything they write goes into `folder`.
     pub fn open(networks: &'a Networks, kind: Kind, folder: &Path) -> Result<Stage<'a>, String> {
         fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-        let address = |text: &str| text.parse::<SocketAddr>().map_err(|error| format!("{text}: {error}"));
-        let interfaces =
-            [format!("external/{OUTSIDE}"), format!("internal/{INSIDE}"), format!("internal/{INSIDE_IP6}")];
-        let daemon = Daemon::start(Settings {
-            kind,
-            interfaces: interfaces.into(),
-            control: address(CONTROL)?,
-            cli: address(CLI)?,
-            ports: (30_000, 30_999),
-            // Deleted calls would otherwise stay for half a minute, and BYE could not be seen to free anything.
-            options: vec!["--delete-delay=0".into()],
-            namespace: Some(&networks.proxy),
-            cores: None,
-            log: folder.join("daemon.log"),
-        })?;
+        let daemon = start_daemon(networks, kind, folder)?;
         let kamailio = Kamailio::start(&networks.proxy, folder)?;
         let stage = Stage { networks, daemon, kamailio, folder: folder.to_owned() };
         stage.wait_for_kamailio()?;
