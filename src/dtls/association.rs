@@ -3,9 +3,10 @@
 use super::bindings::{self, Timeout};
 use super::contexts::Contexts;
 use super::datagrams::Datagrams;
-use super::fingerprint::Fingerprint;
+use super::fingerprint::any_matches;
 use super::keys::{self, Agreed, MasterKey};
 use super::record::{self, Seen};
+use crate::base::fingerprint::Fingerprint;
 use crate::base::suite::Suite;
 use openssl::error::ErrorStack;
 use openssl::ssl::{ErrorCode, SslStream};
@@ -49,9 +50,9 @@ pub struct Connected {
 
 impl Connected {
     /// Whether the peer is who it was signalled to be. The keys are worth nothing until this is true (RFC 5763,
-    /// section 5); the rule is that of [`Fingerprint::any_matches`].
+    /// section 5); the rule is that of [`any_matches`].
     pub fn matches(&self, signalled: &[Fingerprint]) -> bool {
-        Fingerprint::any_matches(signalled, &self.peer_certificate_der)
+        any_matches(signalled, &self.peer_certificate_der)
     }
 }
 

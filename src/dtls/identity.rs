@@ -1,7 +1,8 @@
 //! The certificate that the daemon shows, and its private key.
 
 use super::Error;
-use super::fingerprint::{self, Fingerprint};
+use super::fingerprint::{fingerprint_of, functions};
+use crate::base::fingerprint::Fingerprint;
 use crate::base::suite::HashFunction;
 use crate::base::time::Unix;
 use openssl::asn1::{Asn1Integer, Asn1Time};
@@ -59,7 +60,7 @@ impl Identity {
         };
         let certificate = self_signed(&key, signature, now)?;
         let der = certificate.to_der()?;
-        let fingerprints = fingerprint::functions().map(|function| Fingerprint::of(&der, function));
+        let fingerprints = functions().map(|function| fingerprint_of(&der, function));
         Ok(Identity { fingerprints: fingerprints.collect::<Result<_, _>>()?, certificate, key })
     }
 
@@ -124,7 +125,7 @@ mod tests {
             assert!(certificate.not_after() == &*seconds(29));
             let der = certificate.to_der().unwrap();
             for function in fingerprint::functions() {
-                assert_eq!(identity.fingerprint(function), &Fingerprint::of(&der, function).unwrap());
+                assert_eq!(identity.fingerprint(function), &fingerprint_of(&der, function).unwrap());
             }
         }
     }

@@ -15,7 +15,7 @@ mod record;
 
 pub use association::{Association, Connected, Event, Role};
 pub use contexts::{Contexts, DEFAULT_CIPHERS, Settings};
-pub use fingerprint::{Fingerprint, NotAFingerprint};
+pub use fingerprint::{any_matches, fingerprint_of};
 pub use identity::{CertificateKind, Identity, Signature};
 pub use keys::{MasterKey, PROFILES};
 

@@ -5,6 +5,7 @@
 //! each datagram.
 
 mod commands;
+mod handshakes;
 mod media_ports;
 mod output;
 mod settings;
@@ -12,6 +13,7 @@ mod shard;
 mod timers;
 
 pub use commands::Lent;
+pub use handshakes::Handshakes;
 pub use output::Output;
 pub use settings::Settings;
 pub use shard::Shard;

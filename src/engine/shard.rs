@@ -9,6 +9,7 @@ use crate::call::lifecycle::Termination;
 use crate::call::{Call, Media, MediaPorts, PortNumbers};
 use crate::observe::totals::Totals;
 use crate::plan;
+use crate::relay::handshake::{HandshakeCommand, HandshakeEvent};
 use crate::relay::{Ports, Relay, Transmit, Verdict};
 use crate::rtp::mos;
 use slab::Slab;
@@ -32,11 +33,11 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// A shard without calls.
-    pub fn new(settings: Settings, mos: mos::Kind) -> Shard {
+    /// A shard without calls; `seed` is random.
+    pub fn new(settings: Settings, mos: mos::Kind, seed: [u8; 32]) -> Shard {
         Shard {
             settings,
-            relay: Relay::new(mos),
+            relay: Relay::new(mos, seed),
             calls: Slab::new(),
             by_id: HashMap::new(),
             totals: Totals::default(),
@@ -68,6 +69,29 @@ impl Shard {
         transmit: &mut (impl Transmit + ?Sized),
     ) -> Verdict {
         self.relay.datagram(now, port, from, datagram, transmit)
+    }
+
+    /// What is to be done for DTLS handshakes since this was last asked.
+    #[inline]
+    pub fn take_handshake_commands(&mut self) -> Vec<HandshakeCommand> {
+        self.relay.take_handshake_commands()
+    }
+
+    /// Something came of a handshake.
+    pub fn handshake_event(&mut self, now: Now, event: HandshakeEvent, transmit: &mut (impl Transmit + ?Sized)) {
+        self.relay.handshake_event(now, event, transmit);
+        for (stream, reason) in self.relay.take_handshake_failures() {
+            let owner = self.relay.stream(stream).map(|stream| stream.owner_call() as usize);
+            let call_id = owner.and_then(|index| self.calls.get(index)).map(|call| call.id.clone());
+            let text = format!("DTLS: {reason}");
+            self.outputs.push(Output::Warning { call_id: call_id.unwrap_or_default(), text });
+        }
+    }
+
+    /// Whether something has become due earlier than `timer` said last.
+    #[inline]
+    pub fn take_earlier(&mut self) -> bool {
+        self.relay.take_earlier()
     }
 
     /// The network did not take a datagram that was sent from `port`.

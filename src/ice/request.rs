@@ -156,7 +156,7 @@ impl Agent {
         if pair.is_barred {
             return;
         }
-        if message.has_use_candidate() && self.role == Role::Controlled {
+        if message.has_use_candidate() {
             pair.nominated_at = Some(now);
         }
         if self.is_lite {

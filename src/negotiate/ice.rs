@@ -4,14 +4,12 @@ use super::Surroundings;
 use crate::base::random::Random;
 use crate::call::connectivity::{OwnIce, Passthrough, ReceivedIce};
 use crate::call::{Media, PortSet};
+use crate::ice::Credentials;
 use crate::ng::Request;
 use crate::ng::request::ice::{IceLite, IceMode};
 use crate::sdp::{Attribute, MediaSection, Session};
 use std::net::{IpAddr, SocketAddr};
 
-/// Lengths of generated credentials (RFC 8839, section 5.4: at least 4 and 22).
-const UFRAG_CHARACTERS: usize = 8;
-const PWD_CHARACTERS: usize = 26;
 /// The longest that are taken (RFC 8839, section 5.4).
 const LONGEST_CREDENTIAL: usize = 256;
 
@@ -129,22 +127,12 @@ pub fn answer(offerer: &mut Media, other: Option<Passthrough>, request: &Request
 }
 
 fn show(media: &mut Media, is_trickling: bool, has_ice2: bool, random: &mut dyn Random) {
-    let fresh = || OwnIce {
-        ufrag: credential(UFRAG_CHARACTERS, random),
-        pwd: credential(PWD_CHARACTERS, random),
-        is_trickling,
-        has_ice2,
+    let fresh = || {
+        let Credentials { ufrag, password } = Credentials::generate(random);
+        OwnIce { ufrag, pwd: password, is_trickling, has_ice2 }
     };
     let own = media.ice.own.get_or_insert_with(fresh);
     (own.is_trickling, own.has_ice2) = (is_trickling, has_ice2);
-}
-
-/// Random ice-chars (RFC 8839, section 5.4).
-fn credential(characters: usize, random: &mut dyn Random) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut bytes = [0; PWD_CHARACTERS];
-    random.fill(&mut bytes);
-    bytes[..characters].iter().map(|byte| char::from(ALPHABET[usize::from(byte % 64)])).collect()
 }
 
 /// A local address on which a component is served.
@@ -270,15 +258,6 @@ fn foundation(base: IpAddr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::random::Seeded;
-
-    #[test]
-    fn credentials_are_long_enough_and_of_ice_chars() {
-        let text = credential(UFRAG_CHARACTERS, &mut Seeded(1));
-        assert_eq!(text.len(), UFRAG_CHARACTERS);
-        assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/'));
-        assert_ne!(credential(PWD_CHARACTERS, &mut Seeded(1)), credential(PWD_CHARACTERS, &mut Seeded(2)));
-    }
 
     #[test]
     fn priorities_follow_the_formula() {

@@ -14,13 +14,15 @@ pub fn build(call: &Call) -> Vec<(StreamId, ForwardingPlan)> {
     for (id, media) in call.medias() {
         let Some(rtp) = media.rtp_stream else { continue };
         let (media_sinks, control_sinks) = flows.sinks(id);
-        let component = match (media.is_rtp(), media.rtcp_mux.is_agreed) {
+        let component = match (media.is_rtp() && media.ice.passthrough.is_none(), media.rtcp_mux.is_agreed) {
             (false, _) => Component::Opaque,
             (true, true) => Component::Muxed,
             (true, false) => Component::Rtp,
         };
         let (security, ice) = (transport::security(media), transport::ice(media));
-        let (has_ice, first) = (ice.is_some(), plans.len());
+        let has_ice = ice.is_some();
+        let needs_validation = ice.as_ref().is_some_and(|ice| ice.peer.is_some());
+        let first = plans.len();
         if let Some(rtcp) = media.rtcp_stream {
             let is_in_use = media.is_rtp() && media.ports().is_some_and(|set| set.rtcp.is_some());
             let ingress = ingress(media, media.signalled.rtcp.filter(|_| is_in_use));
@@ -34,7 +36,8 @@ pub fn build(call: &Call) -> Vec<(StreamId, ForwardingPlan)> {
         plans.push((rtp, ForwardingPlan { sources: Some(rtp), ice: ice.map(Box::new), bundle, ..plan }));
         plans[first..].iter_mut().for_each(|(_, plan)| {
             plan.security = if media.ports().is_some() { security.clone() } else { Security::Pending };
-            plan.needs_validation = has_ice;
+            plan.has_ice = has_ice;
+            plan.needs_validation = needs_validation;
         });
     }
     plans
@@ -49,6 +52,7 @@ fn plan(component: Component, ingress: Ingress, media: Sinks, control: Sinks) ->
         control,
         security: Security::Plain,
         ice: None,
+        has_ice: false,
         needs_validation: false,
         bundle: None,
         sources: None,

@@ -140,7 +140,8 @@ pub struct Ice {
     pub is_controlling: bool,
     pub is_lite: bool,
     pub own: (String, String),
-    pub peer: ReceivedIce,
+    /// None until the peer has answered: its checks are answered and remembered meanwhile.
+    pub peer: Option<ReceivedIce>,
     /// Every local port of the media, by component; the preferred first.
     pub ports: Vec<IcePort>,
 }
@@ -169,6 +170,8 @@ pub struct ForwardingPlan {
     pub security: Security,
     /// ICE of this stream and of its RTCP stream; on the stream of RTP only.
     pub ice: Option<Box<Ice>>,
+    /// An ICE agent serves the port.
+    pub has_ice: bool,
     /// Packets are taken only from addresses that ICE has validated.
     pub needs_validation: bool,
     /// Several medias share the port; `media` and `control` are the first one's.

@@ -52,9 +52,12 @@ pub(super) fn passes(source: &Media, sink: &Media) -> bool {
     }
 }
 
-/// ICE of a media whose both ends do it.
+/// ICE of a media that was shown it, unless the peer has answered without.
 pub(super) fn ice(media: &Media) -> Option<Ice> {
-    let peer = media.ice.received.as_ref().filter(|_| media.ice.is_shown)?;
+    let peer = media.ice.received.as_ref();
+    if !media.ice.is_shown || media.is_described && peer.is_none() {
+        return None;
+    }
     let (own, set) = (media.ice.own.as_ref()?, media.ports()?);
     let first = [(set.rtp, set.rtcp)].into_iter();
     let all = first.chain(set.further.iter().map(|further| (further.rtp, further.rtcp)));
@@ -69,10 +72,10 @@ pub(super) fn ice(media: &Media) -> Option<Ice> {
     }
     Some(Ice {
         // Both ends lite, or one: RFC 8445, section 6.1.1. A full agent controls a lite one.
-        is_controlling: (peer.is_lite && !media.ice.is_lite) || (!media.ice.is_controlled && !media.ice.is_lite),
+        is_controlling: (peer.is_some_and(|peer| peer.is_lite) && !media.ice.is_lite) || (!media.ice.is_controlled && !media.ice.is_lite),
         is_lite: media.ice.is_lite,
         own: (own.ufrag.clone(), own.pwd.clone()),
-        peer: peer.clone(),
+        peer: peer.cloned(),
         ports,
     })
 }

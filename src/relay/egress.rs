@@ -1,11 +1,15 @@
 //! The second half of a packet's way: for each sink, whether and where a copy goes.
 
-use super::ingress::{Accepted, Kind};
+use super::ingress::{Accepted, Kind, Original, Route};
 use super::latch::NoDestination;
+use super::secure::Secure;
 use super::verdict::DropReason;
 use super::{Relay, Transmit};
 use crate::base::time::Now;
 use crate::plan::{Block, Sink};
+
+/// RTCP packet types of transport-layer and payload-specific feedback (RFC 4585, section 6.1).
+const FEEDBACK_TYPES: [u8; 2] = [205, 206];
 
 impl Relay {
     /// Hands a copy to every sink. An error is the reason of the first sink, when no sink took one.
@@ -14,16 +18,16 @@ impl Relay {
         &mut self,
         now: Now,
         accepted: &Accepted,
-        datagram: &mut [u8],
+        packet: &[u8],
         transmit: &mut (impl Transmit + ?Sized),
     ) -> Result<(), DropReason> {
         if let Kind::Rtcp = accepted.kind {
-            self.read_rtcp(now, accepted.stream, datagram);
+            self.read_rtcp(now, accepted.stream, packet);
         }
         let mut outcome = Err(DropReason::NoSink);
         let mut index = 0;
         while let Some(sink) = self.sink(accepted, index) {
-            let sent = self.send_copy(now, accepted, sink, datagram, transmit);
+            let sent = self.send_copy(now, accepted, sink, packet, transmit);
             outcome = if index == 0 { sent } else { outcome.or(sent) };
             index += 1;
         }
@@ -33,7 +37,18 @@ impl Relay {
     #[inline]
     fn sink(&self, accepted: &Accepted, index: usize) -> Option<Sink> {
         let stream = self.streams.get(accepted.stream.0 as usize)?;
-        let sinks = if accepted.is_control { &stream.plan().control } else { &stream.media };
+        let sinks = match accepted.route {
+            Route::Own if accepted.is_control => &stream.plan().control,
+            Route::Own => &stream.media,
+            Route::Branch(place) => {
+                let branch = stream.plan().bundle.as_ref()?.branches.get(usize::from(place))?;
+                if accepted.is_control { &branch.control } else { &branch.media }
+            }
+            Route::All => {
+                let branches = &stream.plan().bundle.as_ref()?.branches;
+                return branches.iter().flat_map(|branch| &branch.control).nth(index).copied();
+            }
+        };
         sinks.get(index).copied()
     }
 
@@ -43,7 +58,7 @@ impl Relay {
         now: Now,
         accepted: &Accepted,
         sink: Sink,
-        datagram: &[u8],
+        packet: &[u8],
         transmit: &mut (impl Transmit + ?Sized),
     ) -> Result<(), DropReason> {
         let stream = self.streams.get_mut(sink.egress.0 as usize).ok_or(DropReason::NoSink)?;
@@ -59,14 +74,68 @@ impl Relay {
             Err(NoDestination::AwaitingPeer) => Err(DropReason::AwaitingPeer),
         };
         let destination = destination.inspect_err(|&reason| stream.withheld.count(reason))?;
-        transmit.send(stream.port(), destination, datagram);
-        stream.sent.count(datagram.len());
+        let outgoing = dress(accepted, sink, packet, &self.original, &mut self.outgoing, stream.secure.as_deref_mut());
+        let bytes = outgoing.inspect_err(|&reason| stream.withheld.count(reason))?;
+        transmit.send(stream.port(), destination, bytes);
+        stream.sent.count(bytes.len());
         if let Kind::Rtp(header) = &accepted.kind {
-            stream.count_outgoing(header, accepted.stream, datagram.len());
+            stream.count_outgoing(header, accepted.stream, bytes.len());
         }
-        self.interfaces.get_mut(stream.interface()).sent.count(datagram.len());
+        self.interfaces.get_mut(stream.interface()).sent.count(bytes.len());
         Ok(())
     }
+}
+
+/// The bytes for one sink: as they came, plain, or protected with the sink's own keys.
+#[inline]
+fn dress<'a>(
+    accepted: &Accepted,
+    sink: Sink,
+    packet: &'a [u8],
+    original: &'a [u8],
+    outgoing: &'a mut [u8],
+    secure: Option<&mut Secure>,
+) -> Result<&'a [u8], DropReason> {
+    if sink.passes {
+        match accepted.original {
+            Original::Same => return Ok(packet),
+            Original::Kept(length) => return Ok(&original[..length]),
+            Original::Plain | Original::Gone => {}
+        }
+    }
+    let strips = sink.strips_feedback && matches!(accepted.kind, Kind::Rtcp);
+    let Some(secure) = secure else {
+        if !strips {
+            return Ok(packet);
+        }
+        let length = without_feedback(packet, outgoing).ok_or(DropReason::Blocked)?;
+        return Ok(&outgoing[..length]);
+    };
+    let length = match strips {
+        true => without_feedback(packet, outgoing).ok_or(DropReason::Blocked)?,
+        false => {
+            outgoing.get_mut(..packet.len()).ok_or(DropReason::Malformed)?.copy_from_slice(packet);
+            packet.len()
+        }
+    };
+    let length = secure.protect(accepted.kind, outgoing, length)?;
+    Ok(&outgoing[..length])
+}
+
+/// Copies a compound without its feedback packets (RFC 4585, section 6.1); none when nothing is left.
+fn without_feedback(compound: &[u8], copy: &mut [u8]) -> Option<usize> {
+    let mut rest = compound;
+    let mut length = 0;
+    while rest.len() >= 4 {
+        let bytes = (usize::from(u16::from_be_bytes([rest[2], rest[3]])) + 1) * 4;
+        let packet = rest.get(..bytes)?;
+        if !FEEDBACK_TYPES.contains(&packet[1]) {
+            copy.get_mut(length..length + bytes)?.copy_from_slice(packet);
+            length += bytes;
+        }
+        rest = &rest[bytes..];
+    }
+    (length > 0).then_some(length)
 }
 
 /// A block of media or of telephone-events lets everything pass that is neither.

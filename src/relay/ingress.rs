@@ -1,7 +1,8 @@
 //! The first half of a packet's way: demultiplex, check the source, learn, count.
 
+use super::secure::Passing;
 use super::verdict::{DropReason, Verdict};
-use super::{Relay, Transmit};
+use super::{PortToken, Relay, Stream, Transmit};
 use crate::base::time::Now;
 use crate::plan::{Component, StreamId};
 use crate::wire::demux::{Protocol, classify};
@@ -28,6 +29,34 @@ pub(super) struct Accepted {
     pub(super) is_control: bool,
     /// It is a telephone-event.
     pub(super) is_event: bool,
+    pub(super) route: Route,
+    /// Its length, as far as it is of use.
+    pub(super) length: usize,
+    pub(super) original: Original,
+}
+
+/// Whose sinks take a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Route {
+    /// The only media of the port.
+    Own,
+    /// One of several.
+    Branch(u8),
+    /// Every media of the port.
+    All,
+}
+
+/// Where a packet is as it came, for sinks that share its keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Original {
+    /// It was plain.
+    Plain,
+    /// It has been authenticated and was left as it is.
+    Same,
+    /// A copy of so many bytes was kept.
+    Kept(usize),
+    /// Nobody needs it any more.
+    Gone,
 }
 
 impl Kind {
@@ -55,13 +84,19 @@ impl Relay {
         &mut self,
         now: Now,
         id: StreamId,
+        port: PortToken,
         from: SocketAddr,
         datagram: &mut [u8],
         transmit: &mut (impl Transmit + ?Sized),
     ) -> Verdict {
-        let verdict = match self.receive(now, id, from, datagram) {
+        let is_guarded = self.streams.get(id.0 as usize).is_some_and(|stream| stream.is_guarded);
+        let accepted = match is_guarded {
+            false => self.receive(now, id, from, datagram),
+            true => self.receive_guarded(now, id, port, from, datagram, transmit),
+        };
+        let verdict = match accepted {
             Ok(None) => return Verdict::Consumed,
-            Ok(Some(accepted)) => self.distribute(now, &accepted, datagram, transmit),
+            Ok(Some(accepted)) => self.distribute(now, &accepted, &datagram[..accepted.length], transmit),
             Err(reason) => Err(reason),
         };
         match verdict {
@@ -82,7 +117,7 @@ impl Relay {
         }
     }
 
-    /// Accepts a datagram or not; none for a keep-alive that goes no further.
+    /// Accepts a plain datagram or not; none for a keep-alive that goes no further.
     #[inline]
     fn receive(
         &mut self,
@@ -97,24 +132,136 @@ impl Relay {
         if !stream.latch.observe(now.mono, from, teaches) {
             return Err(DropReason::WrongSource);
         }
+        let accepted = self.count(now, id, kind, datagram.len(), datagram);
+        Ok(accepted.filter(|_| !is_empty))
+    }
+
+    /// Accepts a datagram where ICE, DTLS or SRTP is in use. Nothing is learned from what has not been authenticated.
+    #[inline]
+    fn receive_guarded(
+        &mut self,
+        now: Now,
+        id: StreamId,
+        port: PortToken,
+        from: SocketAddr,
+        datagram: &mut [u8],
+        transmit: &mut (impl Transmit + ?Sized),
+    ) -> Result<Option<Accepted>, DropReason> {
+        let stream = self.streams.get(id.0 as usize).ok_or(DropReason::UnknownPort)?;
+        let (has_ice, needs_validation) = (stream.plan().has_ice, stream.plan().needs_validation);
+        let protocol = classify(datagram);
+        if has_ice && protocol == Protocol::Stun {
+            return self.stun(now, id, port, from, datagram, transmit).map(|()| None);
+        }
+        if needs_validation && !stream.latch.is_peer(from) && !self.is_validated(id, from) {
+            return Err(DropReason::NotValidated);
+        }
+        if protocol == Protocol::Dtls && stream.secure.is_some() {
+            return self.dtls(id, from, datagram).map(|()| None);
+        }
+        if datagram.is_empty() {
+            return Ok(None);
+        }
+        let wire_bytes = datagram.len();
+        let (kind, teaches) = Kind::of(stream.component, datagram)?;
+        let (length, original) = self.unprotect(id, kind, from, datagram)?;
+        let stream = self.streams.get_mut(id.0 as usize).ok_or(DropReason::UnknownPort)?;
+        match needs_validation {
+            true => stream.latch.hear(),
+            false if !stream.latch.observe(now.mono, from, teaches) => return Err(DropReason::WrongSource),
+            false => {}
+        }
+        let accepted = self.count(now, id, kind, wire_bytes, &datagram[..length]);
+        Ok(accepted.map(|accepted| Accepted { original, ..accepted }))
+    }
+
+    /// Makes the packet plain where anybody needs it so.
+    #[inline]
+    fn unprotect(
+        &mut self,
+        id: StreamId,
+        kind: Kind,
+        from: SocketAddr,
+        datagram: &mut [u8],
+    ) -> Result<(usize, Original), DropReason> {
+        let stream = self.streams.get_mut(id.0 as usize).ok_or(DropReason::UnknownPort)?;
+        let Some(secure) = &mut stream.secure else { return Ok((datagram.len(), Original::Plain)) };
+        if stream.latch.refuses(from) {
+            return Err(DropReason::WrongSource);
+        }
+        let (passing, is_report) = match kind {
+            Kind::Rtcp => (stream.passing.1, true),
+            _ => (stream.passing.0, false),
+        };
+        // Reports are read in any case.
+        if passing == Passing::All && !is_report {
+            let length = secure.unprotect(kind, datagram, true)?;
+            return Ok((length, Original::Same));
+        }
+        let original = match passing {
+            Passing::None => Original::Gone,
+            Passing::Some | Passing::All => {
+                let kept = self.original.get_mut(..datagram.len()).ok_or(DropReason::Malformed)?;
+                kept.copy_from_slice(datagram);
+                Original::Kept(datagram.len())
+            }
+        };
+        let length = secure.unprotect(kind, datagram, false)?;
+        Ok((length, original))
+    }
+
+    /// Counts a datagram that was accepted, and finds out whose it is.
+    #[inline]
+    fn count(&mut self, now: Now, id: StreamId, kind: Kind, wire_bytes: usize, packet: &[u8]) -> Option<Accepted> {
+        let stream = self.streams.get_mut(id.0 as usize)?;
         if stream.received.packets == 0 {
             stream.first_packet = Some(now);
         }
-        stream.received.count(datagram.len());
+        stream.received.count(wire_bytes);
         stream.last_packet = now;
         let interface = self.interfaces.get_mut(stream.interface());
-        interface.received.count(datagram.len());
+        interface.received.count(wire_bytes);
         let is_control = stream.component == Component::Rtcp || matches!(kind, Kind::Rtcp);
-        let owner_call = stream.owner_call();
-        let mut accepted = Accepted { stream: id, owner_call, kind, is_control, is_event: false };
+        let mut accepted = Accepted {
+            stream: id,
+            owner_call: stream.owner_call(),
+            kind,
+            is_control,
+            is_event: false,
+            route: Route::Own,
+            length: packet.len(),
+            original: Original::Plain,
+        };
         if let Kind::Rtp(header) = &accepted.kind {
             let source = stream.source_for(header);
             accepted.is_event = source.is_event();
-            let arrival = source.record(now.mono, header, datagram.len());
+            let arrival = source.record(now.mono, header, wire_bytes);
             if arrival.is_unusual() {
                 interface.add_arrival(arrival);
             }
         }
-        Ok((!is_empty).then_some(accepted))
+        if stream.plan().bundle.is_some() {
+            accepted.route = route(stream, &accepted.kind, packet);
+        }
+        Some(accepted)
+    }
+}
+
+/// Which media of a bundle a packet belongs to. Reports of a sender that was not heard yet go to all.
+fn route(stream: &mut Stream, kind: &Kind, packet: &[u8]) -> Route {
+    let Some(bundle) = stream.plan().bundle.as_deref() else { return Route::Own };
+    match kind {
+        Kind::Rtp(header) => {
+            let branch = bundle.branch_of(stream, header, packet);
+            if let Some(branch) = branch {
+                stream.note_branch(header.ssrc, branch);
+            }
+            branch.map_or(Route::Branch(u8::MAX), Route::Branch)
+        }
+        Kind::Rtcp => {
+            let known = rtcp::first_sender(packet).and_then(|ssrc| stream.branch_of(ssrc));
+            known.map_or(Route::All, Route::Branch)
+        }
+        Kind::Opaque => Route::Own,
     }
 }

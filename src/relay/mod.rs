@@ -5,13 +5,18 @@
 //! packet, or touches a socket: packets leave through the `Transmit` that the caller lends.
 
 mod attach;
+mod bundle;
+mod connectivity;
 mod egress;
+pub mod handshake;
 mod ingress;
 pub mod interface;
 pub mod latch;
+mod nonce;
 mod pierce;
 pub mod ports;
 mod rtcp;
+mod secure;
 pub mod stream;
 pub mod verdict;
 
@@ -23,13 +28,16 @@ pub use verdict::{DropCounters, DropReason, Verdict};
 use crate::base::time::{Mono, Now};
 use crate::plan::{ForwardingPlan, StreamId};
 use crate::rtp::mos;
+use connectivity::Agenda;
+use handshake::HandshakeDesk;
 use interface::Interfaces;
+use nonce::Nonces;
 use pierce::Piercer;
 use slab::Slab;
 use std::net::SocketAddr;
 
 /// The streams of one shard and everything that is counted for them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Relay {
     streams: Slab<Stream>,
     /// The stream of each port, by token.
@@ -37,13 +45,35 @@ pub struct Relay {
     interfaces: Interfaces,
     dropped: DropCounters,
     piercer: Piercer,
+    agenda: Agenda,
+    desk: HandshakeDesk,
+    nonces: Nonces,
+    /// A packet as it came, for sinks that share its keys.
+    original: Box<[u8]>,
+    /// A packet on its way to one sink.
+    outgoing: Box<[u8]>,
     mos: mos::Kind,
 }
 
+/// The largest datagram that may come.
+const LARGEST_DATAGRAM_BYTES: usize = 65536;
+
 impl Relay {
-    /// A relay without streams; `mos` says how the quality of sources is scored.
-    pub fn new(mos: mos::Kind) -> Relay {
-        Relay { mos, ..Relay::default() }
+    /// A relay without streams; `mos` says how the quality of sources is scored, `seed` is random.
+    pub fn new(mos: mos::Kind, seed: [u8; 32]) -> Relay {
+        Relay {
+            streams: Slab::new(),
+            by_port: Vec::new(),
+            interfaces: Interfaces::default(),
+            dropped: DropCounters::default(),
+            piercer: Piercer::default(),
+            agenda: Agenda::default(),
+            desk: HandshakeDesk::default(),
+            nonces: Nonces::new(seed),
+            original: vec![0; LARGEST_DATAGRAM_BYTES].into_boxed_slice(),
+            outgoing: vec![0; LARGEST_DATAGRAM_BYTES + secure::ROOM_BYTES].into_boxed_slice(),
+            mos,
+        }
     }
 
     /// A stream at an open port, without a plan yet: what arrives is dropped. `owner_call` is the call that it belongs
@@ -63,6 +93,8 @@ impl Relay {
         if stream.wants_piercing() {
             self.piercer.start(now.mono, id);
         }
+        self.follow_ice(now, id);
+        self.follow_handshake(id);
         true
     }
 
@@ -73,6 +105,8 @@ impl Relay {
         self.interfaces.get_mut(stream.interface()).add_loss(stream.finish());
         self.unbind(&stream, id);
         self.piercer.stop(id);
+        self.drop_connectivity(id, &mut stream);
+        self.drop_handshakes(&mut stream);
         Some(stream)
     }
 
@@ -87,7 +121,7 @@ impl Relay {
         transmit: &mut (impl Transmit + ?Sized),
     ) -> Verdict {
         let verdict = match self.by_port.get(port.0 as usize) {
-            Some(Some(id)) => self.relay(now, *id, from, datagram, transmit),
+            Some(Some(id)) => self.relay(now, *id, port, from, datagram, transmit),
             _ => Verdict::Dropped(DropReason::UnknownPort),
         };
         if let Verdict::Dropped(reason) = verdict {
@@ -106,7 +140,15 @@ impl Relay {
 
     /// Does what is due, and says when to be called next; none until a plan is set.
     pub fn timer(&mut self, now: Now, transmit: &mut (impl Transmit + ?Sized)) -> Option<Mono> {
-        self.pierce(now, transmit)
+        let piercing = self.pierce(now, transmit);
+        let checks = self.check_connectivity(now, transmit);
+        self.agenda.take_earlier();
+        piercing.into_iter().chain(checks).min()
+    }
+
+    /// Whether something has become due earlier than `timer` said last.
+    pub fn take_earlier(&mut self) -> bool {
+        self.agenda.take_earlier()
     }
 
     /// The stream with its counters and what has been learned.

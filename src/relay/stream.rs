@@ -1,11 +1,14 @@
 //! One local port with everything that is known and counted about it.
 
+use super::connectivity::Connectivity;
+use super::handshake::Handshakes;
 use super::interface::Traffic;
 use super::latch::Latch;
 use super::ports::PortToken;
+use super::secure::{Passing, Secure};
 use super::verdict::DropCounters;
 use crate::base::time::{Mono, Now, Unix};
-use crate::plan::{Component, ForwardingPlan, Ingress, Learning, PayloadType, Sink, StreamId};
+use crate::plan::{Branch, Component, ForwardingPlan, Ingress, Keys, Learning, PayloadType, Security, Sink, StreamId};
 use crate::rtp::{Outgoing, Source, clock};
 use crate::wire::rtp::Header;
 use smallvec::SmallVec;
@@ -24,10 +27,13 @@ pub struct Stream {
     owner_call: u32,
     interface: u16,
     pub(super) component: Component,
+    /// Packets need more than a look at their source: ICE, DTLS or SRTP is in use.
+    pub(super) is_guarded: bool,
     pub(super) received: Traffic,
     sources: Vec<Source>,
     /// The sinks of the plan.
     pub(super) media: SmallVec<[Sink; 1]>,
+    pub(super) secure: Option<Box<Secure>>,
     pub(super) last_packet: Now,
     pub(super) sent: Traffic,
     outgoing: Vec<Outgoing>,
@@ -38,8 +44,28 @@ pub struct Stream {
     pub(super) first_packet: Option<Now>,
     first_ssrc: Option<u32>,
     created: Now,
+    /// Where ICE has found the peer.
+    pub(super) selected: Option<SocketAddr>,
+    pub(super) connectivity: Option<Box<Connectivity>>,
+    pub(super) handshakes: Handshakes,
+    /// The branch of a bundle that each SSRC belongs to, as far as it was told.
+    branches: Vec<(u32, u8)>,
+    /// Which sinks take RTP, and which RTCP, as it came.
+    pub(super) passing: (Passing, Passing),
     pub(super) dropped: DropCounters,
     pub(super) withheld: DropCounters,
+}
+
+/// SSRCs of a bundle whose branch is remembered.
+const MAX_BRANCH_SSRCS: usize = 64;
+
+/// Which sinks of any branch take packets as they came.
+fn passing(plan: &ForwardingPlan) -> (Passing, Passing) {
+    let Some(bundle) = &plan.bundle else { return (Passing::of(&plan.media), Passing::of(&plan.control)) };
+    let of = |sinks: fn(&Branch) -> &[Sink]| -> Vec<Sink> {
+        bundle.branches.iter().flat_map(|branch| sinks(branch).iter().copied()).collect()
+    };
+    (Passing::of(&of(|branch| &branch.media)), Passing::of(&of(|branch| &branch.control)))
 }
 
 /// What is done before signalling has said anything.
@@ -61,6 +87,11 @@ fn no_plan() -> ForwardingPlan {
         },
         media: SmallVec::new(),
         control: SmallVec::new(),
+        security: Security::Plain,
+        ice: None,
+        has_ice: false,
+        needs_validation: false,
+        bundle: None,
         sources: None,
     }
 }
@@ -74,9 +105,11 @@ impl Stream {
             owner_call,
             interface,
             component: plan.component,
+            is_guarded: false,
             received: Traffic::default(),
             sources: Vec::new(),
             media: SmallVec::new(),
+            secure: None,
             last_packet: now,
             sent: Traffic::default(),
             outgoing: Vec::new(),
@@ -86,6 +119,11 @@ impl Stream {
             first_packet: None,
             first_ssrc: None,
             created: now,
+            selected: None,
+            connectivity: None,
+            handshakes: Handshakes::default(),
+            branches: Vec::new(),
+            passing: (Passing::None, Passing::None),
             dropped: DropCounters::default(),
             withheld: DropCounters::default(),
         }
@@ -109,7 +147,55 @@ impl Stream {
         }
         self.component = plan.component;
         self.media.clone_from(&plan.media);
+        if !plan.needs_validation {
+            self.selected = None;
+        } else {
+            self.latch.select(self.selected);
+        }
+        self.is_guarded = plan.has_ice || plan.needs_validation || plan.security != Security::Plain;
+        match plan.security {
+            Security::Plain => self.secure = None,
+            _ => self.secure.get_or_insert_with(|| Box::new(Secure::pending())).signal(&plan.security),
+        }
+        self.passing = passing(&plan);
+        if plan.bundle != self.plan.bundle {
+            self.branches.clear();
+        }
         self.plan = plan;
+    }
+
+    /// The branch that packets of `ssrc` belonged to before.
+    pub(super) fn branch_of(&self, ssrc: u32) -> Option<u8> {
+        self.branches.iter().find(|known| known.0 == ssrc).map(|known| known.1)
+    }
+
+    /// Packets of `ssrc` belong to `branch`.
+    pub(super) fn note_branch(&mut self, ssrc: u32, branch: u8) {
+        match self.branches.iter().position(|known| known.0 == ssrc) {
+            Some(place) => self.branches[place].1 = branch,
+            None if self.branches.len() < MAX_BRANCH_SSRCS => self.branches.push((ssrc, branch)),
+            None => {}
+        }
+    }
+
+    /// ICE has found the peer, or lost it.
+    pub(super) fn select(&mut self, remote: Option<SocketAddr>) {
+        self.selected = remote;
+        self.latch.select(remote);
+    }
+
+    /// Another handshake is to come.
+    pub(super) fn forget_keys(&mut self) {
+        if let (Security::Handshake(_), Some(secure)) = (&self.plan.security, &mut self.secure) {
+            **secure = Secure::pending();
+        }
+    }
+
+    /// A handshake has made keys.
+    pub(super) fn set_keys(&mut self, keys: &Keys) {
+        if let Some(secure) = &mut self.secure {
+            secure.set_keys(keys);
+        }
     }
 
     /// Counts an RTP packet under its source, which is made for a new SSRC.
@@ -206,6 +292,16 @@ impl Stream {
 
     pub(super) fn interface(&self) -> u16 {
         self.interface
+    }
+
+    /// The crypto suite in use; none for plain RTP and before there are keys.
+    pub fn suite(&self) -> Option<&'static str> {
+        self.secure.as_ref()?.suite()
+    }
+
+    /// Whether a DTLS handshake has shown that the peer is who it was signalled to be.
+    pub fn is_peer_verified(&self) -> bool {
+        self.handshakes.is_connected()
     }
 
     /// What is done with packets that arrive.

@@ -57,6 +57,20 @@ drop_reasons! {
     AwaitingPeer, "awaiting_peer", error: false;
     /// The receiver's address is the port that would send.
     SelfLoop, "self_loop", error: true;
+    /// ICE has not found that the peer is at the source.
+    NotValidated, "not_validated", error: true;
+    /// It is not SRTP where SRTP was agreed upon.
+    Unprotected, "unprotected", error: true;
+    /// The keys are not known yet.
+    NoKeys, "no_keys", error: true;
+    /// The authentication tag is not the one that the key makes.
+    WrongTag, "wrong_tag", error: true;
+    /// It came before, or so late that it may have.
+    Replayed, "replayed", error: true;
+    /// The key has protected as much as it may.
+    KeyExpired, "key_expired", error: true;
+    /// A connectivity check that knows no password of this media, or is none.
+    BadCheck, "bad_check", error: true;
 }
 
 const REASONS: usize = DropReason::ALL.len();
@@ -108,6 +122,13 @@ mod tests {
             "no_destination",
             "awaiting_peer",
             "self_loop",
+            "not_validated",
+            "unprotected",
+            "no_keys",
+            "wrong_tag",
+            "replayed",
+            "key_expired",
+            "bad_check",
         ];
         assert_eq!(names, expected);
         assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len());

@@ -47,6 +47,12 @@ impl<'a> Packet<'a> {
         Ok(Packet { bytes, header_bytes, payload_end: bytes.len() - padding })
     }
 
+    /// The same without a look at padding, which is unreadable while the payload is encrypted (RFC 3711, section 3.1);
+    /// the payload then ends where the packet does.
+    pub fn parse_encrypted(bytes: &'a [u8]) -> Result<Packet<'a>, Malformed> {
+        Ok(Packet { bytes, header_bytes: header_length(bytes)?, payload_end: bytes.len() })
+    }
+
     pub fn header(&self) -> Header {
         Header::fixed_part(self.bytes)
     }

@@ -204,6 +204,27 @@ fn forged_answers_neither_validate_nor_renew_consent() {
 }
 
 #[test]
+fn forged_answers_do_not_renew_consent() {
+    let mut net = connected();
+    let (peer, password) = (address("203.0.113.1:40000"), net.sides[ANSWERER].agent.credentials().password.clone());
+    // Nothing arrives but what is forged.
+    net.delay = Duration::from_secs(10_000);
+    for _ in 0..35 {
+        net.run(1);
+        for flying in std::mem::take(&mut net.flying).iter().filter(|flying| flying.to == peer) {
+            let id = Message::parse(&flying.bytes).unwrap().transaction_id();
+            for (password, from) in [("guessed", peer), (&*password, address(STRANGER))] {
+                let mut buffer = [0; 128];
+                let writer = Writer::new(&mut buffer, Class::Success, BINDING, id);
+                let bytes = writer.mapped_address(from).integrity(password).fingerprint().finish().unwrap();
+                assert!(matches!(net.inject(OFFERER, PortToken(1), from, bytes).0, Outcome::Dropped(_)));
+            }
+        }
+    }
+    assert!(net.sides[OFFERER].has(Event::ConsentLost { component: 1 }));
+}
+
+#[test]
 fn candidates_of_the_host_itself_are_not_checked() {
     let mut net = Net::simple(1);
     let texts = ["127.0.0.1:22", "0.0.0.0:9", "224.0.0.1:9", "255.255.255.255:9", "192.0.2.9:0", "[::1]:22"];

@@ -286,6 +286,53 @@ fn the_same_foundation_waits_for_its_first_pair() {
 }
 
 #[test]
+fn no_check_begins_after_the_selection() {
+    let mut net = Net::simple(1);
+    let others: Vec<Candidate> = (1..=50u16)
+        .map(|at| Candidate::host(at.to_string(), 1, SocketAddr::new([100, 64, 0, 1].into(), at), at))
+        .collect();
+    net.describe_to(OFFERER, |description| description.candidates.extend(others));
+    net.describe_to(ANSWERER, |_| {});
+    net.connect(400);
+    net.run(3);
+    assert!(net.sides[OFFERER].sent < 10, "{}", net.sides[OFFERER].sent);
+    assert_eq!(net.sides[OFFERER].agent.pairs.len(), 1);
+}
+
+#[test]
+fn a_foundation_that_works_is_tried_at_once() {
+    let ports = |ip: &'static str| [(1, ip), (2, ip)];
+    let mut net = Net::new(
+        side(1, Role::Controlling, false, &ports("192.0.2.1:30000")),
+        side(2, Role::Controlled, false, &ports("203.0.113.1:40000")),
+    );
+    let others: Vec<Candidate> = (1..=20u16)
+        .map(|at| Candidate::host(format!("x{at}"), 1, SocketAddr::new([100, 64, 0, 1].into(), at), 9))
+        .collect();
+    net.describe_to(OFFERER, |description| description.candidates.extend(others));
+    net.run_until(Duration::from_millis(49), |_| false);
+    let alike = net.sides[OFFERER].agent.pairs.iter().find(|pair| pair.component == 2).unwrap();
+    assert_eq!(alike.state, pairs::State::Waiting, "the first component's pair was answered");
+}
+
+#[test]
+fn of_too_many_pairs_the_best_are_kept() {
+    let mut net = Net::new(
+        side(1, Role::Controlling, false, &[(1, "192.0.2.1:30000"), (1, "192.0.2.2:30000")]),
+        side(2, Role::Controlled, false, &[(1, "203.0.113.1:40000")]),
+    );
+    let rising: Vec<Candidate> = (1..=60u16)
+        .map(|at| Candidate::host(at.to_string(), 1, SocketAddr::new([100, 64, 0, 1].into(), at), at))
+        .collect();
+    net.describe_to(OFFERER, |description| description.candidates = rising);
+    let agent = &net.sides[OFFERER].agent;
+    assert_eq!(agent.pairs.len(), MOST_PAIRS);
+    let kept =
+        |port: u16| agent.pairs.iter().filter(|p| agent.remotes[usize::from(p.remote)].address.port() == port).count();
+    assert_eq!((kept(1), kept(10), kept(11), kept(60)), (0, 0, 2, 2));
+}
+
+#[test]
 fn a_typical_agent_is_small() {
     let mut net = Net::simple(1);
     net.exchange();

@@ -120,13 +120,17 @@ fn a_peer_that_moves_is_followed_to_a_worse_pair() {
 
 #[test]
 fn a_nomination_by_the_controlled_side_is_ignored() {
-    let mut net = Net::simple(1);
-    net.describe_to(OFFERER, |description| description.candidates.clear());
+    // Nobody answers for the second component, so that the controlling side does not nominate either.
+    let mut net = Net::new(
+        side(1, Role::Controlling, false, &[(1, "192.0.2.1:30000"), (2, "192.0.2.1:30001")]),
+        side(2, Role::Controlled, false, &[(1, "203.0.113.1:40000")]),
+    );
+    net.describe_to(OFFERER, |_| {});
     let (to, by) = (&net.sides[OFFERER].agent, &net.sides[ANSWERER].agent);
-    let forged = Forged { uses_candidate: true, ..Forged::right(to, by) };
-    let bytes = forged.bytes();
-    net.inject(OFFERER, PortToken(1), address("203.0.113.9:1"), &bytes);
+    let bytes = Forged { uses_candidate: true, ..Forged::right(to, by) }.bytes();
+    net.inject(OFFERER, PortToken(1), address("203.0.113.1:40000"), &bytes);
     net.run(1);
+    assert!(net.sides[OFFERER].agent.pairs[0].is_valid);
     assert_eq!(net.sides[OFFERER].agent.selected(1), None);
 }
 
@@ -154,4 +158,45 @@ fn without_consent_the_controlling_side_names_another_pair() {
     assert!(net.sides[OFFERER].has(Event::ConsentLost { component: 1 }));
     assert_eq!(net.sides[OFFERER].agent.selected(1).unwrap().remote, address("203.0.113.2:2"));
     net.assert_agreement();
+}
+
+#[test]
+fn who_loses_a_conflict_takes_another_tie_breaker() {
+    let mut net = Net::simple(1);
+    net.agent(OFFERER).tie_breaker = 4;
+    net.agent(ANSWERER).tie_breaker = 5;
+    net.agent(ANSWERER).role = Role::Controlling;
+    net.describe_to(OFFERER, |_| {});
+    net.run(1);
+    let agent = &net.sides[OFFERER].agent;
+    assert_eq!((agent.role(), agent.pairs[0].is_valid), (Role::Controlled, true));
+    assert_ne!(agent.tie_breaker, 4);
+}
+
+#[test]
+fn a_better_pair_that_is_a_little_late_is_waited_for() {
+    let ports = [(1, "203.0.113.1:1"), (1, "203.0.113.2:2")];
+    for (late_ms, expected) in [(40, 1), (160, 2)] {
+        let mut net = Net::new(
+            side(1, Role::Controlling, false, &[(1, "192.0.2.1:30000")]),
+            side(2, Role::Controlled, false, &ports),
+        );
+        net.delay = Duration::from_millis(5);
+        let better = net.sides[ANSWERER].candidates().remove(0);
+        net.describe_to(OFFERER, |description| {
+            description.candidates.remove(0);
+            description.is_trickling = true;
+        });
+        net.run_until(Duration::from_millis(5), |_| false);
+        let now = net.now;
+        net.dead.insert(better.address.ip());
+        net.agent(OFFERER).add_remote_candidates(now, [better.clone()]);
+        net.run_until(Duration::from_millis(late_ms), |_| false);
+        // Its first check was lost; the peer's own finds the way.
+        net.dead.clear();
+        let bytes = Forged::right(&net.sides[OFFERER].agent, &net.sides[ANSWERER].agent).bytes();
+        net.inject(OFFERER, PortToken(1), better.address, &bytes);
+        assert!(net.run_until(Duration::from_secs(1), |net| net.sides[OFFERER].agent.is_complete()));
+        assert_eq!(net.sides[OFFERER].agent.selected(1).unwrap().remote.port(), expected);
+    }
 }

@@ -108,6 +108,40 @@ impl Latch {
         self.redirect(self.learned.or(self.signalled));
     }
 
+    /// The peer has proved that it is at `source`.
+    pub fn authenticate(&mut self, now: Mono, source: SocketAddr) {
+        self.settle(now);
+        self.heard = true;
+        self.commit(Rank::Exact, source);
+    }
+
+    /// ICE decides where the peer is; nowhere, before it has.
+    pub fn select(&mut self, remote: Option<SocketAddr>) {
+        self.learned = remote;
+        self.learned_rank = Rank::Exact;
+        self.confirmed = remote.is_some();
+        self.candidates.clear();
+        self.destination = remote;
+    }
+
+    /// Whether `source` is the peer's address, as far as that is final.
+    #[inline]
+    pub fn is_peer(&self, source: SocketAddr) -> bool {
+        self.confirmed && self.learned == Some(source)
+    }
+
+    /// Whether packets of `source` would be dropped whatever they hold.
+    pub fn refuses(&self, source: SocketAddr) -> bool {
+        let is_strict = self.rules.strict_source && !self.rules.media_handover;
+        self.confirmed && is_strict && self.learned != Some(source) && self.rank(source) <= self.learned_rank
+    }
+
+    /// The peer was heard, from an address that is known to be its own.
+    #[inline]
+    pub fn hear(&mut self) {
+        self.heard = true;
+    }
+
     /// Takes note of a datagram; false when it must not pass.
     #[inline]
     pub fn observe(&mut self, now: Mono, source: SocketAddr, teaches: bool) -> bool {

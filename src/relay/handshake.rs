@@ -1,0 +1,235 @@
+//! DTLS handshakes of streams (RFC 5763): which are under way, with whom, and what comes of them. The handshakes
+//! themselves are done elsewhere, off the packets' way: commands go out, events come back.
+
+use super::verdict::DropReason;
+use super::{Relay, Stream, Transmit};
+use crate::base::time::Now;
+use crate::dtls::{Connected, Role};
+use crate::plan::{Keys, Learning, Security, StreamId};
+use crate::srtp::{MasterKey, Parameters};
+use smallvec::SmallVec;
+use std::net::SocketAddr;
+
+/// Peers that may shake hands at once on one port: the signalled one, and others who may be it behind a NAT.
+const MOST_ATTEMPTS: usize = 4;
+/// Longer datagrams are no handshake.
+const LONGEST_DATAGRAM_BYTES: usize = 2048;
+
+/// Something for whoever does the handshakes. A number names one handshake and never comes twice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HandshakeCommand {
+    /// A server with `verified_address` sees to it that the client can be reached there.
+    Start { number: u64, role: Role, verified_address: Option<SocketAddr> },
+    Datagram { number: u64, datagram: Vec<u8> },
+    Stop { number: u64 },
+}
+
+/// What comes of a handshake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HandshakeEvent {
+    Send { number: u64, datagram: Vec<u8> },
+    Connected { number: u64, connected: Box<Connected> },
+    Failed { number: u64, reason: String },
+}
+
+/// The handshakes on one port.
+#[derive(Debug, Default)]
+pub(super) struct Handshakes {
+    /// Of the plan that they serve.
+    generation: Option<u32>,
+    attempts: SmallVec<[Attempt; 1]>,
+    is_connected: bool,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Attempt {
+    number: u64,
+    /// None under ICE: datagrams go where media goes, and come from wherever ICE lets them.
+    peer: Option<SocketAddr>,
+}
+
+/// What a shard's relay knows of its handshakes.
+#[derive(Debug, Default)]
+pub(super) struct HandshakeDesk {
+    next_number: u64,
+    streams: std::collections::HashMap<u64, StreamId>,
+    commands: Vec<HandshakeCommand>,
+    failures: Vec<(StreamId, String)>,
+}
+
+impl HandshakeDesk {
+    fn begin(&mut self, stream: StreamId, role: Role, verified_address: Option<SocketAddr>) -> u64 {
+        self.next_number += 1;
+        let number = self.next_number;
+        self.streams.insert(number, stream);
+        self.commands.push(HandshakeCommand::Start { number, role, verified_address });
+        number
+    }
+
+    fn end(&mut self, number: u64) {
+        if self.streams.remove(&number).is_some() {
+            self.commands.push(HandshakeCommand::Stop { number });
+        }
+    }
+}
+
+impl Handshakes {
+    fn end_all(&mut self, desk: &mut HandshakeDesk) {
+        self.attempts.drain(..).for_each(|attempt| desk.end(attempt.number));
+        self.is_connected = false;
+    }
+
+    /// Whether keys have come of them.
+    pub(super) fn is_connected(&self) -> bool {
+        self.is_connected
+    }
+}
+
+impl Relay {
+    /// What is to be done for handshakes since this was last asked.
+    pub fn take_handshake_commands(&mut self) -> Vec<HandshakeCommand> {
+        std::mem::take(&mut self.desk.commands)
+    }
+
+    /// Streams whose handshakes failed since this was last asked, with the reasons.
+    pub fn take_handshake_failures(&mut self) -> Vec<(StreamId, String)> {
+        std::mem::take(&mut self.desk.failures)
+    }
+
+    /// After a plan was set: handshakes of another association end, a client begins as soon as it knows where.
+    pub(super) fn follow_handshake(&mut self, id: StreamId) {
+        let Some(stream) = self.streams.get_mut(id.0 as usize) else { return };
+        let wanted = match &stream.plan().security {
+            Security::Handshake(handshake) => Some((handshake.generation, handshake.is_client)),
+            _ => None,
+        };
+        let generation = wanted.map(|(generation, _)| generation);
+        if stream.handshakes.generation != generation {
+            stream.handshakes.end_all(&mut self.desk);
+            stream.handshakes.generation = generation;
+            stream.forget_keys();
+        }
+        if wanted.is_some_and(|(_, is_client)| is_client) {
+            start_client(stream, id, &mut self.desk);
+        }
+    }
+
+    /// Ends a stream's handshakes with it.
+    pub(super) fn drop_handshakes(&mut self, stream: &mut Stream) {
+        stream.handshakes.end_all(&mut self.desk);
+    }
+
+    /// Takes a DTLS datagram that arrived from `from`; ICE, where it is done, has been asked already.
+    pub(super) fn dtls(&mut self, id: StreamId, from: SocketAddr, datagram: &[u8]) -> Result<(), DropReason> {
+        let Some(stream) = self.streams.get_mut(id.0 as usize) else { return Err(DropReason::UnknownPort) };
+        let Security::Handshake(handshake) = &stream.plan().security else { return Err(DropReason::NoKeys) };
+        let is_client = handshake.is_client;
+        if datagram.len() > LONGEST_DATAGRAM_BYTES {
+            return Err(DropReason::Malformed);
+        }
+        let number = match known_attempt(stream, from) {
+            Some(number) => number,
+            // A server waits for whoever the client is; a client has chosen its server.
+            None if is_client || stream.handshakes.is_connected => return Err(DropReason::WrongSource),
+            None => new_attempt(stream, id, from, &mut self.desk)?,
+        };
+        self.desk.commands.push(HandshakeCommand::Datagram { number, datagram: datagram.to_vec() });
+        Ok(())
+    }
+
+    /// Something came of a handshake.
+    pub fn handshake_event(&mut self, now: Now, event: HandshakeEvent, transmit: &mut (impl Transmit + ?Sized)) {
+        let number = match &event {
+            HandshakeEvent::Send { number, .. }
+            | HandshakeEvent::Connected { number, .. }
+            | HandshakeEvent::Failed { number, .. } => *number,
+        };
+        let Some(id) = self.desk.streams.get(&number).copied() else { return };
+        let Some(stream) = self.streams.get_mut(id.0 as usize) else { return };
+        let Some(attempt) = stream.handshakes.attempts.iter().find(|attempt| attempt.number == number).copied() else {
+            return;
+        };
+        match event {
+            HandshakeEvent::Send { datagram, .. } => {
+                let destination = attempt.peer.or_else(|| stream.latch.destination(now.mono).ok());
+                if let Some(to) = destination.filter(|to| *to != stream.local()) {
+                    transmit.send(stream.port(), to, &datagram);
+                }
+            }
+            HandshakeEvent::Connected { connected, .. } => self.connected(now, id, attempt, &connected),
+            HandshakeEvent::Failed { reason, .. } => {
+                self.desk.failures.push((id, reason));
+            }
+        }
+    }
+
+    /// Takes the keys of a handshake, if the peer is who it was signalled to be (RFC 5763, section 5).
+    fn connected(&mut self, now: Now, id: StreamId, attempt: Attempt, connected: &Connected) {
+        let Some(stream) = self.streams.get_mut(id.0 as usize) else { return };
+        let Security::Handshake(handshake) = &stream.plan().security else { return };
+        if !connected.matches(&handshake.fingerprints) {
+            stream.handshakes.attempts.retain(|other| other.number != attempt.number);
+            self.desk.end(attempt.number);
+            self.desk.failures.push((id, "the peer's certificate is not the one that was signalled".to_owned()));
+            return;
+        }
+        let Some(keys) = keys(connected) else { return };
+        stream.set_keys(&keys);
+        if let Some(peer) = attempt.peer {
+            stream.latch.authenticate(now.mono, peer);
+        }
+        stream.handshakes.is_connected = true;
+        for other in stream.handshakes.attempts.iter().filter(|other| other.number != attempt.number) {
+            self.desk.end(other.number);
+        }
+        stream.handshakes.attempts.retain(|other| other.number == attempt.number);
+    }
+}
+
+/// A client speaks first, once it knows to whom.
+fn start_client(stream: &mut Stream, id: StreamId, desk: &mut HandshakeDesk) {
+    let needs_validation = stream.plan().needs_validation;
+    let peer = if needs_validation { stream.selected } else { stream.signalled() };
+    let (Some(peer), true) = (peer, stream.handshakes.attempts.is_empty()) else { return };
+    let number = desk.begin(id, Role::Client, None);
+    stream.handshakes.attempts.push(Attempt { number, peer: (!needs_validation).then_some(peer) });
+}
+
+fn known_attempt(stream: &Stream, from: SocketAddr) -> Option<u64> {
+    let is_his = |attempt: &&Attempt| attempt.peer.is_none_or(|peer| peer == from);
+    stream.handshakes.attempts.iter().find(is_his).map(|attempt| attempt.number)
+}
+
+/// A handshake with a client not heard before. Without ICE it need not come from the signalled address, as NATs move
+/// clients; then it shows that it can be reached where it says, and whoever it is, only the right certificate counts.
+fn new_attempt(
+    stream: &mut Stream,
+    id: StreamId,
+    from: SocketAddr,
+    desk: &mut HandshakeDesk,
+) -> Result<u64, DropReason> {
+    if stream.plan().needs_validation {
+        let number = desk.begin(id, Role::Server, None);
+        stream.handshakes.attempts.push(Attempt { number, peer: None });
+        return Ok(number);
+    }
+    let is_signalled = stream.signalled() == Some(from);
+    let may_learn = stream.plan().ingress.learning != Learning::Off && stream.plan().ingress.filled;
+    // One place is always left for the signalled address.
+    let most = if is_signalled { MOST_ATTEMPTS } else { MOST_ATTEMPTS - 1 };
+    if !is_signalled && !may_learn || stream.handshakes.attempts.len() >= most {
+        return Err(DropReason::WrongSource);
+    }
+    let number = desk.begin(id, Role::Server, (!is_signalled).then_some(from));
+    stream.handshakes.attempts.push(Attempt { number, peer: Some(from) });
+    Ok(number)
+}
+
+fn keys(connected: &Connected) -> Option<Keys> {
+    let parameters = |master: &crate::dtls::MasterKey| {
+        let master = MasterKey::new(connected.suite, &master.key, &master.salt)?;
+        Some(Parameters::new(connected.suite, master))
+    };
+    Some(Keys { receive: parameters(&connected.remote)?, send: parameters(&connected.local)? })
+}
+
