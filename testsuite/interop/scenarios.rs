@@ -1,7 +1,7 @@
 //! The scenarios. Each opens its own stage, so that none depends on another.
 
 use crate::sip::{Offered, Role, Sipp, Step};
-use crate::stage::{CALLEE, CALLEE_IP6, CALLER, INSIDE, Networks, OUTSIDE, Stage};
+use crate::stage::{CALLEE, CALLEE_IP6, CALLER, EXAMPLE_FLAGS, INSIDE, Networks, OUTSIDE, Stage};
 use crate::tap::{Tap, recorded_packets};
 use crate::{Scenario, baresip, browser, conversations, ctl};
 use millrace_testsuite::daemon::{Daemon, Kind};
@@ -214,7 +214,7 @@ pub fn place(
 ) -> Result<String, String> {
     let places = places.unwrap_or_default();
     let networks = Networks::make()?;
-    let mut stage = Stage::open(&networks, kind, folder)?;
+    let mut stage = Stage::open(&networks, kind, EXAMPLE_FLAGS, folder)?;
     let idle = Held::by(&stage.daemon)?;
     let note = {
         let ends = Ends::open(&networks, at(CALLER, MEDIA_PORT)?, at(places.callee, MEDIA_PORT)?)?;

@@ -227,7 +227,7 @@ mod tests {
 
     #[test]
     fn srtp_needs_the_right_key() {
-        let [one, other] = [1, 2].map(|seed| parameters(Suite::Aes128CmSha1_80, seed));
+        let [one, other] = [1, 2].map(|seed| parameters(Suite::AesCm128Sha1_80, seed));
         let pair = |out: &Parameters, inward: &Parameters| Some((out.clone(), inward.clone()));
         let heard = overheard(50, &mut [pair(&one, &other), pair(&other, &one)]);
         assert!(heard.share(450.0) > 0.99);

@@ -16,14 +16,14 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "rtp-to-webrtc", what: "a plain phone calls a browser", needs: available, run: from_plain },
     Scenario { name: "webrtc-flag", what: "the same with the flag WebRTC", needs: own_flag, run: from_plain_by_flag },
     Scenario { name: "webrtc-to-sdes", what: "a browser calls an SRTP phone", needs: available, run: to_sdes },
-    Scenario { name: "browsers", what: "audio and video, max-bundle", needs: available, run: max_bundle },
-    Scenario { name: "max-compat", what: "audio and video, max-compat", needs: available, run: max_compat },
+    Scenario { name: "browsers", what: "audio and video on one port", needs: own_flag, run: on_one_port },
+    Scenario { name: "unbundled", what: "audio and video on two ports", needs: available, run: on_two_ports },
     Scenario { name: "ice-restart", what: "each side restarts ICE", needs: available, run: restart },
     Scenario { name: "renegotiate", what: "video added, hold, resume", needs: available, run: renegotiate },
     Scenario { name: "trickle", what: "candidates that come one by one", needs: available, run: trickle },
 ];
 
-/// Debian's rtpengine does not know the flag.
+/// Debian's rtpengine knows neither the flag WebRTC nor bundles.
 fn own_flag(kind: Kind) -> Result<(), String> {
     if kind == Kind::Rtpengine { Err("newer than Debian's rtpengine".into()) } else { available(kind) }
 }
@@ -44,20 +44,26 @@ fn to_browser() -> Value {
     })
 }
 
-/// Between browsers: ICE ends at the daemon, streams stay bundled.
+/// Between browsers: ICE and DTLS end at the daemon on both sides.
 fn between_browsers() -> Value {
     json!({
-        "transport-protocol": "UDP/TLS/RTP/SAVPF", "ICE": "force", "SDES": ["off"], "bundle": ["accept"],
-        "rtcp-mux": ["offer"], "flags": ["trust-address"], "direction": ["external", "internal"],
+        "transport-protocol": "UDP/TLS/RTP/SAVPF", "ICE": "force", "SDES": ["off"],
+        "rtcp-mux": ["offer"], "flags": ["trust-address"],
     })
 }
 
-/// The same for what comes after the first offer.
-fn later_between_browsers() -> Value {
-    let mut flags = between_browsers();
-    if let Some(fields) = flags.as_object_mut() {
-        fields.remove("direction");
-    }
+/// The same with all media of each side on one port.
+fn bundled() -> Value {
+    with(between_browsers(), "bundle", json!(["accept", "offer"]))
+}
+
+/// What only the first offer says.
+fn first(flags: Value) -> Value {
+    with(flags, "direction", json!(["external", "internal"]))
+}
+
+fn with(mut flags: Value, key: &str, value: Value) -> Value {
+    flags[key] = value;
     flags
 }
 
@@ -121,21 +127,25 @@ fn talk_with_phone(side: &Side, phone: &Phone) -> Result<String, String> {
     Ok(format!("tones both ways; {} packets to the phone, {} to the browser", heard.packets, now["audioPackets"]))
 }
 
-fn max_bundle(kind: Kind, folder: &Path) -> Result<String, String> {
-    see_each_other(kind, folder, "max-bundle")
+fn on_one_port(kind: Kind, folder: &Path) -> Result<String, String> {
+    see_each_other(kind, folder, "max-bundle", &bundled(), 1)
 }
 
-fn max_compat(kind: Kind, folder: &Path) -> Result<String, String> {
-    see_each_other(kind, folder, "max-compat")
+fn on_two_ports(kind: Kind, folder: &Path) -> Result<String, String> {
+    see_each_other(kind, folder, "max-compat", &between_browsers(), 2)
 }
 
-fn see_each_other(kind: Kind, folder: &Path, policy: &str) -> Result<String, String> {
-    with_pair(kind, folder, json!({"bundlePolicy": policy, "video": true}), |_, sides| {
-        // Reports of the other side tell that SRTCP passes.
+fn see_each_other(kind: Kind, folder: &Path, policy: &str, flags: &Value, ports: usize) -> Result<String, String> {
+    with_pair(kind, folder, json!({"bundlePolicy": policy, "video": true}), flags, |_, sides| {
         for side in sides {
-            side.wait_for("pictures, reports", |now| {
+            // Reports of the other side tell that SRTCP passes.
+            side.wait_for("pictures and reports", |now| {
                 now["framesDecoded"].as_u64() > Some(10) && now["reports"].as_u64() > Some(0)
             })?;
+            let remotes = side.statistics()?["remotes"].clone();
+            if remotes.as_array().map(Vec::len) != Some(ports) {
+                return Err(format!("{ports} transports expected, not those to {remotes}"));
+            }
         }
         let frames = [sides[0].statistics()?, sides[1].statistics()?].map(|now| now["framesDecoded"].clone());
         Ok(format!("tones both ways; {} and {} frames decoded", frames[0], frames[1]))
@@ -147,6 +157,7 @@ fn with_pair(
     kind: Kind,
     folder: &Path,
     options: Value,
+    flags: &Value,
     body: impl FnOnce(&Studio, &[Side; 2]) -> Result<String, String>,
 ) -> Result<String, String> {
     with_studio(kind, folder, |studio| {
@@ -155,7 +166,7 @@ fn with_pair(
             Side::open(&browsers[0], Role::Caller, options.clone())?,
             Side::open(&browsers[1], Role::Callee, options)?,
         ];
-        exchange(studio, [&sides[0], &sides[1]], Role::Caller, &between_browsers(), json!({}))?;
+        exchange(studio, [&sides[0], &sides[1]], Role::Caller, &first(flags.clone()), json!({}))?;
         for side in &sides {
             side.wait_for_connection()?;
             side.wait_for_tone()?;
@@ -180,10 +191,10 @@ fn exchange(
 
 /// The caller restarts ICE, then the callee; media flows before, between and after.
 fn restart(kind: Kind, folder: &Path) -> Result<String, String> {
-    with_pair(kind, folder, json!({"video": true}), |studio, sides| {
+    with_pair(kind, folder, json!({"video": true}), &bundled(), |studio, sides| {
         let media = ["audioPackets", "framesDecoded"];
         for (offerer, [from, to]) in [(Role::Caller, [0, 1]), (Role::Callee, [1, 0])] {
-            exchange(studio, [&sides[from], &sides[to]], offerer, &later_between_browsers(), json!({"restart": true}))?;
+            exchange(studio, [&sides[from], &sides[to]], offerer, &bundled(), json!({"restart": true}))?;
             for side in sides {
                 side.wait_for_connection()?;
                 // So much takes longer than the old path would carry media without a check that succeeds.
@@ -197,8 +208,8 @@ fn restart(kind: Kind, folder: &Path) -> Result<String, String> {
 
 /// Audio first; then each side adds video, hold, and resume.
 fn renegotiate(kind: Kind, folder: &Path) -> Result<String, String> {
-    with_pair(kind, folder, json!({"bundlePolicy": "max-bundle"}), |studio, sides| {
-        let flags = later_between_browsers();
+    with_pair(kind, folder, json!({}), &bundled(), |studio, sides| {
+        let flags = bundled();
         let pair = [&sides[0], &sides[1]];
         sides.iter().try_for_each(|side| side.page.call("addVideo", json!({})).map(drop))?;
         exchange(studio, pair, Role::Caller, &flags, json!({}))?;
@@ -237,7 +248,7 @@ fn trickle(kind: Kind, folder: &Path) -> Result<String, String> {
             Side::open(&browsers[1], Role::Callee, json!({}))?,
         ];
         let offer = sides[0].describe("offer", json!({"trickle": true}))?;
-        let offer = studio.offer(Role::Caller, &offer, &between_browsers())?;
+        let offer = studio.offer(Role::Caller, &offer, &first(bundled()))?;
         let answer = sides[1].describe("answer", json!({"sdp": offer, "trickle": true}))?;
         let answer = studio.answer(Role::Caller, &answer, &json!({}))?;
         sides[0].page.call("accept", json!({"sdp": answer}))?;

@@ -11,7 +11,7 @@ use millrace_testsuite::srtp::parameters;
 use millrace_testsuite::talker::{Heard, Peer, Talker};
 use std::net::SocketAddr;
 
-const SUITE: Suite = Suite::Aes128CmSha1_80;
+const SUITE: Suite = Suite::AesCm128Sha1_80;
 const SUITE_NAME: &str = "AES_CM_128_HMAC_SHA1_80";
 
 /// A phone on the callee's side.

@@ -9,7 +9,7 @@ use millrace_testsuite::daemon::Kind;
 use millrace_testsuite::ng::{Client, Encoding};
 use millrace_testsuite::scratch::Scratch;
 use millrace_testsuite::talker::Talker;
-use millrace_testsuite::{netns, system};
+use millrace_testsuite::system;
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::fs::OpenOptions;
