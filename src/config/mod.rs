@@ -41,6 +41,7 @@ pub struct Config {
     pub interfaces: Vec<InterfaceEntry>,
     pub control: Control,
     pub media: Media,
+    pub dtls: Dtls,
     pub timeouts: Timeouts,
     pub limits: Limits,
     pub threads: Threads,
@@ -99,6 +100,33 @@ pub struct Media {
     pub save_interface_ports: bool,
     /// Prefer the server role in DTLS.
     pub dtls_passive: bool,
+}
+
+/// The ciphers of DTLS unless configured, as OpenSSL writes them.
+pub const DEFAULT_CIPHERS: &str = "DEFAULT:!NULL:!aNULL:!SHA256:!SHA384:!aECDH:!AESGCM+AES256:!aPSK";
+
+/// How handshakes for SRTP keys are done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dtls {
+    /// The certificate is an RSA one, else one on the curve P-256.
+    pub is_rsa: bool,
+    pub rsa_key_bits: u32,
+    pub signs_with_sha1: bool,
+    /// The largest datagram.
+    pub mtu_bytes: u16,
+    pub ciphers: String,
+}
+
+impl Default for Dtls {
+    fn default() -> Dtls {
+        Dtls {
+            is_rsa: false,
+            rsa_key_bits: 2048,
+            signs_with_sha1: false,
+            mtu_bytes: 1200,
+            ciphers: DEFAULT_CIPHERS.to_owned(),
+        }
+    }
 }
 
 /// How long calls live, in seconds.
@@ -175,6 +203,7 @@ impl Default for Config {
             },
             interfaces: Vec::new(),
             control: Control::default(),
+            dtls: Dtls::default(),
             media: Media {
                 port_min: 30000,
                 port_max: 39999,

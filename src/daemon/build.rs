@@ -2,21 +2,23 @@
 
 use super::numbers::SharedNumbers;
 use super::router::{NO_LIMIT, Router};
-use super::shard_thread;
+use super::{handshake_thread, shard_thread};
 use crate::base::random::Random;
+use crate::base::suite::HASH_FUNCTIONS;
 use crate::call::Interfaces;
 use crate::call::interface::{Interface, LocalAddress};
 use crate::call::lifecycle::Timeouts;
 use crate::config::interface::ResolvedInterfaces;
 use crate::config::{self, Config};
+use crate::dtls::{self, CertificateKind, Contexts, Identity, Signature};
 use crate::engine::{Settings, Shard};
-use crate::io::affinity;
 use crate::io::random::SystemRandomness;
+use crate::io::{affinity, clock};
 use crate::ng::Defaults;
 use crate::rtp::mos;
 use std::io;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -27,15 +29,18 @@ use std::time::Duration;
 pub(super) fn shards(config: &Config, interfaces: &ResolvedInterfaces) -> io::Result<(Router, Vec<JoinHandle<()>>)> {
     let interfaces = Arc::new(model(interfaces));
     let numbers = SharedNumbers::new(&interfaces);
-    let settings = settings(config, interfaces.clone());
+    let contexts = Arc::new(contexts(config)?);
+    let settings = settings(config, interfaces.clone(), &contexts);
     let sessions = Arc::new(AtomicUsize::new(0));
     let processors = affinity::allowed().unwrap_or_default();
     let count = config.threads.count.map_or(processors.len(), usize::from).max(1);
     let (mut shards, mut threads) = (Vec::with_capacity(count), Vec::with_capacity(count));
     for index in 0..count {
-        let shard = Shard::new(settings.clone(), mos_kind(config));
+        let shard = Shard::new(settings.clone(), mos_kind(config), seed());
+        let (sender, commands) = mpsc::channel();
         let processor = (!processors.is_empty()).then(|| processors[index % processors.len()]);
-        let (handle, thread) = shard_thread::start(index, shard, numbers.clone(), sessions.clone(), processor)?;
+        let (handle, thread) = shard_thread::start(index, shard, numbers.clone(), sessions.clone(), sender, processor)?;
+        handshake_thread::start(index, contexts.clone(), commands, handle.clone())?;
         shards.push(handle);
         threads.push(thread);
     }
@@ -80,7 +85,29 @@ pub(super) fn timeouts(timeouts: &config::Timeouts) -> Timeouts {
     }
 }
 
-fn settings(config: &Config, interfaces: Arc<Interfaces>) -> Settings {
+/// This daemon's certificate and how it shakes hands.
+fn contexts(config: &Config) -> io::Result<Contexts> {
+    let dtls = &config.dtls;
+    let kind = match dtls.is_rsa {
+        true => CertificateKind::Rsa { bits: dtls.rsa_key_bits },
+        false => CertificateKind::EcdsaP256,
+    };
+    let signature = if dtls.signs_with_sha1 { Signature::Sha1 } else { Signature::Sha256 };
+    let settings = dtls::Settings { ciphers: dtls.ciphers.clone(), mtu_bytes: dtls.mtu_bytes, ..Default::default() };
+    let identity = Identity::generate(kind, signature, clock::now().unix);
+    let contexts =
+        identity.and_then(|identity| Contexts::new(Arc::new(identity), &settings, &mut SystemRandomness::new()));
+    contexts.map_err(|error| io::Error::other(format!("DTLS: {error}")))
+}
+
+fn seed() -> [u8; 32] {
+    let mut seed = [0; 32];
+    SystemRandomness::new().fill(&mut seed);
+    seed
+}
+
+fn settings(config: &Config, interfaces: Arc<Interfaces>, contexts: &Contexts) -> Settings {
+    let identity = contexts.identity();
     Settings {
         interfaces,
         timeouts: timeouts(&config.timeouts),
@@ -88,7 +115,7 @@ fn settings(config: &Config, interfaces: Arc<Interfaces>) -> Settings {
         learning: config.media.learning,
         tos: config.media.tos,
         instance_id: SystemRandomness::new().hex(16),
-        fingerprints: Arc::new([]),
+        fingerprints: HASH_FUNCTIONS.iter().map(|row| identity.fingerprint(row.0).clone()).collect(),
         software: config.process.software_id.clone(),
     }
 }

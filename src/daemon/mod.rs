@@ -5,6 +5,7 @@
 
 mod build;
 mod console;
+mod handshake_thread;
 pub mod logging;
 pub mod notify;
 mod numbers;

@@ -9,6 +9,7 @@ use crate::control::udp::{LARGEST_DATAGRAM_BYTES, UdpListener};
 use crate::engine::{Lent, Output, Shard};
 use crate::io::random::SystemRandomness;
 use crate::io::{Batch, EventLoop, Handler, Receiver, Waker, affinity};
+use crate::relay::handshake::HandshakeCommand;
 use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
@@ -34,6 +35,7 @@ pub(super) struct Work<'a> {
     pub shard: &'a mut Shard,
     pub now: Now,
     pub lent: Lent<'a>,
+    pub transmit: &'a mut Batch,
 }
 
 enum Message {
@@ -95,6 +97,7 @@ pub(super) fn start(
     shard: Shard,
     numbers: SharedNumbers,
     sessions: Arc<AtomicUsize>,
+    handshakes: mpsc::Sender<HandshakeCommand>,
     processor: Option<usize>,
 ) -> io::Result<(ShardHandle, JoinHandle<()>)> {
     let mut events = EventLoop::new()?;
@@ -102,8 +105,18 @@ pub(super) fn start(
     let handle = ShardHandle { index, sender, waker: events.waker() };
     let waker = events.waker();
     let random = SystemRandomness::new();
-    let mut runner =
-        Runner { shard, numbers, sessions, jobs, waker, random, front: None, is_stopping: false, buffer: Vec::new() };
+    let mut runner = Runner {
+        shard,
+        numbers,
+        sessions,
+        handshakes,
+        jobs,
+        waker,
+        random,
+        front: None,
+        is_stopping: false,
+        buffer: Vec::new(),
+    };
     let thread = std::thread::Builder::new().name(format!("shard-{index}")).spawn(move || {
         CURRENT.set(Some(index));
         if let Some(Err(error)) = processor.map(affinity::pin) {
@@ -121,6 +134,8 @@ struct Runner {
     numbers: SharedNumbers,
     /// Calls of all shards.
     sessions: Arc<AtomicUsize>,
+    /// Where DTLS handshakes are done.
+    handshakes: mpsc::Sender<HandshakeCommand>,
     jobs: mpsc::Receiver<Message>,
     waker: Arc<Waker>,
     random: SystemRandomness,
@@ -137,21 +152,26 @@ impl Handler for Runner {
         if relayed.is_err() {
             self.shard.condemn(port);
         }
+        self.pass_on_handshakes();
     }
 
-    fn ready(&mut self, now: Now, number: u32, ports: &mut Receiver, _: &mut Batch) {
+    fn is_early(&mut self) -> bool {
+        self.shard.take_earlier()
+    }
+
+    fn ready(&mut self, now: Now, number: u32, ports: &mut Receiver, transmit: &mut Batch) {
         let Some(front) = self.front.clone() else { return };
         let Some(listener) = front.listeners.get(number as usize) else { return };
         listener.work_off(&front.requests, &mut self.buffer);
-        if self.take_messages(now, ports).is_break() {
+        if self.take_messages(now, ports, transmit).is_break() {
             // Seen again in `wake`, which can end the loop.
             self.is_stopping = true;
             self.waker.wake();
         }
     }
 
-    fn wake(&mut self, now: Now, ports: &mut Receiver, _: &mut Batch) -> ControlFlow<()> {
-        if !self.is_stopping && self.take_messages(now, ports).is_continue() {
+    fn wake(&mut self, now: Now, ports: &mut Receiver, transmit: &mut Batch) -> ControlFlow<()> {
+        if !self.is_stopping && self.take_messages(now, ports, transmit).is_continue() {
             return ControlFlow::Continue(());
         }
         self.shard.end_all(now, Termination::Forced, ports, &mut self.numbers);
@@ -165,6 +185,7 @@ impl Handler for Runner {
         if next.is_err() {
             self.shard.condemn_current();
         }
+        self.pass_on_handshakes();
         self.report();
         Some(next.unwrap_or(now.mono + AFTER_A_FAULT))
     }
@@ -176,10 +197,10 @@ impl Handler for Runner {
 
 impl Runner {
     /// Works off what other threads, or this one, have asked for; `Break` when that is to stop.
-    fn take_messages(&mut self, now: Now, ports: &mut Receiver) -> ControlFlow<()> {
+    fn take_messages(&mut self, now: Now, ports: &mut Receiver, transmit: &mut Batch) -> ControlFlow<()> {
         for _ in 0..JOBS_A_TURN {
             match self.jobs.try_recv() {
-                Ok(Message::Job(job)) => self.work(now, ports, job),
+                Ok(Message::Job(job)) => self.work(now, ports, transmit, job),
                 Ok(Message::Listen(front)) => self.listen(ports, front),
                 Ok(Message::Stop) | Err(mpsc::TryRecvError::Disconnected) => return ControlFlow::Break(()),
                 Err(mpsc::TryRecvError::Empty) => return ControlFlow::Continue(()),
@@ -200,14 +221,23 @@ impl Runner {
     }
 
     /// Does a job. One that panics leaves its call behind broken, so the call is ended; all others go on.
-    fn work(&mut self, now: Now, ports: &mut Receiver, job: Job) {
+    fn work(&mut self, now: Now, ports: &mut Receiver, transmit: &mut Batch, job: Job) {
         let lent = Lent { ports, numbers: &mut self.numbers, random: &mut self.random };
-        let mut work = Work { shard: &mut self.shard, now, lent };
+        let mut work = Work { shard: &mut self.shard, now, lent, transmit };
         if catch_unwind(AssertUnwindSafe(|| job(&mut work))).is_err() {
             self.shard.condemn_current();
         }
         self.shard.end_condemned(now, ports, &mut self.numbers);
+        self.pass_on_handshakes();
         self.report();
+    }
+
+    /// A thread of handshakes that has stopped leaves media without keys, and all else as it is.
+    #[inline]
+    fn pass_on_handshakes(&mut self) {
+        for command in self.shard.take_handshake_commands() {
+            let _ = self.handshakes.send(command);
+        }
     }
 
     /// Tells the log what has happened.

@@ -124,7 +124,7 @@ mod tests {
             assert!(certificate.not_before() == &*seconds(-1));
             assert!(certificate.not_after() == &*seconds(29));
             let der = certificate.to_der().unwrap();
-            for function in fingerprint::functions() {
+            for function in functions() {
                 assert_eq!(identity.fingerprint(function), &fingerprint_of(&der, function).unwrap());
             }
         }

@@ -35,6 +35,11 @@ pub trait Handler {
     /// Another thread woke the loop; `Break` ends it.
     fn wake(&mut self, now: Now, ports: &mut Receiver, transmit: &mut Batch) -> ControlFlow<()>;
 
+    /// Whether something has become due earlier than `timer` said last. Asked once a turn.
+    fn is_early(&mut self) -> bool {
+        false
+    }
+
     /// Called when the moment that it last told has come, after each `wake` and after `ready`; tells the next one.
     fn timer(&mut self, now: Now, ports: &mut Receiver, transmit: &mut Batch) -> Option<Mono>;
 
@@ -116,7 +121,8 @@ impl EventLoop {
             self.flush(handler);
             return Ok(ControlFlow::Break(()));
         }
-        if woken || self.is_asked || self.due.is_some_and(|due| due <= now.mono) {
+        let is_early = handler.is_early();
+        if woken || is_early || self.is_asked || self.due.is_some_and(|due| due <= now.mono) {
             self.due = handler.timer(now, &mut self.receiver, &mut self.batch);
             self.timer.set(self.due)?;
         }

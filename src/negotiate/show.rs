@@ -11,6 +11,7 @@ use crate::call::{Call, Media, MediaId, ParticipantId};
 use crate::ng::Request;
 use crate::ng::request::output::RtcpAttribute;
 use crate::sdp::{Attribute, Connection, Direction, MediaSection, Session, SessionDescription, write};
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The name of the header extension that carries `a=mid`.
@@ -341,12 +342,9 @@ pub(super) fn is_stripped(attribute: &Attribute, request: &Request) -> bool {
 /// The attributes without header extensions that an answer has and its offer had not (RFC 8285, section 6).
 fn agreed_extensions(mut attributes: Vec<Attribute>, receiver: &Media, step: Step) -> Vec<Attribute> {
     if step == Step::Answer {
-        let is_offered = |uri: &str| {
-            let offered = receiver.attributes.iter().filter(|attribute| attribute.name == "extmap");
-            offered.filter_map(Attribute::extension_uri).any(|own| own == uri)
-        };
+        let offered: HashSet<String> = receiver.attributes.iter().filter_map(Attribute::extension_uri).collect();
         attributes.retain(|attribute| match attribute.extension_uri() {
-            Some(uri) => is_offered(&uri),
+            Some(uri) => offered.contains(&uri),
             None => true,
         });
     }

@@ -85,6 +85,13 @@ pub struct Sink {
     pub strips_feedback: bool,
 }
 
+impl Sink {
+    /// A sink that takes everything, with its own protection.
+    pub fn plain(egress: StreamId) -> Sink {
+        Sink { egress, block: None, passes: false, strips_feedback: false }
+    }
+}
+
 /// One of several medias on a port (RFC 9143, section 9.2): which packets are its own, and where they go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Branch {

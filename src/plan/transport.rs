@@ -45,7 +45,8 @@ pub(super) fn passes(source: &Media, sink: &Media) -> bool {
     let is_wanted = !source.security.recrypts && !sink.security.recrypts;
     match (&source.security.keying, &sink.security.keying) {
         (Keying::Sdes { receive, .. }, Keying::Sdes { send, .. }) => {
-            is_wanted && (receive.suite, &receive.key, &receive.mki) == (send.suite, &send.key, &send.mki)
+            is_wanted
+                && (receive.suite, &receive.key, &receive.mki) == (send.suite, &send.key, &send.mki)
                 && receive.parameters == send.parameters
         }
         _ => false,
@@ -72,7 +73,8 @@ pub(super) fn ice(media: &Media) -> Option<Ice> {
     }
     Some(Ice {
         // Both ends lite, or one: RFC 8445, section 6.1.1. A full agent controls a lite one.
-        is_controlling: (peer.is_some_and(|peer| peer.is_lite) && !media.ice.is_lite) || (!media.ice.is_controlled && !media.ice.is_lite),
+        is_controlling: (peer.is_some_and(|peer| peer.is_lite) && !media.ice.is_lite)
+            || (!media.ice.is_controlled && !media.ice.is_lite),
         is_lite: media.ice.is_lite,
         own: (own.ufrag.clone(), own.pwd.clone()),
         peer: peer.cloned(),

@@ -19,9 +19,18 @@ const LONGEST_DATAGRAM_BYTES: usize = 2048;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HandshakeCommand {
     /// A server with `verified_address` sees to it that the client can be reached there.
-    Start { number: u64, role: Role, verified_address: Option<SocketAddr> },
-    Datagram { number: u64, datagram: Vec<u8> },
-    Stop { number: u64 },
+    Start {
+        number: u64,
+        role: Role,
+        verified_address: Option<SocketAddr>,
+    },
+    Datagram {
+        number: u64,
+        datagram: Vec<u8>,
+    },
+    Stop {
+        number: u64,
+    },
 }
 
 /// What comes of a handshake.
@@ -232,4 +241,3 @@ fn keys(connected: &Connected) -> Option<Keys> {
     };
     Some(Keys { receive: parameters(&connected.remote)?, send: parameters(&connected.local)? })
 }
-

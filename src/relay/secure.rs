@@ -69,10 +69,6 @@ impl Secure {
         self.keys = Some(keys.clone());
     }
 
-    pub(super) fn has_keys(&self) -> bool {
-        self.keys.is_some()
-    }
-
     /// The name of the suite in use, and whether it comes from here.
     pub(super) fn suite(&self) -> Option<&'static str> {
         self.keys.as_ref().map(|keys| keys.receive.suite.name())

@@ -43,9 +43,14 @@ fn rtp(payload_type: u8, sequence: u16, ssrc: u32) -> Vec<u8> {
 }
 
 fn plan(component: Component, signalled: &str, media: &[StreamId], control: &[StreamId]) -> ForwardingPlan {
-    let sinks = |streams: &[StreamId]| streams.iter().map(|&egress| Sink { egress, block: None }).collect();
+    let sinks = |streams: &[StreamId]| streams.iter().map(|&egress| Sink::plain(egress)).collect();
     ForwardingPlan {
         generation: 1,
+        security: crate::plan::Security::Plain,
+        ice: None,
+        has_ice: false,
+        needs_validation: false,
+        bundle: None,
         component,
         ingress: Ingress {
             learning: Learning::Heuristic,
@@ -76,7 +81,7 @@ const STRANGER: &str = "198.51.100.66:6666";
 
 /// A call of two: streams 0 and 1 towards alice (RTP, RTCP), 2 and 3 towards bob, on ports of the same numbers.
 fn call() -> (Relay, [StreamId; 4], Sent) {
-    let mut relay = Relay::new(mos::Kind::Conversational);
+    let mut relay = Relay::new(mos::Kind::Conversational, [0; 32]);
     let ids = [0, 1, 2, 3].map(|port| {
         let local = SocketAddr::new("203.0.113.1".parse().unwrap(), 30_000 + port as u16);
         relay.add(ms(0), PortToken(port), local, 1)
@@ -151,8 +156,8 @@ fn rtcp_takes_its_own_way_from_either_port() {
 fn a_muxed_port_sends_rtcp_to_the_separate_port_of_the_other_side_and_back() {
     let (mut relay, [a, _, b, bc], mut sent) = call();
     replan(&mut relay, a, |plan| plan.component = Component::Muxed);
-    replan(&mut relay, b, |plan| plan.control = smallvec![Sink { egress: a, block: None }]);
-    replan(&mut relay, bc, |plan| plan.control = smallvec![Sink { egress: a, block: None }]);
+    replan(&mut relay, b, |plan| plan.control = smallvec![Sink::plain(a)]);
+    replan(&mut relay, bc, |plan| plan.control = smallvec![Sink::plain(a)]);
     let report = Writer::new().receiver_report(7, &[]).finish();
     relay.datagram(ms(0), PortToken(0), at(ALICE), &mut report.clone(), &mut sent);
     relay.datagram(ms(0), PortToken(0), at(ALICE), &mut rtp(8, 0, 7), &mut sent);
@@ -167,7 +172,7 @@ fn one_packet_goes_to_every_sink_that_can_take_it() {
     let silent = relay.add(ms(0), PortToken(8), at("203.0.113.1:30022"), 1);
     relay.set_plan(ms(0), recorder, plan(Component::Rtp, "198.51.100.30:8000", &[], &[]));
     replan(&mut relay, a, |plan| {
-        plan.media = [silent, b, recorder].map(|egress| Sink { egress, block: None }).into_iter().collect();
+        plan.media = [silent, b, recorder].map(|egress| Sink::plain(egress)).into_iter().collect();
     });
     let verdict = relay.datagram(ms(0), PortToken(0), at(ALICE), &mut rtp(8, 0, 7), &mut sent);
     assert_eq!(verdict, Verdict::Forwarded);

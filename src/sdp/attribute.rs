@@ -56,6 +56,9 @@ impl Attribute {
 
     /// The URI of an `a=extmap` line (RFC 8285); none when it is malformed or not such a line.
     pub fn extension_uri(&self) -> Option<String> {
+        if self.name != "extmap" {
+            return None;
+        }
         match SdpAttribute::from_str(&self.to_string()).ok()? {
             SdpAttribute::Extmap(extension) => Some(extension.url),
             _ => None,

@@ -116,10 +116,15 @@ impl Handler for RelayHandler {
 }
 
 fn plan(component: Component, signalled: SocketAddr, to: StreamId, now: Now) -> ForwardingPlan {
-    let sink = Sink { egress: to, block: None };
+    let sink = Sink::plain(to);
     let is_rtp = component == Component::Rtp;
     ForwardingPlan {
         generation: 1,
+        security: millrace::plan::Security::Plain,
+        ice: None,
+        has_ice: false,
+        needs_validation: false,
+        bundle: None,
         component,
         ingress: Ingress {
             learning: Learning::Heuristic,
@@ -171,7 +176,7 @@ fn set_up(calls: usize, relay: &mut Relay, ports: &mut Receiver) -> Result<Vec<E
 
 fn run_own(gather: Duration, settings: &Settings) -> Outcomes {
     let mut event_loop = EventLoop::with_gather(gather)?;
-    let mut relay = Relay::new(mos::Kind::default());
+    let mut relay = Relay::new(mos::Kind::default(), [0; 32]);
     let endpoints = set_up(settings.calls, &mut relay, event_loop.ports())?;
     let (stop, waker) = (Arc::new(AtomicBool::new(false)), event_loop.waker());
     let mut handler = RelayHandler { relay, stop: Arc::clone(&stop), failed: 0 };

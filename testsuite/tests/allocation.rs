@@ -62,9 +62,14 @@ fn peer(stream: u32) -> SocketAddr {
 }
 
 fn plan(stream: u32, sinks: &[u32]) -> ForwardingPlan {
-    let sinks = || sinks.iter().map(|&sink| Sink { egress: StreamId(sink), block: None });
+    let sinks = || sinks.iter().map(|&sink| Sink::plain(StreamId(sink)));
     ForwardingPlan {
         generation: 1,
+        security: millrace::plan::Security::Plain,
+        ice: None,
+        has_ice: false,
+        needs_validation: false,
+        bundle: None,
         component: Component::Muxed,
         ingress: Ingress {
             learning: Learning::Heuristic,
@@ -89,7 +94,7 @@ fn plan(stream: u32, sinks: &[u32]) -> ForwardingPlan {
 
 /// One speaker, stream 0, with listeners who answer it.
 fn relay() -> Relay {
-    let mut relay = Relay::new(mos::Kind::Conversational);
+    let mut relay = Relay::new(mos::Kind::Conversational, [0; 32]);
     let now = Now::default();
     let listeners: Vec<u32> = (1..=LISTENERS).collect();
     for stream in 0..=LISTENERS {

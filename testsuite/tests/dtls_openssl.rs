@@ -1,11 +1,10 @@
 //! DTLS-SRTP with the `openssl` command at the other end, on loopback. Says so and does nothing where it is missing.
 
+use millrace::base::fingerprint::Fingerprint;
 use millrace::base::random::Seeded;
 use millrace::base::suite::{HashFunction, Suite};
 use millrace::base::time::Unix;
-use millrace::dtls::{
-    Association, CertificateKind, Connected, Contexts, Event, Fingerprint, Identity, Role, Settings, Signature,
-};
+use millrace::dtls::{Association, CertificateKind, Connected, Contexts, Event, Identity, Role, Settings, Signature};
 use millrace_testsuite::scratch::Scratch;
 use std::io::Read;
 use std::net::{SocketAddr, UdpSocket};

@@ -1,12 +1,12 @@
 //! DTMF, transcoding, DTLS.
 
+use crate::config::DEFAULT_CIPHERS;
 use crate::config::table::{OptionRow, choice, decimal, list, number, switch, text};
 
 const AT_LEAST_0: (i64, i64) = (0, i64::MAX);
 const NO_DTMF: &str = "DTMF detection is not built";
 const NO_TRANSCODING: &str = "transcoding is not built";
 const NO_RECORDING: &str = "recording is not built";
-const NO_DTLS: &str = "DTLS is not built";
 
 pub(super) static DTMF: &[OptionRow] = &[
     text("dtmf-log-dest", "ADDRESS:PORT", "", "Where DTMF events are reported to.").warned(NO_DTMF),
@@ -60,19 +60,28 @@ pub(super) static TRANSCODING: &[OptionRow] = &[
 ];
 
 pub(super) static DTLS: &[OptionRow] = &[
-    switch("dtls-passive", "Prefer the server role.").warned(NO_DTLS).set(|c, v| {
+    switch("dtls-passive", "Prefer the server role.").set(|c, v| {
         c.media.dtls_passive = v.switch();
         Ok(())
     }),
-    choice("dtls-cert-cipher", &["prime256v1", "RSA"], "prime256v1", "The kind of certificate.").warned(NO_DTLS),
-    choice("dtls-signature", &["SHA-256", "SHA-1"], "SHA-256", "The certificate's signature.").warned(NO_DTLS),
-    number("dtls-rsa-key-size", AT_LEAST_0, "bits", "2048", "The size of an RSA key.").warned(NO_DTLS),
-    number("dtls-mtu", (576, i64::MAX), "bytes", "1200", "The largest DTLS datagram.").warned(NO_DTLS),
-    text(
-        "dtls-ciphers",
-        "CIPHERS",
-        "DEFAULT:!NULL:!aNULL:!SHA256:!SHA384:!aECDH:!AESGCM+AES256:!aPSK",
-        "The ciphers, as OpenSSL writes them.",
-    )
-    .warned(NO_DTLS),
+    choice("dtls-cert-cipher", &["prime256v1", "RSA"], "prime256v1", "The kind of certificate.").set(|c, v| {
+        c.dtls.is_rsa = v.text().eq_ignore_ascii_case("RSA");
+        Ok(())
+    }),
+    choice("dtls-signature", &["SHA-256", "SHA-1"], "SHA-256", "The certificate's signature.").set(|c, v| {
+        c.dtls.signs_with_sha1 = v.text().eq_ignore_ascii_case("SHA-1");
+        Ok(())
+    }),
+    number("dtls-rsa-key-size", (1024, 16384), "bits", "2048", "The size of an RSA key.").set(|c, v| {
+        c.dtls.rsa_key_bits = v.number() as u32;
+        Ok(())
+    }),
+    number("dtls-mtu", (576, 65000), "bytes", "1200", "The largest DTLS datagram.").set(|c, v| {
+        c.dtls.mtu_bytes = v.number() as u16;
+        Ok(())
+    }),
+    text("dtls-ciphers", "CIPHERS", DEFAULT_CIPHERS, "The ciphers, as OpenSSL writes them.").set(|c, v| {
+        c.dtls.ciphers = v.text().to_owned();
+        Ok(())
+    }),
 ];

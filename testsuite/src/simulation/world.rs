@@ -79,7 +79,7 @@ impl World {
         };
         let now = Now { mono: Mono(1_000_000_000), unix: Unix(1_700_000_000_000_000) };
         World {
-            shard: Shard::new(settings, Default::default()),
+            shard: Shard::new(settings, Default::default(), [0; 32]),
             ports: FakePorts::default(),
             now,
             interfaces,

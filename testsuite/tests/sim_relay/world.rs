@@ -111,7 +111,7 @@ impl Transmit for Outbox {
 impl World {
     pub fn new(seed: u64, link: Link) -> World {
         World {
-            relay: Relay::new(mos::Kind::Conversational),
+            relay: Relay::new(mos::Kind::Conversational, [0; 32]),
             hosts: vec![],
             link,
             now_ms: 0,
@@ -240,6 +240,11 @@ impl World {
 pub fn plan(learning: Learning, signalled: &str, signalled_at_ms: u64, sinks: &[StreamId]) -> ForwardingPlan {
     ForwardingPlan {
         generation: 1,
+        security: millrace::plan::Security::Plain,
+        ice: None,
+        has_ice: false,
+        needs_validation: false,
+        bundle: None,
         component: Component::Rtp,
         ingress: Ingress {
             learning,
@@ -253,7 +258,7 @@ pub fn plan(learning: Learning, signalled: &str, signalled_at_ms: u64, sinks: &[
             pierce_nat: false,
             payload_types: [PayloadType { number: 8, clock_rate_hz: 8000, is_dtmf: false }].into_iter().collect(),
         },
-        media: sinks.iter().map(|&egress| Sink { egress, block: None }).collect(),
+        media: sinks.iter().map(|&egress| Sink::plain(egress)).collect(),
         control: Default::default(),
         sources: None,
     }
