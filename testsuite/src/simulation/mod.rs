@@ -4,6 +4,7 @@
 mod description;
 mod network;
 mod phone;
+pub mod secure_phone;
 mod stage;
 mod surroundings;
 mod world;

@@ -1,14 +1,14 @@
 //! The engine with everything that it borrows.
 
 use super::surroundings::{FakePorts, Numbers, interfaces};
-use millrace::base::fingerprint::Fingerprint;
 use millrace::base::id::StreamId;
 use millrace::base::random::Seeded;
-use millrace::base::suite::{HASH_FUNCTIONS, HashFunction};
+use millrace::base::suite::HASH_FUNCTIONS;
 use millrace::base::time::{Mono, Now, Unix};
 use millrace::call::lifecycle::Termination;
 use millrace::call::{Call, Interfaces, LocalPort, Media};
-use millrace::engine::{Lent, Settings, Shard};
+use millrace::dtls::{self, CertificateKind, Contexts, Identity, Signature};
+use millrace::engine::{Handshakes, Lent, Settings, Shard};
 use millrace::ng::{Defaults, Dictionary, Request, message};
 use millrace::relay::{PortToken, Transmit, Verdict};
 use serde_json::Value;
@@ -43,6 +43,8 @@ pub struct World {
     numbers: Numbers,
     random: Seeded,
     next_timer: Mono,
+    contexts: Arc<Contexts>,
+    handshakes: Handshakes,
 }
 
 /// Collects what is sent during one call of the engine.
@@ -67,6 +69,8 @@ impl World {
     pub fn new(entries: &[&str], range: (u16, u16)) -> World {
         let interfaces = Arc::new(interfaces(entries, range));
         let numbers = Numbers::new(&interfaces);
+        let now = Now { mono: Mono(1_000_000_000), unix: Unix(1_700_000_000_000_000) };
+        let contexts = contexts(now.unix);
         let settings = Settings {
             interfaces: interfaces.clone(),
             timeouts: Default::default(),
@@ -74,10 +78,9 @@ impl World {
             learning: Default::default(),
             tos: None,
             instance_id: "0123456789abcdef".to_owned(),
-            fingerprints: fingerprints(),
+            fingerprints: HASH_FUNCTIONS.iter().map(|row| contexts.identity().fingerprint(row.0).clone()).collect(),
             software: "millrace-test".to_owned(),
         };
-        let now = Now { mono: Mono(1_000_000_000), unix: Unix(1_700_000_000_000_000) };
         World {
             shard: Shard::new(settings, Default::default(), [0; 32]),
             ports: FakePorts::default(),
@@ -86,6 +89,33 @@ impl World {
             numbers,
             random: Seeded(2),
             next_timer: now.mono,
+            handshakes: Handshakes::new(contexts.clone()),
+            contexts,
+        }
+    }
+
+    /// The certificate and settings of the engine's handshakes; peers may use them as well.
+    pub fn contexts(&self) -> Arc<Contexts> {
+        self.contexts.clone()
+    }
+
+    /// Does what the engine asks of handshakes, until it asks for no more.
+    fn shake_hands(&mut self, outbox: &mut Outbox) {
+        let mut events = Vec::new();
+        self.handshakes.timer(&mut events);
+        loop {
+            for command in self.shard.take_handshake_commands() {
+                self.handshakes.handle(command, &mut events);
+            }
+            if events.is_empty() {
+                break;
+            }
+            for event in events.drain(..) {
+                self.shard.handshake_event(self.now, event, outbox);
+            }
+        }
+        if self.shard.take_earlier() {
+            self.next_timer = self.now.mono;
         }
     }
 
@@ -118,7 +148,10 @@ impl World {
     fn command(&mut self, request: &Request) -> Dictionary {
         self.pass(Duration::from_millis(1));
         let mut lent = Lent { ports: &mut self.ports, numbers: &mut self.numbers, random: &mut self.random };
-        self.shard.command(self.now, request, "127.0.0.1:1", &mut lent)
+        let reply = self.shard.command(self.now, request, "127.0.0.1:1", &mut lent);
+        // As in the daemon, timers are looked at after each command.
+        self.next_timer = self.now.mono;
+        reply
     }
 
     /// Moves the clock, without timers.
@@ -142,6 +175,7 @@ impl World {
             let next = self.shard.timer(self.now, &mut self.ports, &mut self.numbers, &mut outbox);
             assert!(next > self.now.mono, "the engine asks for a timer in the past");
             self.next_timer = next;
+            self.shake_hands(&mut outbox);
             sent.extend(outbox.datagrams(&self.ports));
         }
         self.pass(end.since(self.now.mono));
@@ -154,6 +188,7 @@ impl World {
         let mut outbox = Outbox::default();
         let mut bytes = datagram.bytes.clone();
         let verdict = self.shard.datagram(self.now, token, datagram.from, &mut bytes, &mut outbox);
+        self.shake_hands(&mut outbox);
         Some((verdict, outbox.datagrams(&self.ports)))
     }
 
@@ -226,8 +261,8 @@ fn streams_of(media: &Media) -> impl Iterator<Item = u32> + use<> {
     media.rtp_stream.into_iter().chain(media.rtcp_stream).map(|id| id.0)
 }
 
-/// Digests of no certificate, as long as real ones.
-fn fingerprints() -> Arc<[Fingerprint]> {
-    let digest = |hash: HashFunction| (0..hash.digest_bytes() as u8).collect();
-    HASH_FUNCTIONS.iter().map(|&(hash, _)| Fingerprint { hash, digest: digest(hash) }).collect()
+fn contexts(now: Unix) -> Arc<Contexts> {
+    let identity = Identity::generate(CertificateKind::EcdsaP256, Signature::Sha256, now).expect("a certificate");
+    let settings = dtls::Settings::default();
+    Arc::new(Contexts::new(Arc::new(identity), &settings, &mut Seeded(3)).expect("the default settings"))
 }

@@ -6,6 +6,7 @@ mod control;
 mod faults;
 mod forks;
 mod reoffers;
+mod secure;
 mod subscriptions;
 mod timeouts;
 
