@@ -23,7 +23,7 @@ const PROGRAM: &str = "baresip";
 /// Where Debian puts its modules.
 const MODULES: &str = "/usr/lib/baresip/modules";
 /// When the caller hangs up, in seconds after its start.
-const CALL_S: u32 = 5;
+const CALL_S: u32 = 4;
 
 /// Parameters of an account, as baresip writes them.
 const PLAIN: &str = "";
@@ -39,7 +39,8 @@ fn sdes_to_plain(kind: Kind, folder: &Path) -> Result<String, String> {
 }
 
 fn dtls_to_sdes(kind: Kind, folder: &Path) -> Result<String, String> {
-    call(kind, folder, [DTLS, SDES], "ICE=remove DTLS=off rtcp-mux-demux RTP/SAVP")
+    // baresip takes the longest key, and reads one without its padding as too short.
+    call(kind, folder, [DTLS, SDES], "ICE=remove DTLS=off SDES-pad RTP/SAVP")
 }
 
 fn plain_to_dtls(kind: Kind, folder: &Path) -> Result<String, String> {

@@ -97,6 +97,10 @@ async function describe(description, trickle) {
   await connection.setLocalDescription(description);
   if (!trickle) {
     await complete();
+    // After a restart, gathering begins a little later than the description is set.
+    for (let tries = 0; tries < 50 && !connection.localDescription.sdp.includes('a=candidate'); tries++) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
     return connection.localDescription.sdp;
   }
   return description.sdp.replace(/a=(candidate:.*|end-of-candidates)\r\n/g, '');
