@@ -35,11 +35,14 @@ impl Handshakes {
                 }
                 number
             }
-            HandshakeCommand::Stop { number } => {
-                if let Some(mut association) = self.associations.remove(&number) {
-                    association.close();
-                    drain(number, &mut association, events);
+            HandshakeCommand::Settled { number } => {
+                if let Some(association) = self.associations.get_mut(&number) {
+                    association.release();
                 }
+                number
+            }
+            HandshakeCommand::Stop { number } => {
+                self.associations.remove(&number);
                 number
             }
         };

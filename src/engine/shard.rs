@@ -1,5 +1,6 @@
 //! The machine itself.
 
+use super::commands::fragment::Waiting;
 use super::media_ports::EnginePorts;
 use super::output::Output;
 use super::settings::Settings;
@@ -28,6 +29,8 @@ pub struct Shard {
     pub(super) next_sweep: Option<Mono>,
     /// The call that the command under way is about.
     pub(super) current: Option<String>,
+    /// ICE fragments whose participants are not known yet.
+    pub(super) waiting: Vec<Waiting>,
     /// Calls whose handling failed; they are ended as soon as ports are lent.
     condemned: Vec<String>,
 }
@@ -44,6 +47,7 @@ impl Shard {
             outputs: Vec::new(),
             next_sweep: None,
             current: None,
+            waiting: Vec::new(),
             condemned: Vec::new(),
         }
     }

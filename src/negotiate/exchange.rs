@@ -397,7 +397,7 @@ fn prepare_ports(
         named,
         family: wanted.or(receiver.family).or(sender.family).unwrap_or(Family::Ip4),
         other_side: sender.signalled.rtp,
-        is_latched: request.rtp.port_latching || receiver.ice.is_agreed(),
+        is_latched: request.rtp.port_latching || receiver.ice.is_agreed() && !request.rtp.no_port_latching,
         needs_all_addresses: receiver.ice.is_shown || receiver.ice.passthrough.is_some(),
         needs_rtcp: receiver.is_shown_rtp() && !receiver.rtcp_mux.is_agreed,
     };

@@ -7,6 +7,7 @@
 pub mod bundle;
 pub mod codecs;
 pub mod exchange;
+pub mod fragment;
 pub mod ice;
 pub mod keying;
 pub mod legacy;

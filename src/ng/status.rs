@@ -30,11 +30,6 @@ impl Scope {
     }
 }
 
-/// What happens to encryption meanwhile.
-pub const ENCRYPTION: Status =
-    Status::NotYet("read and kept; SRTP and DTLS are not built, media is relayed as it comes");
-/// What happens to ICE meanwhile.
-pub const ICE: Status = Status::NotYet("read and kept; ICE is not built");
 /// What happens to transcoding meanwhile.
 pub const TRANSCODING: Status =
     Status::NotYet("read and kept; transcoding is not built, codecs are relayed as they come");

@@ -1,6 +1,7 @@
 //! The statistics of a call as `query` and `delete` report them.
 
 use crate::base::address::Family;
+use crate::call::security::Keying;
 use crate::call::{Call, Media, Participant, ParticipantId};
 use crate::relay::{Relay, Stream, Traffic};
 use crate::rtp::Source;
@@ -129,12 +130,27 @@ pub fn codec_in_use(media: &Media, rtp: &Stream) -> Option<String> {
 }
 
 fn media_flags(media: &Media) -> Value {
+    let ice = media.ice.received.as_ref();
+    let dtls = match &media.security.keying {
+        Keying::Dtls(dtls) => Some(dtls),
+        _ => None,
+    };
     let flags = [
         ("initialized", media.ports().is_some()),
         ("rtcp-mux", media.rtcp_mux.is_agreed),
+        ("DTLS-SRTP", dtls.is_some()),
+        ("SDES", matches!(media.security.keying, Keying::Sdes { .. })),
+        ("passthrough", media.ice.passthrough.is_some()),
+        ("ICE", media.ice.is_agreed()),
         ("asymmetric", media.behaviour.asymmetric),
         ("send", media.direction.receives()),
         ("recv", media.direction.sends()),
+        ("DTLS role active", dtls.is_some_and(|dtls| dtls.is_client)),
+        ("DTLS role passive", dtls.is_some_and(|dtls| !dtls.is_client)),
+        ("trickle ICE", ice.is_some_and(|ice| ice.is_trickling)),
+        ("ICE controlling", !media.ice.is_controlled),
+        ("ICE-lite peer", ice.is_some_and(|ice| ice.is_lite)),
+        ("ICE-lite self", media.ice.is_lite),
     ];
     flags.iter().filter(|(_, is_set)| *is_set).map(|(name, _)| *name).collect()
 }
@@ -156,11 +172,15 @@ fn stream_report(media: &Media, stream: &Stream, component: &str, advertised: Op
     if let Some(ssrc) = stream.first_ssrc() {
         report.set("SSRC", ssrc);
     }
+    if let Some(suite) = stream.suite() {
+        report.set("crypto suite", suite);
+    }
     let flags = [
         (component, true),
         ("RTCP", component == "RTP" && media.rtcp_mux.is_agreed),
         ("filled", advertised.is_some()),
         ("confirmed", stream.is_confirmed()),
+        ("DTLS fingerprint verified", stream.is_peer_verified()),
         ("strict source address", media.behaviour.strict_source),
         ("media handover", media.behaviour.media_handover),
     ];

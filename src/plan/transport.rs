@@ -73,8 +73,7 @@ pub(super) fn ice(media: &Media) -> Option<Ice> {
     }
     Some(Ice {
         // Both ends lite, or one: RFC 8445, section 6.1.1. A full agent controls a lite one.
-        is_controlling: (peer.is_some_and(|peer| peer.is_lite) && !media.ice.is_lite)
-            || (!media.ice.is_controlled && !media.ice.is_lite),
+        is_controlling: !media.ice.is_lite && (peer.is_some_and(|peer| peer.is_lite) || !media.ice.is_controlled),
         is_lite: media.ice.is_lite,
         own: (own.ufrag.clone(), own.pwd.clone()),
         peer: peer.cloned(),

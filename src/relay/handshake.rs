@@ -48,6 +48,8 @@ pub(super) struct Handshakes {
     generation: Option<u32>,
     attempts: SmallVec<[Attempt; 1]>,
     is_connected: bool,
+    /// The peer has not used the keys yet.
+    awaits_proof: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -85,7 +87,17 @@ impl HandshakeDesk {
 impl Handshakes {
     fn end_all(&mut self, desk: &mut HandshakeDesk) {
         self.attempts.drain(..).for_each(|attempt| desk.end(attempt.number));
-        self.is_connected = false;
+        (self.is_connected, self.awaits_proof) = (false, false);
+    }
+
+    /// The peer has used the keys.
+    #[inline]
+    pub(super) fn prove(&mut self, desk: &mut HandshakeDesk) {
+        if self.awaits_proof {
+            self.awaits_proof = false;
+            let settled = self.attempts.iter().map(|attempt| HandshakeCommand::Settled { number: attempt.number });
+            desk.commands.extend(settled);
+        }
     }
 
     /// Whether keys have come of them.
@@ -188,6 +200,7 @@ impl Relay {
             stream.latch.authenticate(now.mono, peer);
         }
         stream.handshakes.is_connected = true;
+        stream.handshakes.awaits_proof = true;
         for other in stream.handshakes.attempts.iter().filter(|other| other.number != attempt.number) {
             self.desk.end(other.number);
         }

@@ -196,6 +196,7 @@ impl Relay {
         // Reports are read in any case.
         if passing == Passing::All && !is_report {
             let length = secure.unprotect(kind, datagram, true)?;
+            stream.handshakes.prove(&mut self.desk);
             return Ok((length, Original::Same));
         }
         let original = match passing {
@@ -207,6 +208,7 @@ impl Relay {
             }
         };
         let length = secure.unprotect(kind, datagram, false)?;
+        stream.handshakes.prove(&mut self.desk);
         Ok((length, original))
     }
 

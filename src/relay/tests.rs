@@ -172,7 +172,7 @@ fn one_packet_goes_to_every_sink_that_can_take_it() {
     let silent = relay.add(ms(0), PortToken(8), at("203.0.113.1:30022"), 1);
     relay.set_plan(ms(0), recorder, plan(Component::Rtp, "198.51.100.30:8000", &[], &[]));
     replan(&mut relay, a, |plan| {
-        plan.media = [silent, b, recorder].map(|egress| Sink::plain(egress)).into_iter().collect();
+        plan.media = [silent, b, recorder].map(Sink::plain).into_iter().collect();
     });
     let verdict = relay.datagram(ms(0), PortToken(0), at(ALICE), &mut rtp(8, 0, 7), &mut sent);
     assert_eq!(verdict, Verdict::Forwarded);

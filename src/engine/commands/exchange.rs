@@ -10,9 +10,9 @@ impl Shard {
     pub(super) fn offer(&mut self, now: Now, request: &Request, from: &str, lent: &mut Lent) -> Reply {
         request.sdp_body()?;
         let call_id = request.call_id()?;
-        request.from_tag()?;
+        let tag = request.from_tag()?;
         if request.sdp.is_fragment {
-            return self.drop_fragment(request);
+            return self.fragment(now, request, tag, lent);
         }
         let (index, is_new) = self.known_or_new(now, call_id, from);
         let outcome = self.negotiate(now, index, request, lent, |call, around| exchange::offer(call, request, around));
@@ -28,18 +28,12 @@ impl Shard {
         request.sdp_body()?;
         request.call_id()?;
         request.from_tag()?;
-        request.to_tag()?;
+        let tag = request.to_tag()?;
         if request.sdp.is_fragment {
-            return self.drop_fragment(request);
+            return self.fragment(now, request, tag, lent);
         }
         let index = self.known(request, CommandError::UnknownCallId)?;
         let sdp = self.negotiate(now, index, request, lent, |call, around| exchange::answer(call, request, around))?;
         Ok(Dictionary::new().with("sdp", sdp))
-    }
-
-    /// Candidates that trickle in (RFC 8840) say nothing of use while ICE is not spoken here; the call goes on.
-    pub(super) fn drop_fragment(&mut self, request: &Request) -> Reply {
-        self.warn(request, "an ICE fragment is dropped: ICE is not supported yet");
-        Ok(Dictionary::new())
     }
 }

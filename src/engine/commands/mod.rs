@@ -1,6 +1,7 @@
 //! Requests and their replies. The dispatcher only dispatches; each command has its function.
 
 mod exchange;
+pub(super) mod fragment;
 mod list;
 mod media;
 mod query;
@@ -186,6 +187,9 @@ impl Shard {
             software: &self.settings.software,
         };
         let outcome = run(&mut self.calls[index], &mut around);
+        if !self.waiting.is_empty() {
+            self.apply_waiting(index);
+        }
         if outcome.is_ok() {
             self.signal(now, index, request, lent);
         }

@@ -13,6 +13,9 @@ const GENERATED_DIGITS: usize = 64;
 impl Shard {
     pub(super) fn publish(&mut self, now: Now, request: &Request, from: &str, lent: &mut Lent) -> Reply {
         request.sdp_body()?;
+        if let (true, Ok(tag)) = (request.sdp.is_fragment, request.from_tag()) {
+            return self.fragment(now, request, tag, lent);
+        }
         let call_id = request.call_id().map(str::to_owned).unwrap_or_else(|_| lent.random.hex(GENERATED_DIGITS));
         let tag = request.from_tag().map(str::to_owned).unwrap_or_else(|_| lent.random.hex(GENERATED_DIGITS));
         let (index, is_new) = self.known_or_new(now, &call_id, from);
@@ -35,9 +38,9 @@ impl Shard {
     pub(super) fn subscribe_answer(&mut self, now: Now, request: &Request, lent: &mut Lent) -> Reply {
         request.sdp_body()?;
         let index = self.known(request, CommandError::UnknownCallIdOfMediaCommand)?;
-        request.to_tag()?;
+        let tag = request.to_tag()?;
         if request.sdp.is_fragment {
-            return self.drop_fragment(request);
+            return self.fragment(now, request, tag, lent);
         }
         self.negotiate(now, index, request, lent, |call, around| subscribe::answer(call, request, around))?;
         Ok(Dictionary::new())

@@ -3,10 +3,10 @@
 use super::Request;
 use super::table::{Choice, Choices, Flag, Key, Section, row};
 use crate::ng::Command;
-use crate::ng::status::{self, Scope, Status};
+use crate::ng::status::{Scope, Status};
 
 const SAME: Status = Status::Same;
-const LATER: Status = status::ICE;
+const LATER: Status = Status::NotYet("read and kept; media with ICE on both sides is never left untouched");
 
 /// What to do about ICE.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -51,8 +51,8 @@ impl IceMode {
 }
 
 static KEYS: &[Key] = &[
-    row("ICE", LATER, "What to do about ICE.").key(|p, v| p.choose_each(&ICE, v)),
-    row("ICE-lite", LATER, "The sides towards which ICE-lite is used.")
+    row("ICE", SAME, "What to do about ICE.").key(|p, v| p.choose_each(&ICE, v)),
+    row("ICE-lite", SAME, "The sides towards which ICE-lite is used.")
         .scope(Scope::Only(&[Command::Offer, Command::SubscribeRequest]))
         .key(|p, v| p.choose_each(&ICE_LITE, v)),
     row("passthrough", LATER, "Leave the media of both sides untouched.")
@@ -61,10 +61,10 @@ static KEYS: &[Key] = &[
 ];
 
 static FLAGS: &[Flag] = &[
-    row("reject ICE", LATER, "Refuse the offered ICE towards the offerer.")
+    row("reject ICE", SAME, "Refuse the offered ICE towards the offerer.")
         .aliases(&["ICE reject"])
         .flag(|r| r.ice.reject = true),
-    row("trickle ICE", LATER, "Advertise trickle ICE.").aliases(&["ICE trickle"]).flag(|r| r.ice.trickle = true),
+    row("trickle ICE", SAME, "Advertise trickle ICE.").aliases(&["ICE trickle"]).flag(|r| r.ice.trickle = true),
     row("passthrough", LATER, "Leave the media of both sides untouched.")
         .aliases(&["passthru"])
         .flag(|r| r.ice.passthrough = Some(true)),
@@ -79,20 +79,20 @@ static ICE: Choices = Choices {
     key: "ICE",
     rows: &[
         word("remove", SAME, "Strip ICE from the output.", |r| r.ice.mode = IceMode::Remove),
-        word("force", LATER, "Strip ICE and insert own candidates.", |r| r.ice.mode = IceMode::Force),
-        word("default", LATER, "`force` if the SDP has ICE.", |r| r.ice.mode = IceMode::Default),
-        word("force-relay", LATER, "Keep foreign candidates, add a relay candidate.", |r| {
+        word("force", SAME, "Strip ICE and insert own candidates.", |r| r.ice.mode = IceMode::Force),
+        word("default", SAME, "`force` if the SDP has ICE.", |r| r.ice.mode = IceMode::Default),
+        word("force-relay", SAME, "Keep foreign candidates, add a relay candidate.", |r| {
             r.ice.mode = IceMode::ForceRelay
         }),
-        word("optional", LATER, "Add an own candidate of low priority.", |r| r.ice.mode = IceMode::Optional),
-        word("trickle", LATER, "Advertise trickle ICE.", |r| r.ice.trickle = true),
-        word("ice2", LATER, "Advertise `ice2`.", |r| r.ice.ice2 = true),
+        word("optional", SAME, "Add an own candidate of low priority.", |r| r.ice.mode = IceMode::Optional),
+        word("trickle", SAME, "Advertise trickle ICE.", |r| r.ice.trickle = true),
+        word("ice2", SAME, "Advertise `ice2`.", |r| r.ice.ice2 = true),
         lite(
-            row("lite-forward", LATER, "`ICE-lite=forward`.").aliases(&["lite", "lite-fw", "lite-fwd", "lite-offer"]),
+            row("lite-forward", SAME, "`ICE-lite=forward`.").aliases(&["lite", "lite-fw", "lite-fwd", "lite-offer"]),
             FORWARD,
         ),
         lite(
-            row("lite-backward", LATER, "`ICE-lite=backward`.").aliases(&[
+            row("lite-backward", SAME, "`ICE-lite=backward`.").aliases(&[
                 "lite-backwards",
                 "lite-reverse",
                 "lite-answer",
@@ -102,8 +102,8 @@ static ICE: Choices = Choices {
             ]),
             BACKWARD,
         ),
-        lite(row("lite-both", LATER, "`ICE-lite=both`."), BOTH),
-        lite(row("lite-off", LATER, "`ICE-lite=off`.").aliases(&["lite-no", "lite-none", "no-lite"]), OFF),
+        lite(row("lite-both", SAME, "`ICE-lite=both`."), BOTH),
+        lite(row("lite-off", SAME, "`ICE-lite=off`.").aliases(&["lite-no", "lite-none", "no-lite"]), OFF),
     ],
 };
 
@@ -119,12 +119,12 @@ const fn lite(row: super::table::Row, set: fn(&mut Request)) -> Choice {
 static ICE_LITE: Choices = Choices {
     key: "ICE-lite",
     rows: &[
-        row("forward", LATER, "Towards the receiver.").aliases(&["offer", "fwd", "fw"]).choice(FORWARD),
-        row("backward", LATER, "Towards the sender.")
+        row("forward", SAME, "Towards the receiver.").aliases(&["offer", "fwd", "fw"]).choice(FORWARD),
+        row("backward", SAME, "Towards the sender.")
             .aliases(&["backwards", "reverse", "answer", "back", "bkw", "bk"])
             .choice(BACKWARD),
-        row("both", LATER, "Both.").choice(BOTH),
-        row("off", LATER, "Neither.").aliases(&["none", "no"]).choice(OFF),
+        row("both", SAME, "Both.").choice(BOTH),
+        row("off", SAME, "Neither.").aliases(&["none", "no"]).choice(OFF),
     ],
 };
 

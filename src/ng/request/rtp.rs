@@ -83,7 +83,7 @@ static FLAGS: &[Flag] = &[
         .flag(|r| r.rtp.media_handover = true),
     row("port latching", SAME, "Keep local ports although the remote port changed.")
         .flag(|r| r.rtp.port_latching = true),
-    row("no port latching", crate::ng::status::ICE, "For ICE peers change the local port with the remote one.")
+    row("no port latching", SAME, "For ICE peers change the local port with the remote one.")
         .flag(|r| r.rtp.no_port_latching = true),
     row("reset", RESET, "Forget what was learned about the endpoints.")
         .scope(Scope::Only(&[Command::Offer]))

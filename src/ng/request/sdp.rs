@@ -63,9 +63,7 @@ static KEYS: &[Key] = &[
     }),
 ];
 
-const FRAGMENT: Status = Status::NotYet("answered, and dropped with a warning in the log: ICE is not built");
-
-static FLAGS: &[Flag] = &[row("fragment", FRAGMENT, "The SDP is an ICE fragment.").flag(|r| r.sdp.is_fragment = true)];
+static FLAGS: &[Flag] = &[row("fragment", SAME, "The SDP is an ICE fragment.").flag(|r| r.sdp.is_fragment = true)];
 
 static SIP_MESSAGE_TYPE: Choices = Choices {
     key: "SIP message type",

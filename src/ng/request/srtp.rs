@@ -4,8 +4,12 @@ use super::Request;
 use super::parser::Parser;
 use super::table::{Choice, Choices, Flag, Key, Prefix, Section, fold, row};
 use crate::base::suite::{HashFunction, Suite};
-use crate::ng::status::{ENCRYPTION as LATER, Scope};
+use crate::ng::status::{Scope, Status};
 use crate::ng::{Command, Value};
+
+const SAME: Status = Status::Same;
+const VERIFIED: Status =
+    Status::Different("without it, packets that pass with equal keys are authenticated all the same");
 
 /// What to do about DTLS-SRTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,23 +70,23 @@ pub struct Osrtp {
 }
 
 static KEYS: &[Key] = &[
-    row("DTLS", LATER, "What to do about DTLS-SRTP.").aliases(&["DTLS-reverse"]).key(|p, v| p.choose_each(&DTLS, v)),
-    row("DTLS-fingerprint", LATER, "The hash function of the fingerprint.").key(set_fingerprint),
-    row("SDES", LATER, "What to do about SDES, and with which suites.")
+    row("DTLS", SAME, "What to do about DTLS-SRTP.").aliases(&["DTLS-reverse"]).key(|p, v| p.choose_each(&DTLS, v)),
+    row("DTLS-fingerprint", SAME, "The hash function of the fingerprint.").key(set_fingerprint),
+    row("SDES", SAME, "What to do about SDES, and with which suites.")
         .key(|p, v| super::parser::words(v).for_each(|word| set_sdes(p, word))),
-    row("OSRTP", LATER, "What to do about opportunistic SRTP.").key(|p, v| p.choose_each(&OSRTP, v)),
+    row("OSRTP", SAME, "What to do about opportunistic SRTP.").key(|p, v| p.choose_each(&OSRTP, v)),
 ];
 
 static FLAGS: &[Flag] = &[
-    row("no-tls-id", LATER, "Neither generate nor honour `a=tls-id`.").flag(|r| r.dtls.tls_id = false),
-    row("pad crypto", LATER, "The same as `SDES-pad`.").flag(|r| r.sdes.pad = true),
-    row("recrypt", LATER, "Decrypt and encrypt anew even if the keys of both sides are equal.")
+    row("no-tls-id", SAME, "Neither generate nor honour `a=tls-id`.").flag(|r| r.dtls.tls_id = false),
+    row("pad crypto", SAME, "The same as `SDES-pad`.").flag(|r| r.sdes.pad = true),
+    row("recrypt", VERIFIED, "Decrypt and encrypt anew even if the keys of both sides are equal.")
         .flag(|r| r.sdes.recrypt = true),
 ];
 
 static PREFIXES: &[Prefix] = &[
-    row("SDES-", LATER, "A value of `SDES`.").prefix(set_sdes),
-    row("OSRTP-", LATER, "A value of `OSRTP`.").prefix(|p, word| p.choose(&OSRTP, word)),
+    row("SDES-", SAME, "A value of `SDES`.").prefix(set_sdes),
+    row("OSRTP-", SAME, "A value of `OSRTP`.").prefix(|p, word| p.choose(&OSRTP, word)),
 ];
 
 const NOT_ANSWER: Scope = Scope::Except(&[Command::Answer]);
@@ -90,22 +94,22 @@ const NOT_ANSWER: Scope = Scope::Except(&[Command::Answer]);
 static DTLS: Choices = Choices {
     key: "DTLS",
     rows: &[
-        row("off", LATER, "Neither offer nor accept DTLS-SRTP.")
+        row("off", SAME, "Neither offer nor accept DTLS-SRTP.")
             .aliases(&["no", "disable", "disabled"])
             .choice(|r| r.dtls.is_off = true),
-        row("passive", LATER, "Prefer the server role.").scope(NOT_ANSWER).choice(|r| r.dtls.is_passive = true),
-        row("active", LATER, "Prefer the client role.").scope(NOT_ANSWER).choice(|r| r.dtls.is_passive = false),
+        row("passive", SAME, "Prefer the server role.").scope(NOT_ANSWER).choice(|r| r.dtls.is_passive = true),
+        row("active", SAME, "Prefer the client role.").scope(NOT_ANSWER).choice(|r| r.dtls.is_passive = false),
     ],
 };
 
 const fn sdes(name: &'static str, document: &'static str, set: fn(&mut Request)) -> Choice {
-    row(name, LATER, document).choice(set)
+    row(name, SAME, document).choice(set)
 }
 
 static SDES: Choices = Choices {
     key: "SDES",
     rows: &[
-        row("off", LATER, "No SDES.").aliases(&["no", "disable", "disabled"]).choice(|r| r.sdes.is_off = true),
+        row("off", SAME, "No SDES.").aliases(&["no", "disable", "disabled"]).choice(|r| r.sdes.is_off = true),
         sdes("unencrypted_srtp", "Set UNENCRYPTED_SRTP.", |r| r.sdes.unencrypted_srtp = Some(true)),
         sdes("unencrypted_srtcp", "Set UNENCRYPTED_SRTCP.", |r| r.sdes.unencrypted_srtcp = Some(true)),
         sdes("unauthenticated_srtp", "Set UNAUTHENTICATED_SRTP.", |r| r.sdes.unauthenticated_srtp = Some(true)),
@@ -116,7 +120,7 @@ static SDES: Choices = Choices {
         sdes("pad", "Keep the padding of keys.", |r| r.sdes.pad = true),
         sdes("lifetime", "Append `|2^31` to keys.", |r| r.sdes.lifetime = true),
         sdes("static", "Keep the negotiated suite.", |r| r.sdes.is_static = true),
-        row("prefer", LATER, "With both DTLS and SDES offered, choose SDES.")
+        row("prefer", SAME, "With both DTLS and SDES offered, choose SDES.")
             .aliases(&["priority"])
             .choice(|r| r.sdes.prefer = true),
     ],
@@ -134,7 +138,7 @@ static SUITE_LISTS: &[SuiteList] = &[
 static OSRTP: Choices = Choices {
     key: "OSRTP",
     rows: &[
-        row("offer", LATER, "Convert a plain offer to opportunistic SRTP.")
+        row("offer", SAME, "Convert a plain offer to opportunistic SRTP.")
             .aliases(&["offer-RFC"])
             .choice(|r| r.sdes.osrtp.offer = true),
         sdes("offer-legacy", "Offer each medium plain and encrypted.", |r| r.sdes.osrtp.offer_legacy = true),

@@ -9,10 +9,10 @@ use crate::ng::Value;
 use crate::ng::status::Status;
 
 const SAME: Status = Status::Same;
-const BUNDLE: Status = Status::NotYet("read and kept; groups are not made");
+const BUNDLE: Status = Status::Same;
+const STRICT: Status = Status::NotYet("as `require`, and not remembered; ports of bundle-only medias are not zero");
 const EXTENSIONS: Status = Status::NotYet("`strip` works; `mask` is read and kept and changes nothing");
-const WEBRTC: Status =
-    Status::NotYet("rtcp-mux and mid work; the rest is read and kept: encryption, ICE and bundle are not built");
+const WEBRTC: Status = Status::Same;
 
 /// How media is carried.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -107,7 +107,7 @@ static BUNDLES: Choices = Choices {
         bundle("accept", "Understand bundled offers and answer them bundled.", |r| r.transport.bundle.accept = true),
         bundle("offer", "Bundle outgoing offers.", set_bundle_offer),
         bundle("require", "Bundle-only style: the same port on all media.", set_bundle_require),
-        bundle("strict", "RFC 9143's bundle-only, not remembered.", |r| {
+        row("strict", STRICT, "RFC 9143's bundle-only, not remembered.").choice(|r| {
             set_bundle_require(r);
             r.transport.bundle.strict = true;
         }),

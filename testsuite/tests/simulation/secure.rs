@@ -72,10 +72,10 @@ impl Call {
         self.phones.iter_mut().for_each(|phone| phone.heard.clear());
         let mut said = [Vec::new(), Vec::new()];
         for number in 0..50u8 {
-            for place in 0..2 {
+            for (place, said) in said.iter_mut().enumerate() {
                 let payload = vec![number ^ (place as u8) << 7; 160];
                 let datagram = self.phones[place].say(&payload);
-                said[place].push(payload);
+                said.push(payload);
                 self.carry([datagram].into());
             }
             self.pass(20);
