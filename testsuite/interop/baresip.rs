@@ -15,7 +15,12 @@ use std::time::{Duration, Instant};
 
 pub const ALL: &[Scenario] = &[
     Scenario { name: "sdes-to-rtp", what: "baresip with SRTP calls one without", needs: available, run: sdes_to_plain },
-    Scenario { name: "dtls-to-sdes", what: "baresip with DTLS and ICE calls SRTP", needs: available, run: dtls_to_sdes },
+    Scenario {
+        name: "dtls-to-sdes",
+        what: "baresip with DTLS and ICE calls SRTP",
+        needs: available,
+        run: dtls_to_sdes,
+    },
     Scenario { name: "rtp-to-dtls", what: "plain baresip calls DTLS and ICE", needs: available, run: plain_to_dtls },
 ];
 
@@ -92,8 +97,7 @@ impl Baresip {
             Role::Caller => (CALLER, "caller", format!(";outbound=\"sip:{PROXY}\"")),
             Role::Callee => (CALLEE, "callee", String::new()),
         };
-        let account =
-            format!("<sip:{user}@{own}>;regint=0;answermode=auto;audio_codecs=pcmu{outbound}{parameters}\n");
+        let account = format!("<sip:{user}@{own}>;regint=0;answermode=auto;audio_codecs=pcmu{outbound}{parameters}\n");
         fs::write(home.join("accounts"), account).map_err(fault)?;
         fs::write(home.join("config"), config(own, role, &home)).map_err(fault)?;
         let mut command = networks.home(role).command(PROGRAM);

@@ -176,13 +176,7 @@ fn with_pair(
 }
 
 /// One offer and its answer through the daemon; `sides` are the offerer and the other.
-fn exchange(
-    studio: &Studio,
-    sides: [&Side; 2],
-    offerer: Role,
-    flags: &Value,
-    options: Value,
-) -> Result<(), String> {
+fn exchange(studio: &Studio, sides: [&Side; 2], offerer: Role, flags: &Value, options: Value) -> Result<(), String> {
     let offer = studio.offer(offerer, &sides[0].describe("offer", options)?, flags)?;
     let answer = sides[1].describe("answer", json!({"sdp": offer}))?;
     let answer = studio.answer(offerer, &answer, &json!({}))?;
@@ -243,10 +237,8 @@ fn renegotiate(kind: Kind, folder: &Path) -> Result<String, String> {
 fn trickle(kind: Kind, folder: &Path) -> Result<String, String> {
     with_studio(kind, folder, |studio| {
         let browsers = [studio.browser(Role::Caller)?, studio.browser(Role::Callee)?];
-        let sides = [
-            Side::open(&browsers[0], Role::Caller, json!({}))?,
-            Side::open(&browsers[1], Role::Callee, json!({}))?,
-        ];
+        let sides =
+            [Side::open(&browsers[0], Role::Caller, json!({}))?, Side::open(&browsers[1], Role::Callee, json!({}))?];
         let offer = sides[0].describe("offer", json!({"trickle": true}))?;
         let offer = studio.offer(Role::Caller, &offer, &first(bundled()))?;
         let answer = sides[1].describe("answer", json!({"sdp": offer, "trickle": true}))?;
@@ -258,7 +250,10 @@ fn trickle(kind: Kind, folder: &Path) -> Result<String, String> {
                 let text = |name: &str| candidate[name].as_str().unwrap_or_default();
                 let fragment = format!(
                     "a=ice-ufrag:{}\r\na=ice-pwd:{}\r\nm=audio 9 RTP/AVP 0\r\na=mid:{}\r\na={}\r\n",
-                    text("ufrag"), text("pwd"), text("mid"), text("candidate")
+                    text("ufrag"),
+                    text("pwd"),
+                    text("mid"),
+                    text("candidate")
                 );
                 studio.fragment(role, &fragment)?;
                 count += 1;

@@ -8,8 +8,8 @@ use millrace_testsuite::chromium::{Chromium, Page};
 use millrace_testsuite::daemon::Kind;
 use millrace_testsuite::ng::{Client, Encoding};
 use millrace_testsuite::scratch::Scratch;
-use millrace_testsuite::talker::Talker;
 use millrace_testsuite::system;
+use millrace_testsuite::talker::Talker;
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::fs::OpenOptions;
@@ -142,7 +142,6 @@ impl Studio<'_> {
         format!("the daemon counts {}", reply["totals"])
     }
 }
-
 
 /// A page that is one side of a call.
 pub struct Side<'a> {
