@@ -5,6 +5,10 @@
 pub struct Connectivity {
     /// What the participant's last description says; none when it does no ICE.
     pub received: Option<ReceivedIce>,
+    /// The same as far as an exchange has been completed with it: whom the agent speaks to.
+    pub peer: Option<ReceivedIce>,
+    /// The participant has restarted ICE: the next description for it has new credentials.
+    pub is_restarting: bool,
     /// What the participant was shown; kept while ICE is not shown for a while.
     pub own: Option<OwnIce>,
     /// The participant was shown ICE last.

@@ -349,6 +349,7 @@ fn prepare_security(
         Step::Offer => {
             keying::offer(receiver, &sender.security.received, request, around);
             keying::note_wishes(call.media_mut(sent), request);
+            keying::await_keys(call.media_mut(sent));
         }
         Step::Answer => keying::answer(receiver, Some(sender), request, around),
     }
@@ -368,7 +369,10 @@ fn prepare_ice(
             ice::note_wishes(sender, request);
             ice::offer(receiver, sender, request, around);
         }
-        Step::Answer => ice::answer(receiver, sender.ice.passthrough, request, around),
+        Step::Answer => {
+            ice::settle(sender);
+            ice::answer(receiver, sender.ice.passthrough, request, around);
+        }
     }
 }
 

@@ -57,6 +57,10 @@ impl Fragment {
                 }
             }
             received.has_ended |= self.value(part, "end-of-candidates").is_some();
+            let is_known = media.ice.peer.as_ref().is_some_and(|peer| peer.ufrag == received.ufrag);
+            if is_known {
+                ice::settle(media);
+            }
         }
     }
 

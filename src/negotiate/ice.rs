@@ -54,10 +54,13 @@ pub fn take(media: &mut Media, received: Option<ReceivedIce>) {
         (Some(before), Some(after)) => (&before.ufrag, &before.pwd) != (&after.ufrag, &after.pwd),
         _ => false,
     };
-    if is_restarted {
-        media.ice.own = None;
-    }
+    media.ice.is_restarting |= is_restarted;
     media.ice.received = received;
+}
+
+/// An exchange is complete: the agent may speak to whom the last description names.
+pub fn settle(media: &mut Media) {
+    media.ice.peer.clone_from(&media.ice.received);
 }
 
 /// Notes what an offer asks of the answer to its sender.
@@ -124,6 +127,7 @@ pub fn answer(offerer: &mut Media, other: Option<Passthrough>, request: &Request
         let (is_trickling, has_ice2) = (received.is_trickling || request.ice.trickle, received.has_ice2);
         show(offerer, is_trickling, has_ice2, around.random);
     }
+    settle(offerer);
 }
 
 fn show(media: &mut Media, is_trickling: bool, has_ice2: bool, random: &mut dyn Random) {
@@ -131,6 +135,9 @@ fn show(media: &mut Media, is_trickling: bool, has_ice2: bool, random: &mut dyn 
         let Credentials { ufrag, password } = Credentials::generate(random);
         OwnIce { ufrag, pwd: password, is_trickling, has_ice2 }
     };
+    if std::mem::take(&mut media.ice.is_restarting) {
+        media.ice.own = None;
+    }
     let own = media.ice.own.get_or_insert_with(fresh);
     (own.is_trickling, own.has_ice2) = (is_trickling, has_ice2);
 }

@@ -112,8 +112,16 @@ pub fn offer(receiver: &mut Media, received: &ReceivedSecurity, request: &Reques
     if is_dtls {
         ensure_tls_id(receiver, around.random);
     }
-    if !has_keys {
-        receiver.security.keying = Keying::None;
+    if is_secure && !receiver.is_described && receiver.security.keying == Keying::None {
+        receiver.security.keying = Keying::Pending;
+    }
+}
+
+/// Until its offer is answered, nothing passes from somebody who wants protection and nothing else.
+pub fn await_keys(offerer: &mut Media) {
+    let is_first = offerer.shown_protocol.is_none();
+    if is_first && offerer.security.received.is_required() && offerer.security.keying == Keying::None {
+        offerer.security.keying = Keying::Pending;
     }
 }
 

@@ -278,6 +278,7 @@ pub fn answer(call: &mut Call, request: &Request, around: &mut Surroundings) -> 
         let media = call.media_mut(id);
         rtcp_mux::on_answer(&mut media.rtcp_mux, &mut RtcpMux::default(), exchange::wishes(request));
         keying::settle(media, request);
+        ice::settle(media);
         match media.is_rejected {
             true => local_ports::release(call, id, around),
             false => local_ports::match_mux(call, id, around),

@@ -55,7 +55,7 @@ pub(super) fn passes(source: &Media, sink: &Media) -> bool {
 
 /// ICE of a media that was shown it, unless the peer has answered without.
 pub(super) fn ice(media: &Media) -> Option<Ice> {
-    let peer = media.ice.received.as_ref();
+    let peer = media.ice.peer.as_ref();
     if !media.ice.is_shown || media.is_described && peer.is_none() {
         return None;
     }

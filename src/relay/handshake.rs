@@ -28,6 +28,10 @@ pub enum HandshakeCommand {
         number: u64,
         datagram: Vec<u8>,
     },
+    /// The peer has used the keys: it needs nothing of the handshake any more.
+    Settled {
+        number: u64,
+    },
     Stop {
         number: u64,
     },
