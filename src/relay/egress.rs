@@ -1,5 +1,6 @@
 //! The second half of a packet's way: for each sink, whether and where a copy goes.
 
+use super::bundle::with_mid;
 use super::ingress::{Accepted, Kind, Original, Route};
 use super::latch::NoDestination;
 use super::secure::Secure;
@@ -104,20 +105,19 @@ fn dress<'a>(
         }
     }
     let strips = sink.strips_feedback && matches!(accepted.kind, Kind::Rtcp);
-    let Some(secure) = secure else {
-        if !strips {
-            return Ok(packet);
-        }
-        let length = without_feedback(packet, outgoing).ok_or(DropReason::Blocked)?;
-        return Ok(&outgoing[..length]);
-    };
-    let length = match strips {
-        true => without_feedback(packet, outgoing).ok_or(DropReason::Blocked)?,
-        false => {
+    let mid = sink.mid.as_ref().filter(|_| matches!(accepted.kind, Kind::Rtp(_)));
+    if secure.is_none() && !strips && mid.is_none() {
+        return Ok(packet);
+    }
+    let length = match mid.and_then(|mid| with_mid(packet, mid, outgoing)) {
+        Some(length) => length,
+        None if strips => without_feedback(packet, outgoing).ok_or(DropReason::Blocked)?,
+        None => {
             outgoing.get_mut(..packet.len()).ok_or(DropReason::Malformed)?.copy_from_slice(packet);
             packet.len()
         }
     };
+    let Some(secure) = secure else { return Ok(&outgoing[..length]) };
     let length = secure.protect(accepted.kind, outgoing, length)?;
     Ok(&outgoing[..length])
 }
