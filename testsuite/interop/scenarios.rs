@@ -316,11 +316,17 @@ pub struct Held {
 }
 
 impl Held {
-    /// What it holds now.
+    /// What it holds now. The connection of the question itself may still be among the descriptors for a moment: the
+    /// fewest of some looks count.
     pub fn by(daemon: &Daemon) -> Result<Held, String> {
         let text = daemon.cli("list numsessions")?;
         let sessions = ctl::number_after(&text, "Current sessions own:")?;
-        Ok(Held { sessions, descriptors: daemon.descriptors()? })
+        let mut descriptors = daemon.descriptors()?;
+        for _ in 0..3 {
+            std::thread::sleep(Duration::from_millis(10));
+            descriptors = descriptors.min(daemon.descriptors()?);
+        }
+        Ok(Held { sessions, descriptors })
     }
 
     /// Waits until the daemon holds just this again.
