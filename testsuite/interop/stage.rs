@@ -17,7 +17,7 @@ pub const CALLEE_IP6: &str = "2001:db8:2::20";
 /// The proxy's addresses towards the caller and towards the callee.
 pub const OUTSIDE: &str = "203.0.113.1";
 pub const INSIDE: &str = "10.0.0.1";
-const INSIDE_IP6: &str = "2001:db8:2::1";
+pub const INSIDE_IP6: &str = "2001:db8:2::1";
 pub const PROXY: &str = "203.0.113.1:5060";
 const CONTROL: &str = "127.0.0.1:2223";
 const CLI: &str = "127.0.0.1:9900";

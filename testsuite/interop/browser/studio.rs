@@ -3,7 +3,7 @@
 
 use crate::scenarios::{Held, at};
 use crate::sip::Role;
-use crate::stage::{CALLEE, INSIDE, Networks, OUTSIDE, start_daemon};
+use crate::stage::{CALLEE, INSIDE, INSIDE_IP6, Networks, OUTSIDE, start_daemon};
 use millrace_testsuite::chromium::{Chromium, Page};
 use millrace_testsuite::daemon::Kind;
 use millrace_testsuite::ng::{Client, Encoding};
@@ -171,15 +171,16 @@ impl<'a> Side<'a> {
 
     /// Waits until the connection is up; demands that it leads to the daemon and nowhere else.
     pub fn wait_for_connection(&self) -> Result<(), String> {
-        let daemon = if self.role == Role::Caller { OUTSIDE } else { INSIDE };
+        let own: &[&str] = if self.role == Role::Caller { &[OUTSIDE] } else { &[INSIDE, INSIDE_IP6] };
         self.wait_for("a connection", |now| now["state"] == "connected")?;
         let now = self.statistics()?;
         let remotes = now["remotes"].as_array().cloned().unwrap_or_default();
-        let is_daemon = |remote: &Value| remote.as_str().is_some_and(|at| at.starts_with(&format!("{daemon}:")));
+        let is_own = |at: &str| own.iter().any(|address| at.starts_with(&format!("{address}:")));
+        let is_daemon = |remote: &Value| remote.as_str().is_some_and(is_own);
         if !remotes.is_empty() && remotes.iter().all(is_daemon) {
             return Ok(());
         }
-        Err(format!("{:?}: connected with {remotes:?}, not with {daemon}", self.role))
+        Err(format!("{:?}: connected with {remotes:?}, not with {own:?}", self.role))
     }
 
     /// Waits until what the page counts is as wanted.
