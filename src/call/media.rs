@@ -84,6 +84,8 @@ pub struct Media {
     pub bandwidths: Vec<String>,
     /// Attribute lines that negotiation passes on as they are, header extensions first.
     pub attributes: Vec<Attribute>,
+    /// `a=extmap` lines of the participant that are accepted from it and shown to nobody.
+    pub masked_extensions: Vec<Attribute>,
     /// The participant's last description had `a=extmap-allow-mixed`.
     pub allows_mixed_extensions: bool,
     pub rtcp_mux: RtcpMux,
@@ -135,6 +137,7 @@ impl Media {
             information: None,
             bandwidths: Vec::new(),
             attributes: Vec::new(),
+            masked_extensions: Vec::new(),
             allows_mixed_extensions: false,
             rtcp_mux: RtcpMux::default(),
             security: Security::default(),
@@ -150,6 +153,14 @@ impl Media {
             signalled_at: Mono::default(),
             is_described: false,
         }
+    }
+
+    /// The numbers of masked header extensions, as bits; those of the one-byte form (RFC 8285, section 4.2).
+    pub fn masked_numbers(&self) -> u16 {
+        let numbers = self.masked_extensions.iter().filter_map(|extension| {
+            extension.value().split([' ', '/']).next()?.parse::<u16>().ok().filter(|number| (1..15).contains(number))
+        });
+        numbers.fold(0, |mask, number| mask | 1 << number)
     }
 
     /// The local ports in use.

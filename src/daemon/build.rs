@@ -18,7 +18,7 @@ use crate::ng::Defaults;
 use crate::rtp::mos;
 use std::io;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -37,10 +37,10 @@ pub(super) fn shards(config: &Config, interfaces: &ResolvedInterfaces) -> io::Re
     let (mut shards, mut threads) = (Vec::with_capacity(count), Vec::with_capacity(count));
     for index in 0..count {
         let shard = Shard::new(settings.clone(), mos_kind(config), seed());
-        let (sender, commands) = mpsc::channel();
+        let (queue, work) = handshake_thread::queue();
         let processor = (!processors.is_empty()).then(|| processors[index % processors.len()]);
-        let (handle, thread) = shard_thread::start(index, shard, numbers.clone(), sessions.clone(), sender, processor)?;
-        handshake_thread::start(index, contexts.clone(), commands, handle.clone())?;
+        let (handle, thread) = shard_thread::start(index, shard, numbers.clone(), sessions.clone(), queue, processor)?;
+        handshake_thread::start(index, contexts.clone(), work, handle.clone())?;
         shards.push(handle);
         threads.push(thread);
     }

@@ -6,49 +6,81 @@ use crate::engine::Handshakes;
 use crate::relay::handshake::{HandshakeCommand, HandshakeEvent};
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::Instant;
+
+/// Datagrams that wait for the thread; more are lost, as on the network.
+const MOST_WAITING: usize = 1024;
+
+/// Where a shard sends what is to be done for handshakes.
+pub(super) struct HandshakeQueue {
+    sender: Sender<HandshakeCommand>,
+    waiting: Arc<AtomicUsize>,
+}
+
+/// The other end of the queue, for the thread.
+pub(super) struct HandshakeWork {
+    receiver: Receiver<HandshakeCommand>,
+    waiting: Arc<AtomicUsize>,
+}
+
+/// Both ends of a queue.
+pub(super) fn queue() -> (HandshakeQueue, HandshakeWork) {
+    let (sender, receiver) = mpsc::channel();
+    let waiting = Arc::new(AtomicUsize::new(0));
+    (HandshakeQueue { sender, waiting: waiting.clone() }, HandshakeWork { receiver, waiting })
+}
+
+impl HandshakeQueue {
+    /// Has the thread do it. A thread that has stopped leaves media without keys, and all else as it is.
+    pub(super) fn send(&self, command: HandshakeCommand) {
+        let is_datagram = matches!(command, HandshakeCommand::Datagram { .. });
+        if is_datagram && self.waiting.load(Ordering::Relaxed) >= MOST_WAITING {
+            return;
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let _ = self.sender.send(command);
+    }
+}
 
 /// Starts the thread; it ends when nobody can send commands any more.
 ///
 /// # Errors
 /// When the system has no threads left.
-pub(super) fn start(
-    index: usize,
-    contexts: Arc<Contexts>,
-    commands: Receiver<HandshakeCommand>,
-    shard: ShardHandle,
-) -> io::Result<()> {
+pub(super) fn start(index: usize, contexts: Arc<Contexts>, work: HandshakeWork, shard: ShardHandle) -> io::Result<()> {
     let handshakes = Handshakes::new(contexts);
     let thread = std::thread::Builder::new().name(format!("dtls-{index}"));
-    thread.spawn(move || run(handshakes, &commands, &shard)).map(drop)
+    thread.spawn(move || run(handshakes, &work, &shard)).map(drop)
 }
 
-fn run(mut handshakes: Handshakes, commands: &Receiver<HandshakeCommand>, shard: &ShardHandle) {
-    let mut timeout = None;
+fn run(mut handshakes: Handshakes, work: &HandshakeWork, shard: &ShardHandle) {
+    let mut due: Option<Instant> = None;
     loop {
         let mut events = Vec::new();
-        match receive(commands, timeout) {
-            Ok(command) => handshakes.handle(command, &mut events),
-            Err(RecvTimeoutError::Timeout) => {}
+        let mut next = match receive(&work.receiver, due) {
+            Ok(command) => Some(command),
+            Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => return,
+        };
+        while let Some(command) = next {
+            work.waiting.fetch_sub(1, Ordering::Relaxed);
+            let timeout = handshakes.handle(command, &mut events).map(|timeout| Instant::now() + timeout);
+            due = due.into_iter().chain(timeout).min();
+            next = work.receiver.try_recv().ok();
         }
-        while let Ok(command) = commands.try_recv() {
-            handshakes.handle(command, &mut events);
+        if due.is_some_and(|due| due <= Instant::now()) {
+            due = handshakes.timer(&mut events).map(|timeout| Instant::now() + timeout);
         }
-        timeout = handshakes.timer(&mut events);
         if !events.is_empty() {
             report(shard, events);
         }
     }
 }
 
-fn receive(
-    commands: &Receiver<HandshakeCommand>,
-    timeout: Option<Duration>,
-) -> Result<HandshakeCommand, RecvTimeoutError> {
-    match timeout {
-        Some(timeout) => commands.recv_timeout(timeout),
+fn receive(commands: &Receiver<HandshakeCommand>, due: Option<Instant>) -> Result<HandshakeCommand, RecvTimeoutError> {
+    match due {
+        Some(due) => commands.recv_timeout(due.saturating_duration_since(Instant::now())),
         None => commands.recv().map_err(|_| RecvTimeoutError::Disconnected),
     }
 }

@@ -1,5 +1,6 @@
 //! One shard's thread: an event loop that runs the engine.
 
+use super::handshake_thread::HandshakeQueue;
 use super::numbers::SharedNumbers;
 use crate::base::id::PortToken;
 use crate::base::time::{Mono, Now};
@@ -9,7 +10,6 @@ use crate::control::udp::{LARGEST_DATAGRAM_BYTES, UdpListener};
 use crate::engine::{Lent, Output, Shard};
 use crate::io::random::SystemRandomness;
 use crate::io::{Batch, EventLoop, Handler, Receiver, Waker, affinity};
-use crate::relay::handshake::HandshakeCommand;
 use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
@@ -97,7 +97,7 @@ pub(super) fn start(
     shard: Shard,
     numbers: SharedNumbers,
     sessions: Arc<AtomicUsize>,
-    handshakes: mpsc::Sender<HandshakeCommand>,
+    handshakes: HandshakeQueue,
     processor: Option<usize>,
 ) -> io::Result<(ShardHandle, JoinHandle<()>)> {
     let mut events = EventLoop::new()?;
@@ -135,7 +135,7 @@ struct Runner {
     /// Calls of all shards.
     sessions: Arc<AtomicUsize>,
     /// Where DTLS handshakes are done.
-    handshakes: mpsc::Sender<HandshakeCommand>,
+    handshakes: HandshakeQueue,
     jobs: mpsc::Receiver<Message>,
     waker: Arc<Waker>,
     random: SystemRandomness,
@@ -232,11 +232,10 @@ impl Runner {
         self.report();
     }
 
-    /// A thread of handshakes that has stopped leaves media without keys, and all else as it is.
     #[inline]
     fn pass_on_handshakes(&mut self) {
         for command in self.shard.take_handshake_commands() {
-            let _ = self.handshakes.send(command);
+            self.handshakes.send(command);
         }
     }
 

@@ -20,8 +20,9 @@ impl Handshakes {
         Handshakes { contexts, associations: HashMap::new(), waiting: HashSet::new() }
     }
 
-    /// Does what the shard asks; what comes of it is added to `events`.
-    pub fn handle(&mut self, command: HandshakeCommand, events: &mut Vec<HandshakeEvent>) {
+    /// Does what the shard asks; what comes of it is added to `events`. Returns how long until `timer` is to be called
+    /// for this handshake.
+    pub fn handle(&mut self, command: HandshakeCommand, events: &mut Vec<HandshakeEvent>) -> Option<Duration> {
         let number = match command {
             HandshakeCommand::Start { number, role, verified_address } => {
                 let mut association = Association::new(self.contexts.clone(), role, verified_address);
@@ -46,7 +47,7 @@ impl Handshakes {
                 number
             }
         };
-        self.settle(number, events);
+        self.settle(number, events)
     }
 
     /// Repeats what has not been answered in time; returns when to be called next.
@@ -60,11 +61,6 @@ impl Handshakes {
             }
             self.settle(number, events);
         }
-        self.next_timeout()
-    }
-
-    /// How long until `timer` is to be called.
-    pub fn next_timeout(&self) -> Option<Duration> {
         self.waiting.iter().filter_map(|number| self.associations.get(number)?.next_timeout()).min()
     }
 
@@ -78,16 +74,16 @@ impl Handshakes {
         self.associations.is_empty()
     }
 
-    fn settle(&mut self, number: u64, events: &mut Vec<HandshakeEvent>) {
-        let Some(association) = self.associations.get_mut(&number) else {
-            self.waiting.remove(&number);
-            return;
-        };
-        drain(number, association, events);
-        match association.next_timeout() {
+    fn settle(&mut self, number: u64, events: &mut Vec<HandshakeEvent>) -> Option<Duration> {
+        let timeout = self.associations.get_mut(&number).and_then(|association| {
+            drain(number, association, events);
+            association.next_timeout()
+        });
+        match timeout {
             Some(_) => self.waiting.insert(number),
             None => self.waiting.remove(&number),
         };
+        timeout
     }
 }
 

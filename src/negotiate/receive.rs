@@ -6,7 +6,7 @@ use crate::base::learning::Learning;
 use crate::call::media::{Behaviour, Signalled};
 use crate::call::participant::ReceivedSession;
 use crate::call::{Call, Media, ParticipantId};
-use crate::ng::Request;
+use crate::ng::{Command, Request};
 use crate::sdp::{Attribute, Codec, Direction, MediaSection, Protocol, Session, SessionDescription};
 use std::net::{IpAddr, SocketAddr};
 
@@ -98,11 +98,30 @@ fn receive_media(
     receive_address(media, &section, session, request);
     receive_direction(media, &section, session);
     media.attributes = passed_on(section.attributes, &section.protocol);
+    mask_extensions(media, request);
     media.protocol = Some(section.protocol);
     media.kind = section.kind;
     media.formats = section.formats;
     media.information = section.information;
     media.bandwidths = section.bandwidths;
+}
+
+/// Takes out the header extensions that are accepted from the participant and shown to nobody. An answer leaves those
+/// alone that an offer has masked.
+fn mask_extensions(media: &mut Media, request: &Request) {
+    let mask = &request.transport.mask_extensions;
+    if request.command == Command::Offer {
+        media.masked_extensions.clear();
+    }
+    if !mask.all && mask.uris.is_empty() {
+        return;
+    }
+    let is_masked = |attribute: &Attribute| {
+        let uri = attribute.extension_uri();
+        uri.is_some_and(|uri| mask.all || mask.uris.contains(&uri))
+    };
+    let (masked, shown) = std::mem::take(&mut media.attributes).into_iter().partition(is_masked);
+    (media.masked_extensions, media.attributes) = (masked, shown);
 }
 
 /// A section that can stand without its session.

@@ -211,7 +211,10 @@ fn section(
     let mut section = frame(sender, receiver, transport, request);
     section.attributes.extend(mid);
     let (labels, others) = split_labels(&sender.attributes);
-    let others = agreed_extensions(others, receiver, step);
+    let mut others = agreed_extensions(others, receiver, step);
+    if step == Step::Answer {
+        others.splice(0..0, receiver.masked_extensions.iter().cloned());
+    }
     section.attributes.extend(labels);
     if receiver.bundled_in.is_some() && sender.is_rtp() && step == Step::Offer {
         section.attributes.push(Attribute::flag("bundle-only"));

@@ -83,6 +83,8 @@ pub struct Sink {
     pub passes: bool,
     /// The receiver knows no early feedback (RFC 4585): what RTCP carries of it is left out.
     pub strips_feedback: bool,
+    /// Numbers of header extensions that the receiver is not to see, as bits.
+    pub masked_extensions: u16,
     /// RTP gets this header extension on the way.
     pub mid: Option<MidElement>,
 }
@@ -90,7 +92,7 @@ pub struct Sink {
 impl Sink {
     /// A sink that takes everything, with its own protection.
     pub fn plain(egress: StreamId) -> Sink {
-        Sink { egress, block: None, passes: false, strips_feedback: false, mid: None }
+        Sink { egress, block: None, passes: false, strips_feedback: false, masked_extensions: 0, mid: None }
     }
 }
 

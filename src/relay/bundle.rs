@@ -1,21 +1,14 @@
 //! Which media of a bundle a packet belongs to (RFC 9143, section 9.2).
 
+use super::extension;
 use super::stream::Stream;
-use crate::plan::{Branch, Bundle, MidElement};
-use crate::wire::rtp::{FIXED_HEADER_BYTES, Header, Packet};
-
-/// In the first byte: a header extension follows (RFC 3550, section 5.1).
-const EXTENSION_BIT: u8 = 0x10;
-
-/// One-byte header extensions (RFC 8285, section 4.2).
-const ONE_BYTE_PROFILE: u16 = 0xbede;
-/// The profile of two-byte header extensions without its lower four bits (RFC 8285, section 4.3).
-const TWO_BYTE_PROFILE: u16 = 0x1000;
+use crate::plan::{Branch, Bundle};
+use crate::wire::rtp::Header;
 
 impl Bundle {
     /// The branch of an RTP packet: by its MID, else by what its SSRC was before, else by its payload type.
     pub(super) fn branch_of(&self, stream: &Stream, header: &Header, packet: &[u8]) -> Option<u8> {
-        let by_mid = self.mid_extension.and_then(|id| extension(packet, id)).and_then(|mid| {
+        let by_mid = self.mid_extension.and_then(|id| extension::find(packet, id)).and_then(|mid| {
             self.branches.iter().position(|branch| branch.mid.as_deref().is_some_and(|own| own.as_bytes() == mid))
         });
         if by_mid.is_some() {
@@ -25,130 +18,5 @@ impl Bundle {
             let is_own = |branch: &Branch| branch.payload_types.contains(&header.payload_type);
             self.branches.iter().position(is_own).map(|place| place as u8)
         })
-    }
-}
-
-/// Copies an RTP packet with `mid` among its header extensions; the length of the copy. None when it does not fit, or
-/// when the packet has extensions of a form that cannot take it.
-pub(super) fn with_mid(packet: &[u8], mid: &MidElement, copy: &mut [u8]) -> Option<usize> {
-    let parsed = Packet::parse_encrypted(packet).ok()?;
-    let (profile, present) = parsed.extension().map_or((ONE_BYTE_PROFILE, &[][..]), |own| (own.profile, own.data));
-    let (number, bytes) = (mid.number(), mid.mid().len() as u8);
-    let (head, head_bytes) = match profile & 0xfff0 {
-        TWO_BYTE_PROFILE => ([number, bytes], 2),
-        _ if profile == ONE_BYTE_PROFILE => ([number << 4 | (bytes - 1), 0], 1),
-        _ => return None,
-    };
-    let sources_end = FIXED_HEADER_BYTES + parsed.contributing_sources().count() * 4;
-    let padding = (present.len() + head_bytes + mid.mid().len()).wrapping_neg() % 4;
-    let words = (present.len() + head_bytes + mid.mid().len() + padding) / 4;
-    let mut length = 0;
-    let header = [profile.to_be_bytes(), u16::try_from(words).ok()?.to_be_bytes()];
-    let payload = &packet[parsed.header_bytes()..];
-    let parts: [&[u8]; 7] = [
-        &packet[..sources_end],
-        header.as_flattened(),
-        present,
-        &head[..head_bytes],
-        mid.mid(),
-        &[0; 3][..padding],
-        payload,
-    ];
-    for part in parts {
-        copy.get_mut(length..length + part.len())?.copy_from_slice(part);
-        length += part.len();
-    }
-    copy[0] |= EXTENSION_BIT;
-    Some(length)
-}
-
-/// The bytes of the header extension element `id`.
-fn extension(packet: &[u8], id: u8) -> Option<&[u8]> {
-    let extension = Packet::parse_encrypted(packet).ok()?.extension()?;
-    let is_two_byte = extension.profile & 0xfff0 == TWO_BYTE_PROFILE;
-    if extension.profile != ONE_BYTE_PROFILE && !is_two_byte {
-        return None;
-    }
-    let mut rest = extension.data;
-    while let [first, after @ ..] = rest {
-        if *first == 0 {
-            rest = after;
-            continue;
-        }
-        let (number, length, data) = match is_two_byte {
-            true => (*first, usize::from(*after.first()?), after.get(1..)?),
-            false => (first >> 4, usize::from(first & 0x0f) + 1, after),
-        };
-        // The number 15 of the one-byte form ends the list.
-        if !is_two_byte && number == 15 {
-            return None;
-        }
-        let element = data.get(..length)?;
-        if number == id {
-            return Some(element);
-        }
-        rest = &data[length..];
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn packet(profile: u16, data: &[u8]) -> Vec<u8> {
-        let mut bytes = vec![0x90, 96, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3];
-        bytes.extend_from_slice(&profile.to_be_bytes());
-        bytes.extend_from_slice(&(data.len() as u16 / 4).to_be_bytes());
-        bytes.extend_from_slice(data);
-        bytes
-    }
-
-    #[test]
-    fn elements_of_both_forms_are_found() {
-        let one = packet(0xbede, &[0, 0x10, 7, 0x41, b'v', b'1', 0, 0]);
-        assert_eq!(extension(&one, 1), Some(&[7][..]));
-        assert_eq!(extension(&one, 4), Some(&b"v1"[..]));
-        assert_eq!(extension(&one, 2), None);
-        let two = packet(0x1000, &[1, 1, 7, 20, 2, b'a', b'b', 0]);
-        assert_eq!(extension(&two, 20), Some(&b"ab"[..]));
-    }
-
-    #[test]
-    fn a_mid_is_added_to_packets_of_every_form() {
-        let mid = MidElement::new(5, "audio").unwrap();
-        let bare = [0x81, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 9, 9, 9, 9, 1, 2, 3];
-        let one = packet(ONE_BYTE_PROFILE, &[0x10, 7, 0, 0]);
-        let two = packet(TWO_BYTE_PROFILE, &[1, 1, 7, 0]);
-        for (before, present) in [(&bare[..], None), (&one, Some(&[7][..])), (&two, Some(&[7][..]))] {
-            let mut copy = [0; 64];
-            let length = with_mid(before, &mid, &mut copy).unwrap();
-            let after = &copy[..length];
-            assert_eq!(extension(after, 5), Some(&b"audio"[..]), "{before:?}");
-            assert_eq!(extension(after, 1), present);
-            let (old, new) = (Packet::parse(before).unwrap(), Packet::parse(after).unwrap());
-            assert_eq!((new.header(), new.payload()), (old.header(), old.payload()));
-            assert!(new.contributing_sources().eq(old.contributing_sources()));
-            assert_eq!(with_mid(before, &mid, &mut copy[..length - 1]), None);
-        }
-        assert_eq!(with_mid(&packet(0x7777, &[0; 4]), &mid, &mut [0; 64]), None);
-        assert_eq!(with_mid(&bare[..11], &mid, &mut [0; 64]), None);
-    }
-
-    #[test]
-    fn a_mid_has_bounds() {
-        for (number, mid) in [(0, "a"), (15, "a"), (1, ""), (1, "12345678901234567")] {
-            assert_eq!(MidElement::new(number, mid), None, "{number} {mid}");
-        }
-        assert!(MidElement::new(14, "1234567890123456").is_some());
-    }
-
-    #[test]
-    fn broken_elements_end_the_search() {
-        for data in [[0x4f, 1, 2, 3], [0xf0, 1, 0x10, 2], [0, 0, 0, 0x41]] {
-            assert_eq!(extension(&packet(0xbede, &data), 4), None, "{data:?}");
-        }
-        assert_eq!(extension(&packet(0x1000, &[4, 9, 1, 1]), 4), None);
-        assert_eq!(extension(&packet(0x7777, &[0x40, 9, 1, 1]), 4), None);
     }
 }

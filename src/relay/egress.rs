@@ -1,6 +1,6 @@
 //! The second half of a packet's way: for each sink, whether and where a copy goes.
 
-use super::bundle::with_mid;
+use super::extension;
 use super::ingress::{Accepted, Kind, Original, Route};
 use super::latch::NoDestination;
 use super::secure::Secure;
@@ -105,11 +105,12 @@ fn dress<'a>(
         }
     }
     let strips = sink.strips_feedback && matches!(accepted.kind, Kind::Rtcp);
+    let masks = sink.masked_extensions != 0 && matches!(accepted.kind, Kind::Rtp(_));
     let mid = sink.mid.as_ref().filter(|_| matches!(accepted.kind, Kind::Rtp(_)));
-    if secure.is_none() && !strips && mid.is_none() {
+    if secure.is_none() && !strips && !masks && mid.is_none() {
         return Ok(packet);
     }
-    let length = match mid.and_then(|mid| with_mid(packet, mid, outgoing)) {
+    let mut length = match mid.and_then(|mid| extension::with_mid(packet, mid, outgoing)) {
         Some(length) => length,
         None if strips => without_feedback(packet, outgoing).ok_or(DropReason::Blocked)?,
         None => {
@@ -117,8 +118,12 @@ fn dress<'a>(
             packet.len()
         }
     };
-    let Some(secure) = secure else { return Ok(&outgoing[..length]) };
-    let length = secure.protect(accepted.kind, outgoing, length)?;
+    if masks {
+        extension::blank(&mut outgoing[..length], sink.masked_extensions);
+    }
+    if let Some(secure) = secure {
+        length = secure.protect(accepted.kind, outgoing, length)?;
+    }
     Ok(&outgoing[..length])
 }
 

@@ -3,7 +3,7 @@
 
 use super::verdict::DropReason;
 use super::{Relay, Stream, Transmit};
-use crate::base::time::Now;
+use crate::base::time::{Mono, Now};
 use crate::dtls::{Connected, Role};
 use crate::plan::{Keys, Learning, Security, StreamId};
 use crate::srtp::{MasterKey, Parameters};
@@ -12,6 +12,9 @@ use std::net::SocketAddr;
 
 /// Peers that may shake hands at once on one port: the signalled one, and others who may be it behind a NAT.
 const MOST_ATTEMPTS: usize = 4;
+/// Datagrams a second that one port passes on from its peer, and from whoever else may be it; as many more at once.
+const PEER_RATE: u32 = 500;
+const STRANGER_RATE: u32 = 20;
 /// Longer datagrams are no handshake.
 const LONGEST_DATAGRAM_BYTES: usize = 2048;
 
@@ -54,6 +57,29 @@ pub(super) struct Handshakes {
     is_connected: bool,
     /// The peer has not used the keys yet.
     awaits_proof: bool,
+    peer_rate: Rate,
+    stranger_rate: Rate,
+}
+
+/// How many datagrams may pass: a bucket that fills as time goes on.
+#[derive(Debug, Clone, Copy, Default)]
+struct Rate {
+    taken: u32,
+    since: Mono,
+}
+
+impl Rate {
+    /// Whether one more may pass, of `rate` a second.
+    fn take(&mut self, now: Mono, rate: u32) -> bool {
+        let refilled = (now.since(self.since).as_millis() as u64 * u64::from(rate) / 1000).min(u64::from(rate)) as u32;
+        if refilled > 0 {
+            self.taken = self.taken.saturating_sub(refilled);
+            self.since = now;
+        }
+        let has_room = self.taken < rate;
+        self.taken += u32::from(has_room);
+        has_room
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -145,12 +171,20 @@ impl Relay {
     }
 
     /// Takes a DTLS datagram that arrived from `from`; ICE, where it is done, has been asked already.
-    pub(super) fn dtls(&mut self, id: StreamId, from: SocketAddr, datagram: &[u8]) -> Result<(), DropReason> {
+    pub(super) fn dtls(&mut self, now: Now, id: StreamId, from: SocketAddr, datagram: &[u8]) -> Result<(), DropReason> {
         let Some(stream) = self.streams.get_mut(id.0 as usize) else { return Err(DropReason::UnknownPort) };
         let Security::Handshake(handshake) = &stream.plan().security else { return Err(DropReason::NoKeys) };
         let is_client = handshake.is_client;
         if datagram.len() > LONGEST_DATAGRAM_BYTES {
             return Err(DropReason::Malformed);
+        }
+        let is_peer = stream.plan().needs_validation || stream.signalled() == Some(from);
+        let has_room = match is_peer {
+            true => stream.handshakes.peer_rate.take(now.mono, PEER_RATE),
+            false => stream.handshakes.stranger_rate.take(now.mono, STRANGER_RATE),
+        };
+        if !has_room {
+            return Err(DropReason::TooMany);
         }
         let number = match known_attempt(stream, from) {
             Some(number) => number,
@@ -257,4 +291,18 @@ fn keys(connected: &Connected) -> Option<Keys> {
         Some(Parameters::new(connected.suite, master))
     };
     Some(Keys { receive: parameters(&connected.remote)?, send: parameters(&connected.local)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_lets_so_many_pass_and_fills_again() {
+        let mut rate = Rate::default();
+        let at = |milliseconds: u64| Mono(milliseconds * 1_000_000);
+        assert_eq!((0..50).filter(|_| rate.take(at(10_000), 20)).count(), 20);
+        assert_eq!((0..1000).filter(|step| rate.take(at(10_000 + step), 20)).count(), 19, "over a second");
+        assert_eq!((0..50).filter(|_| rate.take(at(60_000), 20)).count(), 20);
+    }
 }

@@ -157,7 +157,7 @@ impl Relay {
             return Err(DropReason::NotValidated);
         }
         if protocol == Protocol::Dtls && stream.secure.is_some() {
-            return self.dtls(id, from, datagram).map(|()| None);
+            return self.dtls(now, id, from, datagram).map(|()| None);
         }
         if datagram.is_empty() {
             return Ok(None);

@@ -8,6 +8,7 @@ mod attach;
 mod bundle;
 mod connectivity;
 mod egress;
+mod extension;
 pub mod handshake;
 mod ingress;
 pub mod interface;

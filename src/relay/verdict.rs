@@ -69,6 +69,8 @@ drop_reasons! {
     Replayed, "replayed", error: true;
     /// The key has protected as much as it may.
     KeyExpired, "key_expired", error: true;
+    /// More handshake datagrams came than a handshake needs.
+    TooMany, "too_many", error: true;
     /// A connectivity check that knows no password of this media, or is none.
     BadCheck, "bad_check", error: true;
 }
@@ -128,6 +130,7 @@ mod tests {
             "wrong_tag",
             "replayed",
             "key_expired",
+            "too_many",
             "bad_check",
         ];
         assert_eq!(names, expected);

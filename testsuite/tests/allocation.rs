@@ -1,9 +1,11 @@
 //! Relaying does not allocate: after the first packets of its sources, a stream's packets touch no allocator.
 
+use millrace::base::suite::Suite;
 use millrace::base::time::{Mono, Now, Unix};
-use millrace::plan::{Component, ForwardingPlan, Ingress, Learning, PayloadType, Sink, StreamId};
+use millrace::plan::{Component, ForwardingPlan, Ingress, Keys, Learning, PayloadType, Security, Sink, StreamId};
 use millrace::relay::{PortToken, Relay, Transmit, Verdict};
 use millrace::rtp::mos;
+use millrace::srtp::{MasterKey, Parameters, Protector};
 use millrace::wire::rtcp::{ReceptionReport, SenderInfo, Writer};
 use millrace::wire::rtp::Header;
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -65,7 +67,7 @@ fn plan(stream: u32, sinks: &[u32]) -> ForwardingPlan {
     let sinks = || sinks.iter().map(|&sink| Sink::plain(StreamId(sink)));
     ForwardingPlan {
         generation: 1,
-        security: millrace::plan::Security::Plain,
+        security: Security::Plain,
         ice: None,
         has_ice: false,
         needs_validation: false,
@@ -156,4 +158,46 @@ fn packets_after_the_first_of_an_ssrc_allocate_nothing() {
     assert!(wire.0 > 20_000 * u64::from(LISTENERS));
     let quality = relay.stream(StreamId(0)).and_then(|stream| stream.sources()[0].quality()).expect("reports");
     assert!(quality.average().is_some_and(|(_, samples)| samples > 10_000));
+}
+
+/// A key of so many equal bytes.
+fn parameters(suite: Suite, byte: u8) -> Parameters {
+    let key = vec![byte; suite.key_bytes() + suite.salt_bytes()];
+    Parameters::new(suite, MasterKey::from_concatenated(suite, &key).expect("the suite's lengths"))
+}
+
+/// Stream 0 speaks one suite, its listeners another; one of them shares its key, one is plain.
+#[test]
+fn protected_packets_allocate_nothing_either() {
+    let mut relay = relay();
+    let (heard, said) = (Suite::AesCm128Sha1_80, Suite::AeadAes128Gcm);
+    for stream in 0..LISTENERS {
+        let listeners: Vec<u32> = (1..=LISTENERS).collect();
+        let mut plan = plan(stream, if stream == 0 { &listeners[..] } else { &[0] });
+        let keys = match stream {
+            0 => Keys { receive: parameters(heard, 1), send: parameters(heard, 2) },
+            1 => Keys { receive: parameters(heard, 3), send: parameters(heard, 1) },
+            _ => Keys { receive: parameters(said, 4), send: parameters(said, stream as u8) },
+        };
+        plan.security = Security::Keys(Box::new(keys));
+        if stream == 0 {
+            plan.media[0].passes = true;
+        }
+        relay.set_plan(Now::default(), StreamId(stream), plan);
+    }
+    let mut protector = Protector::new(&parameters(heard, 1));
+    let mut wire = Wire::default();
+    let mut buffer = vec![0; 256];
+    let mut talk = |relay: &mut Relay, number: u64| {
+        let sequence = number as u16;
+        buffer[..12].copy_from_slice(&[0x80, 8, (sequence >> 8) as u8, sequence as u8, 0, 0, 0, 0, 0, 0, 0, 7]);
+        buffer[12..172].fill(number as u8);
+        let length = protector.protect_rtp(&mut buffer, 172).expect("there is room");
+        let packet = &mut buffer[..length];
+        assert_eq!(relay.datagram(moment(number), PortToken(0), peer(0), packet, &mut wire), Verdict::Forwarded);
+    };
+    let first = allocations(|| (0..10).for_each(|number| talk(&mut relay, number)));
+    assert!(first > 0, "sources are made at their first packet");
+    assert_eq!(allocations(|| (10..20_000).for_each(|number| talk(&mut relay, number))), 0);
+    assert_eq!(wire.0, 20_000 * u64::from(LISTENERS));
 }

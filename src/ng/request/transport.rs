@@ -11,7 +11,6 @@ use crate::ng::status::Status;
 const SAME: Status = Status::Same;
 const BUNDLE: Status = Status::Same;
 const STRICT: Status = Status::NotYet("as `require`, and not remembered; ports of bundle-only medias are not zero");
-const EXTENSIONS: Status = Status::NotYet("`strip` works; `mask` is read and kept and changes nothing");
 const WEBRTC: Status = Status::Same;
 
 /// How media is carried.
@@ -63,7 +62,7 @@ static KEYS: &[Key] = &[
     row("transport protocol", SAME, "The protocol towards the receiver, or `accept`.").key(set_protocol),
     row("rtcp-mux", SAME, "What to do about RTP and RTCP on one port.").key(|p, v| p.choose_each(&RTCP_MUX, v)),
     row("bundle", BUNDLE, "What to do about several media on one port.").key(|p, v| p.choose_each(&BUNDLES, v)),
-    row("extmap", EXTENSIONS, "RTP header extensions to `strip` or `mask`.").key(set_extensions),
+    row("extmap", SAME, "RTP header extensions to `strip` or `mask`.").key(set_extensions),
 ];
 
 static FLAGS: &[Flag] = &[

@@ -5,6 +5,7 @@ mod calls;
 mod control;
 mod faults;
 mod forks;
+mod handshakes;
 mod reoffers;
 mod secure;
 mod subscriptions;
