@@ -5,6 +5,7 @@ use super::parties::{self, Parties};
 use super::rtcp_mux::{self, Wishes};
 use super::{Failure, Surroundings, bundle, codecs, ice, keying, legacy, receive, show};
 use crate::base::address::Family;
+use crate::call::media::RtcpMux;
 use crate::call::security::Keying;
 use crate::call::{Call, Media, MediaId, ParticipantId, Subscription, SubscriptionKind};
 use crate::ng::Request;
@@ -130,6 +131,20 @@ pub(super) fn parse(text: &str) -> Result<SessionDescription, Failure> {
 fn is_own(description: &SessionDescription, instance_id: &str) -> bool {
     let is_mark = |attribute: &sdp::Attribute| attribute.name == "rtpengine" && attribute.value() == instance_id;
     description.session.attributes.iter().any(is_mark)
+}
+
+/// Settles the medias of a participant who has answered an offer that was made here.
+pub(super) fn complete(call: &mut Call, id: ParticipantId, request: &Request, around: &mut Surroundings) {
+    for id in call.participant(id).medias.clone() {
+        let media = call.media_mut(id);
+        rtcp_mux::on_answer(&mut media.rtcp_mux, &mut RtcpMux::default(), wishes(request));
+        keying::settle(media, request);
+        ice::settle(media);
+        match media.is_rejected {
+            true => local_ports::release(call, id, around),
+            false => local_ports::match_mux(call, id, around),
+        }
+    }
 }
 
 /// What a message says of its sender.

@@ -72,6 +72,15 @@ pub fn note_wishes(sender: &mut Media, request: &Request) {
     };
 }
 
+/// Decides what a party is offered that nobody has offered for. Suites are listed whatever is said of SDES, as clients
+/// have come to see.
+pub fn offer_anew(receiver: &mut Media, received: &ReceivedSecurity, request: &Request, around: &mut Surroundings) {
+    offer(receiver, received, request, around);
+    if receiver.shown_protocol.as_ref().is_some_and(|protocol| protocol.is_secure()) {
+        receiver.security.shown.cryptos = offered_suites(receiver, received, &request.sdes, around.random);
+    }
+}
+
 /// Decides what a subscriber is offered. Where the source is settled with keys in its description, the subscriber may
 /// use those: packets can pass as they are.
 pub fn subscribe(receiver: &mut Media, source: &Media, request: &Request, around: &mut Surroundings) {
@@ -80,10 +89,8 @@ pub fn subscribe(receiver: &mut Media, source: &Media, request: &Request, around
         return offer(receiver, &source.security.received, request, around);
     };
     let received = ReceivedSecurity { cryptos: vec![receive.clone()], ..ReceivedSecurity::default() };
-    offer(receiver, &received, request, around);
+    offer_anew(receiver, &received, request, around);
     if is_secure {
-        let shown = offered_suites(receiver, &received, &request.sdes, around.random);
-        receiver.security.shown.cryptos = shown;
         receiver.security.shown.dtls = None;
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod bundle;
 pub mod codecs;
+pub mod create;
 pub mod exchange;
 pub mod fragment;
 pub mod ice;

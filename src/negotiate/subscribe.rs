@@ -274,16 +274,7 @@ pub fn answer(call: &mut Call, request: &Request, around: &mut Surroundings) -> 
     }
     call.participant_mut(subscriber).delete_at = None;
     receive::receive(call, subscriber, description, request, around);
-    for id in medias {
-        let media = call.media_mut(id);
-        rtcp_mux::on_answer(&mut media.rtcp_mux, &mut RtcpMux::default(), exchange::wishes(request));
-        keying::settle(media, request);
-        ice::settle(media);
-        match media.is_rejected {
-            true => local_ports::release(call, id, around),
-            false => local_ports::match_mux(call, id, around),
-        }
-    }
+    exchange::complete(call, subscriber, request, around);
     Ok(())
 }
 

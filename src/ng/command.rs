@@ -114,8 +114,8 @@ pub static COMMANDS: &[CommandRow] = &[
     row(Command::Connect, "connect", "Conn", LATER, "Joins two parties, of two calls perhaps."),
     row(Command::Cli, "cli", "CLI", SAME, "Runs a command of the CLI (also written `CLI`)."),
     row(Command::Transform, "transform", "Trnsfm", LATER, "Transcodes for another instance."),
-    row(Command::Create, "create", "Create", LATER, "Creates a party and makes an offer to it."),
-    row(Command::CreateAnswer, "create answer", "CrtAnsw", LATER, "Completes `create` with the party's SDP."),
+    row(Command::Create, "create", "Create", SAME, "Creates a party and makes an offer to it."),
+    row(Command::CreateAnswer, "create answer", "CrtAnsw", SAME, "Completes `create` with the party's SDP."),
     row(Command::Mesh, "mesh", "Mesh", LATER, "Joins several calls and connects their parties."),
 ];
 

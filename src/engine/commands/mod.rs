@@ -84,6 +84,8 @@ impl Shard {
             Command::StartRecording | Command::StopRecording | Command::PauseRecording => self.recording(request),
             Command::PlayMedia | Command::StopMedia | Command::PlayDtmf => self.playback(request),
             Command::Connect => self.connect(request),
+            Command::Create => self.create(now, request, from, lent),
+            Command::CreateAnswer => self.create_answer(now, request, lent),
             _ => Err(CommandError::NotBuilt("Command not supported yet")),
         }
     }

@@ -4,7 +4,7 @@ use super::{CommandError, Lent, Reply};
 use crate::base::time::Now;
 use crate::engine::Shard;
 use crate::negotiate::subscribe::{Offer, Subscribed};
-use crate::negotiate::{Failure, publish, subscribe};
+use crate::negotiate::{Failure, create, publish, subscribe};
 use crate::ng::{Dictionary, Request, Value};
 
 /// The digits of call-ids and tags that are made here.
@@ -26,6 +26,29 @@ impl Shard {
             self.forget_call(now, index, lent);
         }
         Ok(Dictionary::new().with("sdp", outcome?).with("call-id", call_id).with("from-tag", tag))
+    }
+
+    pub(super) fn create(&mut self, now: Now, request: &Request, from: &str, lent: &mut Lent) -> Reply {
+        let call_id = request.call_id().map(str::to_owned).unwrap_or_else(|_| lent.random.hex(GENERATED_DIGITS));
+        let tag = request.from_tag().map(str::to_owned).unwrap_or_else(|_| lent.random.hex(GENERATED_DIGITS));
+        let (index, is_new) = self.known_or_new(now, &call_id, from);
+        let outcome =
+            self.negotiate(now, index, request, lent, |call, around| create::create(call, &tag, request, around));
+        if is_new && outcome.is_err() {
+            self.forget_call(now, index, lent);
+        }
+        Ok(Dictionary::new().with("sdp", outcome?).with("call-id", call_id).with("from-tag", tag))
+    }
+
+    pub(super) fn create_answer(&mut self, now: Now, request: &Request, lent: &mut Lent) -> Reply {
+        request.sdp_body()?;
+        let index = self.known(request, CommandError::UnknownCallId)?;
+        let tag = request.from_tag()?;
+        if request.sdp.is_fragment {
+            return self.fragment(now, request, tag, lent);
+        }
+        self.negotiate(now, index, request, lent, |call, around| create::answer(call, tag, request, around))?;
+        Ok(Dictionary::new())
     }
 
     pub(super) fn subscribe_request(&mut self, now: Now, request: &Request, lent: &mut Lent) -> Reply {

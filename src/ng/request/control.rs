@@ -66,12 +66,14 @@ pub struct PayloadType {
     pub number: Option<u32>,
 }
 
+const MEDIAS: Status = Status::NotYet("`create` makes them; `transform` is not built");
+
 static KEYS: &[Key] = &[
     row("delete-delay", SAME, "Seconds until a deleted call is gone.")
         .key(|p, v| p.request.control.delete_delay_s = p.integer(v)),
     row("limit", SAME, "How many call-ids `list` gives.").key(|p, v| p.request.control.limit = p.integer(v)),
     row("body", SAME, "The command line of `cli`.").key(|p, v| p.request.control.cli_line = p.text(v)),
-    row("medias", LATER, "The media of `create` and `transform`.").aliases(&["media"]).key(set_media),
+    row("medias", MEDIAS, "The media of `create` and `transform`.").aliases(&["media"]).key(set_media),
 ];
 
 static FLAGS: &[Flag] = &[

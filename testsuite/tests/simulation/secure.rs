@@ -216,3 +216,29 @@ fn a_browser_talks_to_a_plain_phone() {
     call.talk();
     call.end();
 }
+
+#[test]
+fn a_party_is_created_and_answers() {
+    let mut world = World::recorded();
+    let medias = json!([{"type": "audio", "codecs": ["G722", "PCMA"]}, {"type": "video", "codecs": ["VP8"]}]);
+    let create = json!({"command": "create", "transport-protocol": "RTP/SAVP", "DTLS": "off", "medias": medias});
+    let reply = world.ask(&create);
+    assert_eq!(reply["result"], "ok", "{reply}");
+    let shown = sdp::parse(reply["sdp"].as_str().expect("a description")).expect("it is well-formed");
+    let formats: Vec<&[String]> = shown.medias.iter().map(|media| &media.formats[..]).collect();
+    assert_eq!(formats, [&["9".to_owned(), "8".to_owned()][..], &["96".to_owned()][..]]);
+    let answer = |medias: usize| {
+        let media = "m=audio 9000 RTP/SAVP 8\r\n\
+            a=crypto:7 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz\r\n";
+        let session = "v=0\r\no=- 1 1 IN IP4 198.51.100.20\r\ns=-\r\nc=IN IP4 198.51.100.20\r\nt=0 0\r\n";
+        json!({"command": "create answer", "call-id": reply["call-id"], "from-tag": reply["from-tag"],
+            "sdp": format!("{session}{}", media.repeat(medias))})
+    };
+    assert_eq!(world.ask(&answer(1))["result"], "error", "it has to answer both");
+    assert_eq!(world.ask(&answer(2))["result"], "ok");
+    world.check();
+    let keyed = world.shard.relay().streams().filter(|(_, stream)| stream.suite().is_some()).count();
+    assert_eq!(keyed, 4, "RTP and RTCP of two medias");
+    world.ask(&json!({"command": "delete", "call-id": reply["call-id"], "delete-delay": 0}));
+    world.check_empty();
+}
