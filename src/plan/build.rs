@@ -149,8 +149,9 @@ impl<'a> Flows<'a> {
         let transport = self.call.media(self.call.transport_of(sink));
         if let Some(egress) = transport.rtp_stream.filter(|_| transport.ports().is_some()) {
             let masked_extensions = self.call.media(source).masked_numbers();
-            let passes = masked_extensions == 0 && self.passes(source, transport);
-            media.push(Sink { egress, block, passes, strips_feedback: false, masked_extensions });
+            let mid = transport::mid_element(self.call.media(source), self.call.media(sink));
+            let passes = masked_extensions == 0 && mid.is_none() && self.passes(source, transport);
+            media.push(Sink { egress, block, passes, strips_feedback: false, masked_extensions, mid });
         }
         control.extend(self.control_sink(source, sink, self.call.drops_traffic.then_some(Block::All)));
     }
@@ -169,7 +170,7 @@ impl<'a> Flows<'a> {
         let has_feedback = |media: &Media| media.protocol.as_ref().is_some_and(|protocol| protocol.has_feedback());
         let strips_feedback = has_feedback(self.call.media(source)) && !has_feedback(media);
         let passes = !strips_feedback && self.passes(source, transport);
-        stream.map(|egress| Sink { egress, block, passes, strips_feedback, masked_extensions: 0 })
+        stream.map(|egress| Sink { egress, block, passes, strips_feedback, masked_extensions: 0, mid: None })
     }
 }
 

@@ -85,12 +85,42 @@ pub struct Sink {
     pub strips_feedback: bool,
     /// Numbers of header extensions that the receiver is not to see, as bits.
     pub masked_extensions: u16,
+    /// RTP gets this header extension on the way.
+    pub mid: Option<MidElement>,
 }
 
 impl Sink {
     /// A sink that takes everything, with its own protection.
     pub fn plain(egress: StreamId) -> Sink {
-        Sink { egress, block: None, passes: false, strips_feedback: false, masked_extensions: 0 }
+        Sink { egress, block: None, passes: false, strips_feedback: false, masked_extensions: 0, mid: None }
+    }
+}
+
+/// The header extension that tells a receiver which media of its bundle a packet belongs to (RFC 9143, section 15.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MidElement {
+    number: u8,
+    mid: [u8; MidElement::LONGEST],
+    bytes: u8,
+}
+
+impl MidElement {
+    /// The longest mid in bytes that every form of the extension can carry (RFC 8285, section 4.2).
+    pub const LONGEST: usize = 16;
+
+    /// A mid under its extension's number, 1 to 14; none where either is out of bounds.
+    pub fn new(number: u8, mid: &str) -> Option<MidElement> {
+        let mut element = MidElement { number, mid: [0; MidElement::LONGEST], bytes: mid.len() as u8 };
+        element.mid.get_mut(..mid.len())?.copy_from_slice(mid.as_bytes());
+        (!mid.is_empty() && (1..=14).contains(&number)).then_some(element)
+    }
+
+    pub fn number(&self) -> u8 {
+        self.number
+    }
+
+    pub fn mid(&self) -> &[u8] {
+        &self.mid[..usize::from(self.bytes)]
     }
 }
 

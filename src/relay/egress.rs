@@ -111,12 +111,14 @@ fn dress<'a>(
     }
     let strips = sink.strips_feedback && matches!(accepted.kind, Kind::Rtcp);
     let masks = sink.masked_extensions != 0 && matches!(accepted.kind, Kind::Rtp(_));
-    if secure.is_none() && !strips && !masks {
+    let mid = sink.mid.as_ref().filter(|_| matches!(accepted.kind, Kind::Rtp(_)));
+    if secure.is_none() && !strips && !masks && mid.is_none() {
         return Ok(packet);
     }
-    let mut length = match strips {
-        true => without_feedback(packet, outgoing).ok_or(DropReason::Blocked)?,
-        false => {
+    let mut length = match mid.and_then(|mid| extension::with_mid(packet, mid, outgoing)) {
+        Some(length) => length,
+        None if strips => without_feedback(packet, outgoing).ok_or(DropReason::Blocked)?,
+        None => {
             outgoing.get_mut(..packet.len()).ok_or(DropReason::Malformed)?.copy_from_slice(packet);
             packet.len()
         }
