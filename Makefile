@@ -10,7 +10,7 @@ AS_ROOT := $(shell if [ "$$(id -u)" = 0 ]; then echo env; elif sudo -n true 2>/d
 help:
 	@echo "make demo    one call through the daemon on this machine, shown live (WAV=file SAVE=folder)"
 	@echo "make run     the daemon in the foreground with config/millrace.conf"
-	@echo "make test    every test; calls between Kamailio and SIPp, and attacks, where root is available"
+	@echo "make test    every test; calls of SIPp, Chromium and baresip, and attacks, where root is available"
 	@echo "make check   formatting and lints"
 	@echo "make bench   our daemon and Debian's rtpengine side by side, endurance, size"
 
@@ -27,7 +27,7 @@ test: rust
 	@$(MAKE) --no-print-directory interop
 	@$(MAKE) --no-print-directory attack
 
-# Calls between Kamailio and SIPp, in network namespaces.
+# Calls of SIPp, Chromium and baresip, in network namespaces.
 interop: rust
 	@$(if $(AS_ROOT),testsuite/install-packages interop,:)
 	$(CARGO) build --workspace

@@ -171,7 +171,10 @@ fn receive_address(media: &mut Media, section: &MediaSection, session: &Session,
     let written = section.connection.or(session.connection).map(|connection| connection.address);
     let trusted = written.filter(|_| network.trust_address);
     let effective = network.media_address.or(trusted).or(request.sdp.received_from).or(written);
-    media.is_zero_address = trusted.is_some_and(|address| address.is_unspecified());
+    // With ICE it says that candidates follow, or stand in another section of the bundle (RFC 8840, section 4.1.1;
+    // RFC 8829, section 5.2.1); without, that the media is on hold (RFC 2543, appendix B.5).
+    let has_ice = media.ice.received.is_some();
+    media.is_zero_address = trusted.is_some_and(|address| address.is_unspecified()) && !has_ice;
     media.family = effective.map(Family::of).or(media.family);
     media.signalled = Signalled::default();
     let Some(address) = effective.filter(|address| !address.is_unspecified() && !section.is_rejected()) else {

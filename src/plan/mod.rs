@@ -85,12 +85,42 @@ pub struct Sink {
     pub strips_feedback: bool,
     /// Numbers of header extensions that the receiver is not to see, as bits.
     pub masked_extensions: u16,
+    /// RTP gets this header extension on the way.
+    pub mid: Option<MidElement>,
 }
 
 impl Sink {
     /// A sink that takes everything, with its own protection.
     pub fn plain(egress: StreamId) -> Sink {
-        Sink { egress, block: None, passes: false, strips_feedback: false, masked_extensions: 0 }
+        Sink { egress, block: None, passes: false, strips_feedback: false, masked_extensions: 0, mid: None }
+    }
+}
+
+/// The header extension that tells a receiver which media of its bundle a packet belongs to (RFC 9143, section 15.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MidElement {
+    number: u8,
+    mid: [u8; MidElement::LONGEST],
+    bytes: u8,
+}
+
+impl MidElement {
+    /// The longest mid in bytes that every form of the extension can carry (RFC 8285, section 4.2).
+    pub const LONGEST: usize = 16;
+
+    /// A mid under its extension's number, 1 to 14; none where either is out of bounds.
+    pub fn new(number: u8, mid: &str) -> Option<MidElement> {
+        let mut element = MidElement { number, mid: [0; MidElement::LONGEST], bytes: mid.len() as u8 };
+        element.mid.get_mut(..mid.len())?.copy_from_slice(mid.as_bytes());
+        (!mid.is_empty() && (1..=14).contains(&number)).then_some(element)
+    }
+
+    pub fn number(&self) -> u8 {
+        self.number
+    }
+
+    pub fn mid(&self) -> &[u8] {
+        &self.mid[..usize::from(self.bytes)]
     }
 }
 
@@ -124,6 +154,15 @@ pub enum Security {
     Keys(Box<Keys>),
     /// SRTP with keys from a DTLS handshake on the port.
     Handshake(Box<Handshake>),
+}
+
+/// What a sender of video understands when a key frame is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum KeyframeRequest {
+    /// RFC 4585, section 6.3.1: `a=rtcp-fb: nack pli`.
+    PictureLoss,
+    /// RFC 5104, section 4.3.1: `a=rtcp-fb: ccm fir`.
+    FullIntra,
 }
 
 /// Keys from signalling.
@@ -185,8 +224,33 @@ pub struct ForwardingPlan {
     pub needs_validation: bool,
     /// Several medias share the port; `media` and `control` are the first one's.
     pub bundle: Option<Box<Bundle>>,
+    /// How the peer is asked for key frames; none unless it sends video and can be asked.
+    pub keyframes: Option<KeyframeRequest>,
+    /// The stream through which RTCP goes to this stream's peer.
+    pub reports: Option<StreamId>,
     /// The stream that receives this peer's RTP, whose sources RTCP arriving on this port speaks for: sender reports
     /// describe what it received, reception reports what was sent through it. The stream itself when muxed; none
     /// leaves RTCP unread.
     pub sources: Option<StreamId>,
+}
+
+impl ForwardingPlan {
+    /// A plan by which packets arrive and go nowhere, neither protected nor checked by ICE.
+    pub fn new(component: Component, ingress: Ingress) -> ForwardingPlan {
+        ForwardingPlan {
+            generation: 0,
+            component,
+            ingress,
+            media: SmallVec::new(),
+            control: SmallVec::new(),
+            security: Security::Plain,
+            ice: None,
+            has_ice: false,
+            needs_validation: false,
+            bundle: None,
+            keyframes: None,
+            reports: None,
+            sources: None,
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Keys, ICE and bundles of a media, as its plan has them.
 
 use super::build::Sinks;
-use super::{Branch, Bundle, Handshake, Ice, IcePort, Keys, Security};
+use super::{Branch, Bundle, Handshake, Ice, IcePort, Keys, MidElement, Security};
 use crate::call::security::Keying;
 use crate::call::{Call, Media, MediaId};
 use crate::sdp::{Attribute, Crypto};
@@ -109,6 +109,13 @@ pub(super) fn bundle(call: &Call, head: MediaId, sinks: impl Fn(MediaId) -> (Sin
 
 fn payload_types(media: &Media) -> SmallVec<[u8; 8]> {
     media.codecs.iter().chain(&media.shown_codecs).map(|codec| codec.payload_type).collect()
+}
+
+/// What packets of `source` lack for a `sink` that was promised mids: its own mid, where it took the extension and the
+/// source does not bring it.
+pub(super) fn mid_element(source: &Media, sink: &Media) -> Option<MidElement> {
+    let number = mid_extension(sink).filter(|_| mid_extension(source).is_none())?;
+    MidElement::new(number, sink.mid.as_deref()?)
 }
 
 /// The number under which the peer sends its mids.

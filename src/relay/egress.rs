@@ -23,7 +23,7 @@ impl Relay {
         transmit: &mut (impl Transmit + ?Sized),
     ) -> Result<(), DropReason> {
         if let Kind::Rtcp = accepted.kind {
-            self.read_rtcp(now, accepted.stream, packet);
+            self.read_rtcp(now, accepted.stream, packet, transmit);
         }
         let mut outcome = Err(DropReason::NoSink);
         let mut index = 0;
@@ -78,11 +78,16 @@ impl Relay {
         let outgoing = dress(accepted, sink, packet, &self.original, &mut self.outgoing, stream.secure.as_deref_mut());
         let bytes = outgoing.inspect_err(|&reason| stream.withheld.count(reason))?;
         transmit.send(stream.port(), destination, bytes);
-        stream.sent.count(bytes.len());
-        if let Kind::Rtp(header) = &accepted.kind {
-            stream.count_outgoing(header, accepted.stream, bytes.len());
+        let length = bytes.len();
+        stream.sent.count(length);
+        let newcomer = match &accepted.kind {
+            Kind::Rtp(header) if stream.count_outgoing(header, accepted.stream, length) => Some(header.ssrc),
+            _ => None,
+        };
+        self.interfaces.get_mut(stream.interface()).sent.count(length);
+        if let Some(ssrc) = newcomer {
+            self.receiver_came(now, accepted.stream, ssrc, transmit);
         }
-        self.interfaces.get_mut(stream.interface()).sent.count(bytes.len());
         Ok(())
     }
 }
@@ -106,12 +111,14 @@ fn dress<'a>(
     }
     let strips = sink.strips_feedback && matches!(accepted.kind, Kind::Rtcp);
     let masks = sink.masked_extensions != 0 && matches!(accepted.kind, Kind::Rtp(_));
-    if secure.is_none() && !strips && !masks {
+    let mid = sink.mid.as_ref().filter(|_| matches!(accepted.kind, Kind::Rtp(_)));
+    if secure.is_none() && !strips && !masks && mid.is_none() {
         return Ok(packet);
     }
-    let mut length = match strips {
-        true => without_feedback(packet, outgoing).ok_or(DropReason::Blocked)?,
-        false => {
+    let mut length = match mid.and_then(|mid| extension::with_mid(packet, mid, outgoing)) {
+        Some(length) => length,
+        None if strips => without_feedback(packet, outgoing).ok_or(DropReason::Blocked)?,
+        None => {
             outgoing.get_mut(..packet.len()).ok_or(DropReason::Malformed)?.copy_from_slice(packet);
             packet.len()
         }

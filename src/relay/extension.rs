@@ -1,8 +1,11 @@
 //! Elements of RTP header extensions (RFC 8285).
 
-use crate::wire::rtp::Packet;
+use crate::plan::MidElement;
+use crate::wire::rtp::{FIXED_HEADER_BYTES, Packet};
 use std::ops::Range;
 
+/// In the first byte of a packet: a header extension follows (RFC 3550, section 5.1).
+const EXTENSION_BIT: u8 = 0x10;
 /// One-byte header extensions (RFC 8285, section 4.2).
 const ONE_BYTE_PROFILE: u16 = 0xbede;
 /// The profile of two-byte header extensions without its lower four bits (RFC 8285, section 4.3).
@@ -79,6 +82,40 @@ fn next_masked(packet: &[u8], mask: u16, from: usize) -> Option<Range<usize>> {
     Elements::of(packet)?.find(is_masked).map(|element| element.whole)
 }
 
+/// Copies an RTP packet with `mid` among its header extensions; the length of the copy. None when it does not fit, or
+/// when the packet has extensions of a form that cannot take it.
+pub(super) fn with_mid(packet: &[u8], mid: &MidElement, copy: &mut [u8]) -> Option<usize> {
+    let parsed = Packet::parse_encrypted(packet).ok()?;
+    let (profile, present) = parsed.extension().map_or((ONE_BYTE_PROFILE, &[][..]), |own| (own.profile, own.data));
+    let (number, bytes) = (mid.number(), mid.mid().len() as u8);
+    let (head, head_bytes) = match profile & 0xfff0 {
+        TWO_BYTE_PROFILE => ([number, bytes], 2),
+        _ if profile == ONE_BYTE_PROFILE => ([number << 4 | (bytes - 1), 0], 1),
+        _ => return None,
+    };
+    let sources_end = FIXED_HEADER_BYTES + parsed.contributing_sources().count() * 4;
+    let padding = (present.len() + head_bytes + mid.mid().len()).wrapping_neg() % 4;
+    let words = (present.len() + head_bytes + mid.mid().len() + padding) / 4;
+    let mut length = 0;
+    let header = [profile.to_be_bytes(), u16::try_from(words).ok()?.to_be_bytes()];
+    let payload = &packet[parsed.header_bytes()..];
+    let parts: [&[u8]; 7] = [
+        &packet[..sources_end],
+        header.as_flattened(),
+        present,
+        &head[..head_bytes],
+        mid.mid(),
+        &[0; 3][..padding],
+        payload,
+    ];
+    for part in parts {
+        copy.get_mut(length..length + part.len())?.copy_from_slice(part);
+        length += part.len();
+    }
+    copy[0] |= EXTENSION_BIT;
+    Some(length)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,6 +146,35 @@ mod tests {
         }
         assert_eq!(find(&packet(0x1000, &[4, 9, 1, 1]), 4), None);
         assert_eq!(find(&packet(0x7777, &[0x40, 9, 1, 1]), 4), None);
+    }
+
+    #[test]
+    fn a_mid_is_added_to_packets_of_every_form() {
+        let mid = MidElement::new(5, "audio").unwrap();
+        let bare = [0x81, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 9, 9, 9, 9, 1, 2, 3];
+        let one = packet(ONE_BYTE_PROFILE, &[0x10, 7, 0, 0]);
+        let two = packet(TWO_BYTE_PROFILE, &[1, 1, 7, 0]);
+        for (before, present) in [(&bare[..], None), (&one, Some(&[7][..])), (&two, Some(&[7][..]))] {
+            let mut copy = [0; 64];
+            let length = with_mid(before, &mid, &mut copy).unwrap();
+            let after = &copy[..length];
+            assert_eq!(find(after, 5), Some(&b"audio"[..]), "{before:?}");
+            assert_eq!(find(after, 1), present);
+            let (old, new) = (Packet::parse(before).unwrap(), Packet::parse(after).unwrap());
+            assert_eq!((new.header(), new.payload()), (old.header(), old.payload()));
+            assert!(new.contributing_sources().eq(old.contributing_sources()));
+            assert_eq!(with_mid(before, &mid, &mut copy[..length - 1]), None);
+        }
+        assert_eq!(with_mid(&packet(0x7777, &[0; 4]), &mid, &mut [0; 64]), None);
+        assert_eq!(with_mid(&bare[..11], &mid, &mut [0; 64]), None);
+    }
+
+    #[test]
+    fn a_mid_has_bounds() {
+        for (number, mid) in [(0, "a"), (15, "a"), (1, ""), (1, "12345678901234567")] {
+            assert_eq!(MidElement::new(number, mid), None, "{number} {mid}");
+        }
+        assert!(MidElement::new(14, "1234567890123456").is_some());
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod extension;
 pub mod handshake;
 mod ingress;
 pub mod interface;
+mod keyframes;
 pub mod latch;
 mod nonce;
 mod pierce;
@@ -26,6 +27,7 @@ pub use ports::{OpenError, PortToken, Ports, Transmit};
 pub use stream::Stream;
 pub use verdict::{DropCounters, DropReason, Verdict};
 
+use crate::base::random::Random;
 use crate::base::time::{Mono, Now};
 use crate::plan::{ForwardingPlan, StreamId};
 use crate::rtp::mos;
@@ -49,6 +51,8 @@ pub struct Relay {
     agenda: Agenda,
     desk: HandshakeDesk,
     nonces: Nonces,
+    /// Names this end in RTCP of its own.
+    own_ssrc: u32,
     /// A packet as it came, for sinks that share its keys.
     original: Box<[u8]>,
     /// A packet on its way to one sink.
@@ -62,7 +66,9 @@ const LARGEST_DATAGRAM_BYTES: usize = 65536;
 impl Relay {
     /// A relay without streams; `mos` says how the quality of sources is scored, `seed` is random.
     pub fn new(mos: mos::Kind, seed: [u8; 32]) -> Relay {
+        let mut nonces = Nonces::new(seed);
         Relay {
+            own_ssrc: nonces.u32(),
             streams: Slab::new(),
             by_port: Vec::new(),
             interfaces: Interfaces::default(),
@@ -70,7 +76,7 @@ impl Relay {
             piercer: Piercer::default(),
             agenda: Agenda::default(),
             desk: HandshakeDesk::default(),
-            nonces: Nonces::new(seed),
+            nonces,
             original: vec![0; LARGEST_DATAGRAM_BYTES].into_boxed_slice(),
             outgoing: vec![0; LARGEST_DATAGRAM_BYTES + secure::ROOM_BYTES].into_boxed_slice(),
             mos,

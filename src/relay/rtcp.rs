@@ -1,13 +1,19 @@
 //! Reads RTCP that passes, for statistics. It is relayed whatever it says.
 
-use super::Relay;
+use super::{Relay, Transmit, keyframes};
 use crate::base::time::Now;
 use crate::plan::StreamId;
 use crate::wire::rtcp::{self, Compound, Packet, ReceptionReport, SenderInfo};
 
 impl Relay {
     /// Notes what RTCP from the peer of `id` says about its own sources and about those that it receives.
-    pub(super) fn read_rtcp(&mut self, now: Now, id: StreamId, datagram: &[u8]) {
+    pub(super) fn read_rtcp(
+        &mut self,
+        now: Now,
+        id: StreamId,
+        datagram: &[u8],
+        transmit: &mut (impl Transmit + ?Sized),
+    ) {
         let Some(stream) = self.streams.get_mut(id.0 as usize) else { return };
         if let Some(ssrc) = rtcp::first_sender(datagram) {
             stream.note_ssrc(ssrc);
@@ -25,6 +31,11 @@ impl Relay {
                 }
                 Ok(Packet::ReceiverReport { ssrc, reports }) => {
                     reports.iter().for_each(|report| self.reception_report(now, interface, media, ssrc, &report));
+                }
+                Ok(Packet::Feedback { is_payload_specific: true, format, media: about, control, .. }) => {
+                    for ssrc in keyframes::targets(format, about, control) {
+                        self.keyframe_wanted(now, id, media, ssrc, transmit);
+                    }
                 }
                 Ok(_) => {}
                 Err(_) => self.interfaces.get_mut(interface).malformed_reports += 1,

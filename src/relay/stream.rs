@@ -3,6 +3,7 @@
 use super::connectivity::Connectivity;
 use super::handshake::Handshakes;
 use super::interface::Traffic;
+use super::keyframes::Asked;
 use super::latch::Latch;
 use super::ports::PortToken;
 use super::secure::{Passing, Secure};
@@ -50,6 +51,8 @@ pub struct Stream {
     pub(super) handshakes: Handshakes,
     /// The branch of a bundle that each SSRC belongs to, as far as it was told.
     branches: Vec<(u32, u8)>,
+    /// When the peer's sources were asked for key frames.
+    pub(super) asked: Asked,
     /// Which sinks take RTP, and which RTCP, as it came.
     pub(super) passing: (Passing, Passing),
     pub(super) dropped: DropCounters,
@@ -70,30 +73,19 @@ fn passing(plan: &ForwardingPlan) -> (Passing, Passing) {
 
 /// What is done before signalling has said anything.
 fn no_plan() -> ForwardingPlan {
-    ForwardingPlan {
-        generation: 0,
-        component: Component::Opaque,
-        ingress: Ingress {
-            learning: Learning::Off,
-            signalled: None,
-            signalled_at: Mono(0),
-            filled: false,
-            strict_source: false,
-            media_handover: false,
-            asymmetric: false,
-            wait_for_peer: false,
-            pierce_nat: false,
-            payload_types: SmallVec::new(),
-        },
-        media: SmallVec::new(),
-        control: SmallVec::new(),
-        security: Security::Plain,
-        ice: None,
-        has_ice: false,
-        needs_validation: false,
-        bundle: None,
-        sources: None,
-    }
+    let ingress = Ingress {
+        learning: Learning::Off,
+        signalled: None,
+        signalled_at: Mono(0),
+        filled: false,
+        strict_source: false,
+        media_handover: false,
+        asymmetric: false,
+        wait_for_peer: false,
+        pierce_nat: false,
+        payload_types: SmallVec::new(),
+    };
+    ForwardingPlan::new(Component::Opaque, ingress)
 }
 
 impl Stream {
@@ -123,6 +115,7 @@ impl Stream {
             connectivity: None,
             handshakes: Handshakes::default(),
             branches: Vec::new(),
+            asked: Asked::default(),
             passing: (Passing::None, Passing::None),
             dropped: DropCounters::default(),
             withheld: DropCounters::default(),
@@ -225,14 +218,13 @@ impl Stream {
         least
     }
 
-    /// Counts an RTP packet that was sent to the peer.
+    /// Counts an RTP packet that was sent to the peer; true when it is the first of its SSRC.
     #[inline]
-    pub(super) fn count_outgoing(&mut self, header: &Header, origin: StreamId, bytes: usize) {
-        let index = match self.outgoing.iter().position(|outgoing| outgoing.ssrc() == header.ssrc) {
-            Some(index) => index,
-            None => self.add_outgoing(header.ssrc, origin),
-        };
+    pub(super) fn count_outgoing(&mut self, header: &Header, origin: StreamId, bytes: usize) -> bool {
+        let known = self.outgoing.iter().position(|outgoing| outgoing.ssrc() == header.ssrc);
+        let index = known.unwrap_or_else(|| self.add_outgoing(header.ssrc, origin));
         self.outgoing[index].record(header, origin.0, bytes);
+        known.is_none()
     }
 
     #[cold]

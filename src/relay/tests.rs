@@ -44,32 +44,26 @@ fn rtp(payload_type: u8, sequence: u16, ssrc: u32) -> Vec<u8> {
 
 fn plan(component: Component, signalled: &str, media: &[StreamId], control: &[StreamId]) -> ForwardingPlan {
     let sinks = |streams: &[StreamId]| streams.iter().map(|&egress| Sink::plain(egress)).collect();
+    let ingress = Ingress {
+        learning: Learning::Heuristic,
+        signalled: Some(at(signalled)),
+        signalled_at: ms(0).mono,
+        filled: true,
+        strict_source: false,
+        media_handover: false,
+        asymmetric: false,
+        wait_for_peer: false,
+        pierce_nat: false,
+        payload_types: smallvec![
+            PayloadType { number: 8, clock_rate_hz: 8000, is_dtmf: false },
+            PayloadType { number: 101, clock_rate_hz: 8000, is_dtmf: true },
+        ],
+    };
     ForwardingPlan {
-        generation: 1,
-        security: crate::plan::Security::Plain,
-        ice: None,
-        has_ice: false,
-        needs_validation: false,
-        bundle: None,
-        component,
-        ingress: Ingress {
-            learning: Learning::Heuristic,
-            signalled: Some(at(signalled)),
-            signalled_at: ms(0).mono,
-            filled: true,
-            strict_source: false,
-            media_handover: false,
-            asymmetric: false,
-            wait_for_peer: false,
-            pierce_nat: false,
-            payload_types: smallvec![
-                PayloadType { number: 8, clock_rate_hz: 8000, is_dtmf: false },
-                PayloadType { number: 101, clock_rate_hz: 8000, is_dtmf: true },
-            ],
-        },
         media: sinks(media),
         control: sinks(control),
         sources: None,
+        ..ForwardingPlan::new(component, ingress)
     }
 }
 

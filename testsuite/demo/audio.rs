@@ -2,6 +2,7 @@
 
 use crate::call::Heard;
 use hound::{SampleFormat, WavReader, WavSpec, WavWriter};
+use millrace_testsuite::tone::{from_mu_law, to_mu_law};
 use std::f64::consts::TAU;
 use std::path::{Path, PathBuf};
 
@@ -78,36 +79,9 @@ fn write(path: &Path, samples: &[i16]) -> Result<(), String> {
     writer.finalize().map_err(fault)
 }
 
-fn to_mu_law(sample: i16) -> u8 {
-    let sign = if sample < 0 { 0x80 } else { 0 };
-    let magnitude = i32::from(sample).abs().min(32_635) + 132;
-    let exponent = 24 - magnitude.leading_zeros() as i32;
-    let mantissa = (magnitude >> (exponent + 3)) & 0x0f;
-    !(sign | (exponent << 4) | mantissa) as u8
-}
-
-fn from_mu_law(byte: u8) -> i16 {
-    let bits = !byte;
-    let magnitude = ((i32::from(bits & 0x0f) * 2 + 33) << (bits >> 4 & 7)) * 4 - 132;
-    (if bits & 0x80 == 0 { magnitude } else { -magnitude }) as i16
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Values of ITU-T G.711, table 2b, scaled from 14 to 16 bits.
-    #[test]
-    fn mu_law() {
-        assert_eq!(to_mu_law(0), 0xff);
-        assert_eq!(to_mu_law(i16::MAX), 0x80);
-        assert_eq!(to_mu_law(i16::MIN), 0x00);
-        assert_eq!(from_mu_law(0x80), 32_124);
-        assert_eq!(from_mu_law(0x00), -32_124);
-        for byte in 0..=255 {
-            assert_eq!(from_mu_law(to_mu_law(from_mu_law(byte))), from_mu_law(byte), "{byte:#x}");
-        }
-    }
 
     #[test]
     fn the_melody_lasts_ten_seconds() {

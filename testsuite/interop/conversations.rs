@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What the daemon does not do yet; cases that need it are left out.
-const WITHOUT: [&str; 3] = ["encryption", "ice", "transcoding"];
+const WITHOUT: [&str; 1] = ["transcoding"];
 
 const ADDRESSES: [&str; 5] =
     ["203.0.113.1/32", "203.0.113.2/32", "203.0.113.3/32", "2001:db8:4321::1/128", "2001:db8:4321::2/128"];

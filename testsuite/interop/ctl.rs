@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// Looks at the call, changes settings, ends the call.
 pub fn run(kind: Kind, folder: &Path) -> Result<String, String> {
-    let steps = [TWO_WAY, Step::Talk(TALK + Duration::from_secs(2)), Step::Bye(Role::Caller)];
+    let steps = [TWO_WAY, Step::Talk(TALK + Duration::from_secs(6)), Step::Bye(Role::Caller)];
     scenarios::place(kind, folder, &steps, None, |call| {
         call.talk(1)?;
         let id = look_at_lists(call)?;

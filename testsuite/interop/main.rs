@@ -1,7 +1,10 @@
-//! Real calls through a media daemon: Debian's Kamailio and SIPp, in network namespaces that do not forward.
+//! Real calls through a media daemon: Debian's Kamailio, SIPp, Chromium and baresip, in network namespaces that do not
+//! forward.
 //!
 //! Prints PASS or FAIL with the reason for each scenario; the last line is `N passed, N failed`.
 
+mod baresip;
+mod browser;
 mod conversations;
 mod ctl;
 mod scenarios;
@@ -35,7 +38,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     if let Err(why) = able(kind) {
-        println!("SKIPPED: interop with Kamailio and SIPp: {why}");
+        println!("SKIPPED: interop: {why}");
         println!("0 passed, 0 failed");
         return ExitCode::SUCCESS;
     }
@@ -43,12 +46,12 @@ fn main() -> ExitCode {
     let chosen: Vec<&String> = arguments.get_many("scenario").into_iter().flatten().collect();
     let folder = arguments.get_one::<String>("logs").map_or_else(default_logs, PathBuf::from).join(kind.to_string());
     let (mut passed, mut failed) = (0, 0);
-    println!("interop: {kind} between Kamailio and SIPp; logs in {}", folder.display());
+    println!("interop: {kind} between real clients; logs in {}", folder.display());
     for scenario in
-        scenarios::ALL.iter().filter(|scenario| chosen.is_empty() || chosen.iter().any(|name| *name == scenario.name))
+        scenarios::all().filter(|scenario| chosen.is_empty() || chosen.iter().any(|name| *name == scenario.name))
     {
         if let Err(why) = (scenario.needs)(kind) {
-            println!("SKIPPED: {:10} {}: {why}", scenario.name, scenario.what);
+            println!("SKIPPED: {:12} {}: {why}", scenario.name, scenario.what);
             continue;
         }
         match run(scenario, kind, &folder) {
@@ -81,7 +84,7 @@ fn run(scenario: &Scenario, kind: Kind, folder: &Path) -> Result<String, String>
 
 fn arguments() -> Command {
     Command::new("millrace-interop")
-        .about("Places real calls through a media daemon with Kamailio and SIPp, in network namespaces.")
+        .about("Places real calls through a media daemon with Kamailio, SIPp, Chromium and baresip.")
         .arg(
             Arg::new("daemon")
                 .long("daemon")
@@ -94,7 +97,7 @@ fn arguments() -> Command {
 }
 
 fn names() -> String {
-    let names: Vec<&str> = scenarios::ALL.iter().map(|scenario| scenario.name).collect();
+    let names: Vec<&str> = scenarios::all().map(|scenario| scenario.name).collect();
     format!("Only this one; may be repeated: {}", names.join(", "))
 }
 
@@ -105,13 +108,10 @@ fn default_logs() -> PathBuf {
 /// Whether the scenarios can run here.
 fn able(kind: Kind) -> Result<(), String> {
     netns::available()?;
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let is_there =
-        |name: &Path| name.is_file() || std::env::split_paths(&path).any(|folder| folder.join(name).is_file());
-    let missing: Vec<&str> = PROGRAMS.into_iter().filter(|name| !is_there(Path::new(name))).collect();
+    let missing: Vec<&str> = PROGRAMS.into_iter().filter(|name| !system::is_installed(name)).collect();
     if !missing.is_empty() {
         return Err(format!("not installed: {}", missing.join(", ")));
     }
     let program = kind.program();
-    if is_there(&program) { Ok(()) } else { Err(format!("no daemon at {}", program.display())) }
+    if system::is_installed(&program) { Ok(()) } else { Err(format!("no daemon at {}", program.display())) }
 }

@@ -17,8 +17,8 @@ pub const CALLEE_IP6: &str = "2001:db8:2::20";
 /// The proxy's addresses towards the caller and towards the callee.
 pub const OUTSIDE: &str = "203.0.113.1";
 pub const INSIDE: &str = "10.0.0.1";
-const INSIDE_IP6: &str = "2001:db8:2::1";
-const PROXY: &str = "203.0.113.1:5060";
+pub const INSIDE_IP6: &str = "2001:db8:2::1";
+pub const PROXY: &str = "203.0.113.1:5060";
 const CONTROL: &str = "127.0.0.1:2223";
 const CLI: &str = "127.0.0.1:9900";
 
@@ -63,6 +63,24 @@ impl Networks {
     }
 }
 
+/// Starts the daemon in the middle of the networks, with one interface for each side.
+pub fn start_daemon<'a>(networks: &'a Networks, kind: Kind, folder: &Path) -> Result<Daemon<'a>, String> {
+    let address = |text: &str| text.parse::<SocketAddr>().map_err(|error| format!("{text}: {error}"));
+    let interfaces = [format!("external/{OUTSIDE}"), format!("internal/{INSIDE}"), format!("internal/{INSIDE_IP6}")];
+    Daemon::start(Settings {
+        kind,
+        interfaces: interfaces.into(),
+        control: address(CONTROL)?,
+        cli: address(CLI)?,
+        ports: (30_000, 30_999),
+        // Deleted calls would otherwise stay for half a minute, and BYE could not be seen to free anything.
+        options: vec!["--delete-delay=0".into()],
+        namespace: Some(&networks.proxy),
+        cores: None,
+        log: folder.join("daemon.log"),
+    })
+}
+
 /// The networks with a daemon and Kamailio running between them.
 pub struct Stage<'a> {
     pub networks: &'a Networks,
@@ -72,25 +90,12 @@ pub struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    /// Starts the daemon and Kamailio; everything they write goes into `folder`.
-    pub fn open(networks: &'a Networks, kind: Kind, folder: &Path) -> Result<Stage<'a>, String> {
+    /// Starts the daemon and Kamailio; everything they write goes into `folder`. `flags` are what the script says about
+    /// the first offer in place of its own `ICE=remove`.
+    pub fn open(networks: &'a Networks, kind: Kind, flags: &str, folder: &Path) -> Result<Stage<'a>, String> {
         fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-        let address = |text: &str| text.parse::<SocketAddr>().map_err(|error| format!("{text}: {error}"));
-        let interfaces =
-            [format!("external/{OUTSIDE}"), format!("internal/{INSIDE}"), format!("internal/{INSIDE_IP6}")];
-        let daemon = Daemon::start(Settings {
-            kind,
-            interfaces: interfaces.into(),
-            control: address(CONTROL)?,
-            cli: address(CLI)?,
-            ports: (30_000, 30_999),
-            // Deleted calls would otherwise stay for half a minute, and BYE could not be seen to free anything.
-            options: vec!["--delete-delay=0".into()],
-            namespace: Some(&networks.proxy),
-            cores: None,
-            log: folder.join("daemon.log"),
-        })?;
-        let kamailio = Kamailio::start(&networks.proxy, folder)?;
+        let daemon = start_daemon(networks, kind, folder)?;
+        let kamailio = Kamailio::start(&networks.proxy, flags, folder)?;
         let stage = Stage { networks, daemon, kamailio, folder: folder.to_owned() };
         stage.wait_for_kamailio()?;
         Ok(stage)
@@ -146,7 +151,7 @@ impl<'a> Stage<'a> {
     }
 
     /// Waits until somebody has bound the callee's SIP port.
-    fn wait_for_sip(&self, at: SocketAddr) -> Result<(), String> {
+    pub fn wait_for_sip(&self, at: SocketAddr) -> Result<(), String> {
         let deadline = Instant::now() + Duration::from_secs(5);
         while Instant::now() < deadline && !system::interrupted() {
             if self.networks.callee.within(|| is_bound(at.port())).unwrap_or(false) {
@@ -166,20 +171,25 @@ fn is_bound(port: u16) -> bool {
     lines.any(|line| line.split_whitespace().nth(1).is_some_and(|address| address.ends_with(&local)))
 }
 
+const EXAMPLE: &str = include_str!("../../config/kamailio-rtpengine.cfg.example");
+/// What the example says about the first offer, and all that scenarios change in it.
+pub const EXAMPLE_FLAGS: &str = "ICE=remove";
+
 struct Kamailio {
     child: Child,
     log: PathBuf,
 }
 
 impl Kamailio {
-    fn start(home: &Namespace, folder: &Path) -> Result<Kamailio, String> {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/kamailio-rtpengine.cfg.example");
+    fn start(home: &Namespace, flags: &str, folder: &Path) -> Result<Kamailio, String> {
+        let script = folder.join("kamailio.cfg");
+        fs::write(&script, EXAMPLE.replace(EXAMPLE_FLAGS, flags)).map_err(|error| format!("kamailio.cfg: {error}"))?;
         let log = folder.join("kamailio.log");
         let run = folder.join("kamailio-run");
         fs::create_dir_all(&run).map_err(|error| format!("{}: {error}", run.display()))?;
         let mut command = home.command("kamailio");
         // -DD stays in the foreground, -E logs to standard error.
-        command.args(["-DD", "-E", "-m", "32", "-M", "4", "-f", script, "-Y"]).arg(run);
+        command.args(["-DD", "-E", "-m", "32", "-M", "4", "-f"]).arg(script).arg("-Y").arg(run);
         let output = File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output);
         system::end_with_parent(&mut command);

@@ -1,5 +1,6 @@
 //! What the tools of the test suite share: clients, endpoints, daemons under test, network namespaces.
 
+pub mod chromium;
 pub mod conversation;
 pub mod daemon;
 pub mod endpoint;
@@ -13,3 +14,5 @@ pub mod sdp;
 pub mod simulation;
 pub mod srtp;
 pub mod system;
+pub mod talker;
+pub mod tone;

@@ -17,6 +17,17 @@ pub fn audio(at: SocketAddr, version: u32, extra: &[&str]) -> String {
     text
 }
 
+/// An offer or answer of PCMU alone by `protocol`, received at `at`. `extra` lines follow the media line.
+pub fn pcmu(at: SocketAddr, protocol: &str, extra: &[String]) -> String {
+    let family = if at.is_ipv4() { "IP4" } else { "IP6" };
+    let (address, port) = (at.ip(), at.port());
+    let extra: String = extra.iter().map(|line| format!("{line}\r\n")).collect();
+    format!(
+        "v=0\r\no=- 4711 1 IN {family} {address}\r\ns=-\r\nc=IN {family} {address}\r\nt=0 0\r\n\
+         m=audio {port} {protocol} 0\r\na=rtpmap:0 PCMU/8000\r\n{extra}a=ptime:20\r\n"
+    )
+}
+
 /// Where the first media section wants its RTP: the port of its media line, and its own or the session's address.
 pub fn media_address(sdp: &str) -> Option<SocketAddr> {
     let mut port = None;
@@ -43,6 +54,7 @@ mod tests {
         for text in ["192.0.2.1:4000", "[2001:db8::1]:4000"] {
             let at: SocketAddr = text.parse().unwrap();
             assert_eq!(media_address(&audio(at, 1, &["a=sendrecv"])), Some(at));
+            assert_eq!(media_address(&pcmu(at, "RTP/SAVP", &["a=sendrecv".into()])), Some(at));
         }
     }
 

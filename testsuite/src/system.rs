@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,6 +42,13 @@ pub fn heap_bytes() -> usize {
     // Sound: mallinfo2 has no conditions; it only reads.
     let info = unsafe { libc::mallinfo2() };
     info.uordblks + info.hblkhd
+}
+
+/// Whether a program can be started by this name or path.
+pub fn is_installed(program: impl AsRef<Path>) -> bool {
+    let search = std::env::var_os("PATH").unwrap_or_default();
+    let name = program.as_ref();
+    name.is_file() || std::env::split_paths(&search).any(|folder| folder.join(name).is_file())
 }
 
 /// Whether this process runs as root.

@@ -1,7 +1,7 @@
 //! Plain calls: offer, answer, talk, delete.
 
 use super::{ALICE, BOB, alice, bob, two};
-use millrace_testsuite::simulation::{Conditions, Leg, Network, Phone, Stage, Talk, World};
+use millrace_testsuite::simulation::{Conditions, Datagram, Leg, Network, Phone, Stage, Talk, World};
 use serde_json::json;
 use std::collections::BTreeMap;
 
@@ -199,4 +199,25 @@ fn the_type_of_service_is_set_and_changed_on_all_ports() {
     stage.reoffer(0, 1, json!({"TOS": 32}));
     assert_eq!(values(&stage), [32; 4]);
     stage.end();
+}
+
+/// Who is offered a bundle is promised mids, also where the other side brings none (RFC 9143, section 15).
+#[test]
+fn packets_get_the_mid_that_was_promised() {
+    let mut stage = two();
+    stage.offer(0, 1, json!({"bundle": ["offer"], "flags": ["generate-mid"]}));
+    let promised = "extmap:1 urn:ietf:params:rtp-hdrext:sdes:mid";
+    let shown = stage.leg(1).shown.clone().expect("a section");
+    assert!(shown.attributes.iter().any(|attribute| attribute == promised), "{shown:?}");
+    stage.leg(1).attributes = vec!["mid:1", promised];
+    stage.answer(0, 1, json!({}));
+    let head = [8, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3];
+    let plain = [&[0x80][..], &head, &[9, 9]].concat();
+    let extended = [&[0x90][..], &head, &[0xbe, 0xde, 0, 1, 0x10, b'1', 0, 0, 9, 9]].concat();
+    for (speaker, from, arrives) in [(0, "198.51.100.10:40000", &extended), (1, "198.51.100.20:50000", &plain)] {
+        let to = stage.leg(speaker).shown.as_ref().and_then(|shown| shown.rtp).expect("a port");
+        let datagram = Datagram { from: from.parse().unwrap(), to, bytes: plain.clone() };
+        let (_, sent) = stage.world.deliver(&datagram).expect("an open port");
+        assert_eq!(sent.iter().map(|datagram| &datagram.bytes).collect::<Vec<_>>(), [arrives]);
+    }
 }

@@ -65,6 +65,17 @@ fn hold_by_a_zero_address() {
     stage.end();
 }
 
+/// With ICE, candidates may follow, or stand in another section of a bundle.
+#[test]
+fn a_zero_address_with_ice_is_no_hold() {
+    let mut stage = two();
+    stage.phones[0].writes_zero_address = true;
+    stage.leg(0).attributes = vec!["ice-ufrag:abcd", "ice-pwd:abcdefghijklmnopqrstuv"];
+    stage.offer(0, 1, json!({"ICE": "remove"}));
+    let shown = stage.leg(1).shown.clone().expect("a section");
+    assert_eq!((shown.direction.as_str(), shown.rtp.is_some()), ("sendrecv", true));
+}
+
 #[test]
 fn either_side_offers_anew() {
     let mut stage = two();
