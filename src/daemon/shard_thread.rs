@@ -247,6 +247,10 @@ impl Runner {
                     self.sessions.fetch_add(1, Ordering::Relaxed);
                     tracing::info!(target: "core", call_id, "call created by {created_from}");
                 }
+                Output::Merged { call_id, into } => {
+                    self.sessions.fetch_sub(1, Ordering::Relaxed);
+                    tracing::info!(target: "core", call_id, "call merged into {into}");
+                }
                 Output::Ended { call_id, termination, duration_ms, packets } => {
                     self.sessions.fetch_sub(1, Ordering::Relaxed);
                     let seconds = duration_ms as f64 / 1000.0;

@@ -180,7 +180,9 @@ impl Shard {
         numbers: &mut dyn PortNumbers,
     ) {
         let mut call = self.calls.remove(index);
-        self.by_id.remove(&call.id);
+        for id in call.ids() {
+            self.by_id.remove(id);
+        }
         let summary = self.totals.summarize(&call, &self.relay);
         let duration = now.mono.since(call.created.mono);
         self.totals.count_call(termination, duration, &summary);

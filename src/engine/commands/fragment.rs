@@ -47,7 +47,7 @@ impl Shard {
     pub(super) fn apply_waiting(&mut self, index: usize) {
         let call = &mut self.calls[index];
         self.waiting.retain(|waiting| {
-            let sender = if waiting.call_id == call.id { call.find_tag(&waiting.tag) } else { None };
+            let sender = if call.ids().any(|id| id == waiting.call_id) { call.find_tag(&waiting.tag) } else { None };
             if let Some(sender) = sender {
                 waiting.fragment.apply(call, sender);
             }
