@@ -111,7 +111,7 @@ fn pairs(call: &Call, from: ParticipantId, to: ParticipantId) -> Result<Vec<(Med
             partners.push((*source, sink));
         }
     }
-    partners.retain(|(source, sink)| is_usable(call.media(*source)) && is_usable(call.media(*sink)));
+    partners.retain(|(source, sink)| fits(call.media(*source), call.media(*sink)));
     if partners.is_empty() { Err(Failure::NoMedias) } else { Ok(partners) }
 }
 
@@ -135,14 +135,16 @@ fn check(call: &Call, pairs: &[(MediaId, MediaId)], is_both_ways: bool) -> Resul
 }
 
 /// Whether `sink` takes a codec that `source` may send: one that it was shown and has itself, under the payload type
-/// that it was shown (RFC 3264, section 5.1).
+/// that it was shown (RFC 3264, section 5.1). While it has agreed to nothing that it was shown, its own count.
 fn understands(sink: &Media, source: &Media) -> bool {
-    let shown = if source.shown_codecs.is_empty() { &source.codecs } else { &source.shown_codecs };
-    let mut sent = shown
-        .iter()
-        .filter(|codec| !codec.is_supplemental() && source.codecs.iter().any(|own| own.same_encoding(codec)));
+    let stands_alone = |codec: &&Codec| !codec.is_supplemental();
+    let is_own = |codec: &&Codec| source.codecs.iter().any(|own| own.same_encoding(codec));
+    let mut sent: Vec<&Codec> = source.shown_codecs.iter().filter(stands_alone).filter(is_own).collect();
+    if sent.is_empty() {
+        sent.extend(source.codecs.iter().filter(stands_alone));
+    }
     let is_taken = |codec: &Codec| {
         sink.codecs.iter().any(|own| own.payload_type == codec.payload_type && own.same_encoding(codec))
     };
-    !source.is_rtp() || sent.any(is_taken)
+    !source.is_rtp() || sent.into_iter().any(is_taken)
 }

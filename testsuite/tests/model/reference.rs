@@ -318,7 +318,8 @@ impl Reference {
             let found = places(to).into_iter().find(|other| !is_taken(other) && fits(other));
             pairs.extend(found.map(|found| (place, found)));
         }
-        pairs.retain(|(place, other)| is_usable(place) && is_usable(other));
+        let is_same_kind = |place: &Place, other: &Place| self.media(place).kind == self.media(other).kind;
+        pairs.retain(|(place, other)| is_usable(place) && is_usable(other) && is_same_kind(place, other));
         pairs
     }
 
