@@ -189,6 +189,7 @@ impl Shard {
         self.close_medias(now, index, call.take_medias(), ports, numbers);
         self.outputs.push(Output::Ended {
             call_id: call.id,
+            aliases: call.aliases,
             termination,
             duration_ms: duration.as_millis() as u64,
             packets: summary.packets,

@@ -5,7 +5,7 @@ use millrace::base::random::Seeded;
 use millrace::call::interface::{Interface, LocalAddress};
 use millrace::call::port_pool::PortPool;
 use millrace::call::{InterfaceId, Interfaces, PortNumbers};
-use millrace::relay::{OpenError, Ports};
+use millrace::relay::{OpenError, PortInTransit, Ports};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::SocketAddr;
 
@@ -42,6 +42,13 @@ impl FakePorts {
     }
 }
 
+impl FakePorts {
+    /// A token that was not given out before, or not while higher ones are.
+    fn next_token(&self) -> u32 {
+        self.by_token.keys().next_back().map_or(0, |last| last + 1)
+    }
+}
+
 impl Ports for FakePorts {
     fn open(&mut self, local: SocketAddr) -> Result<PortToken, OpenError> {
         if self.limit.is_some_and(|limit| self.by_token.len() >= limit) {
@@ -51,7 +58,7 @@ impl Ports for FakePorts {
             return Err(OpenError::InUse);
         }
         assert!(!self.by_address.contains_key(&local), "{local} was opened twice");
-        let token = self.free.pop_first().unwrap_or(self.by_token.len() as u32);
+        let token = self.free.pop_first().unwrap_or_else(|| self.next_token());
         self.by_token.insert(token, local);
         self.by_address.insert(local, token);
         self.opened += 1;
@@ -67,6 +74,21 @@ impl Ports for FakePorts {
 
     fn set_tos(&mut self, port: PortToken, tos: u8) {
         self.tos.insert(self.address(port), tos);
+    }
+
+    fn release(&mut self, port: PortToken) -> Option<PortInTransit> {
+        let local = self.by_token.remove(&port.0)?;
+        self.by_address.remove(&local);
+        Some(Box::new(local))
+    }
+
+    /// The token is never one that was released.
+    fn take_over(&mut self, port: PortInTransit) -> Result<PortToken, OpenError> {
+        let local = *port.downcast::<SocketAddr>().expect("a port of this kind");
+        let token = self.next_token() + 1000;
+        self.by_token.insert(token, local);
+        self.by_address.insert(local, token);
+        Ok(PortToken(token))
     }
 }
 

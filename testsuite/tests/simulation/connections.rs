@@ -239,3 +239,25 @@ fn offers_go_on_after_a_merge() {
     assert_heard(&mut stage, &[(0, 2), (2, 0)]);
     stage.end();
 }
+
+#[test]
+fn calls_that_move_to_another_shard_go_on() {
+    let mut stage = two_calls();
+    let talk = [(0, 1), (1, 0), (2, 3), (3, 2)];
+    let before = stage.must("query", json!({}));
+    assert_eq!(stage.world.move_calls(), 2);
+    let after = stage.must("query", json!({}));
+    assert_eq!((&before["SSRC"], &before["totals"]), (&after["SSRC"], &after["totals"]));
+    assert_eq!(before["tags"], after["tags"]);
+    assert_heard(&mut stage, &talk);
+    stage.must("connect", json!({"from-tag": "alice", "to-tag": "carol", "to-call-id": SECOND}));
+    assert_eq!(stage.world.move_calls(), 1);
+    assert_heard(&mut stage, &[(0, 2), (2, 0)]);
+    assert_eq!(listed(&mut stage), ["call-1", SECOND]);
+    // Ports go on to be opened and closed.
+    stage.phones[0].address = "198.51.100.99".parse().expect("an address");
+    stage.offer(0, 2, json!({"to-tag": "carol"}));
+    stage.answer(0, 2, json!({}));
+    assert_heard(&mut stage, &[(0, 2), (2, 0)]);
+    stage.end();
+}

@@ -66,8 +66,14 @@ impl Call {
         }
     }
 
-    /// Both talk; everything must be heard, and nothing else.
+    /// Both talk, on one shard and then on another; everything must be heard, and nothing else.
     fn talk(&mut self) {
+        self.talk_here();
+        assert_eq!(self.world.move_calls(), 1);
+        self.talk_here();
+    }
+
+    fn talk_here(&mut self) {
         assert!(self.phones.iter().all(SecurePhone::is_keyed), "a phone has no keys");
         self.phones.iter_mut().for_each(|phone| phone.heard.clear());
         let mut said = [Vec::new(), Vec::new()];
