@@ -15,6 +15,8 @@ pub struct FakePorts {
     by_token: BTreeMap<u32, SocketAddr>,
     by_address: HashMap<SocketAddr, u32>,
     free: BTreeSet<u32>,
+    /// How many tokens were ever given out.
+    tokens: u32,
     /// Ports that somebody else has.
     pub taken: HashSet<SocketAddr>,
     /// How many more ports may be open at once; none is no limit.
@@ -43,9 +45,10 @@ impl FakePorts {
 }
 
 impl FakePorts {
-    /// A token that was not given out before, or not while higher ones are.
-    fn next_token(&self) -> u32 {
-        self.by_token.keys().next_back().map_or(0, |last| last + 1)
+    /// A token that was never given out before.
+    fn new_token(&mut self) -> u32 {
+        self.tokens += 1;
+        self.tokens - 1
     }
 }
 
@@ -58,7 +61,10 @@ impl Ports for FakePorts {
             return Err(OpenError::InUse);
         }
         assert!(!self.by_address.contains_key(&local), "{local} was opened twice");
-        let token = self.free.pop_first().unwrap_or_else(|| self.next_token());
+        let token = match self.free.pop_first() {
+            Some(token) => token,
+            None => self.new_token(),
+        };
         self.by_token.insert(token, local);
         self.by_address.insert(local, token);
         self.opened += 1;
@@ -79,13 +85,14 @@ impl Ports for FakePorts {
     fn release(&mut self, port: PortToken) -> Option<PortInTransit> {
         let local = self.by_token.remove(&port.0)?;
         self.by_address.remove(&local);
+        self.free.insert(port.0);
         Some(Box::new(local))
     }
 
-    /// The token is never one that was released.
+    /// The token is one that no port had before.
     fn take_over(&mut self, port: PortInTransit) -> Result<PortToken, OpenError> {
         let local = *port.downcast::<SocketAddr>().expect("a port of this kind");
-        let token = self.next_token() + 1000;
+        let token = self.new_token();
         self.by_token.insert(token, local);
         self.by_address.insert(local, token);
         Ok(PortToken(token))

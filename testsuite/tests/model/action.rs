@@ -71,6 +71,8 @@ pub enum Action {
         unsubscribes: bool,
         is_bidirectional: bool,
     },
+    /// All calls move to another shard.
+    Move,
 }
 
 fn line() -> impl Strategy<Value = Line> {
@@ -112,6 +114,7 @@ pub fn action() -> impl Strategy<Value = Action> {
         1 => Just(Action::DeleteCall),
         2 => connect(),
         2 => mesh(),
+        1 => Just(Action::Move),
     ]
 }
 

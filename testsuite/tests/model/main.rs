@@ -16,7 +16,9 @@ use std::collections::BTreeMap;
 
 /// Carries an action out on both sides; does nothing when it makes no sense in this state.
 fn perform(world: &mut World, calls: &mut Calls, index: usize, action: &Action) -> Result<(), TestCaseError> {
-    let Some((request, expected)) = calls.apply(index, action) else { return Ok(()) };
+    let Some((request, expected)) = calls.apply(index, action) else {
+        return if matches!(action, Action::Move) { move_calls(world, calls) } else { Ok(()) };
+    };
     let reply = world.ask(&request);
     world.check();
     let is_ok = reply["result"] == "ok";
@@ -27,6 +29,18 @@ fn perform(world: &mut World, calls: &mut Calls, index: usize, action: &Action) 
     if matches!(action, Action::DeleteParty { .. } | Action::DeleteCall) {
         calls.remain(index, world.shard.call(&call_id(index)));
     }
+    check(world, calls, &request)
+}
+
+/// Another shard has the same calls.
+fn move_calls(world: &mut World, calls: &Calls) -> Result<(), TestCaseError> {
+    let count = world.shard.calls().count();
+    prop_assert_eq!(world.move_calls(), count);
+    check(world, calls, &serde_json::Value::Null)
+}
+
+/// Who hears whom is the same on both sides.
+fn check(world: &World, calls: &Calls, request: &serde_json::Value) -> Result<(), TestCaseError> {
     for index in 0..CALLS {
         let engine = world.shard.call(&call_id(index));
         prop_assert_eq!(engine.map_or(0, |call| call.participants().count()), calls.of(index).parties());

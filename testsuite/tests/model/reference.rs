@@ -167,7 +167,7 @@ impl Reference {
                 let request = json!({"command": "delete", "delete delay": 0, "flags": ["fatal"]});
                 Some((request, !self.parties.is_empty()))
             }
-            Action::Connect { .. } | Action::Mesh { .. } => None,
+            Action::Connect { .. } | Action::Mesh { .. } | Action::Move => None,
         }
     }
 

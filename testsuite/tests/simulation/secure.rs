@@ -248,3 +248,14 @@ fn a_party_is_created_and_answers() {
     world.ask(&json!({"command": "delete", "call-id": reply["call-id"], "delete-delay": 0}));
     world.check_empty();
 }
+
+#[test]
+fn a_handshake_under_way_keeps_the_call_where_it_is() {
+    let mut call = Call::new([Keys::Dtls, Keys::None], [false; 2]);
+    call.set_up(["UDP/TLS/RTP/SAVP", "RTP/AVP"], ["passive", ""], json!({"transport-protocol": "RTP/AVP"}));
+    assert_eq!(call.world.move_calls(), 0);
+    call.world.check();
+    call.pass(500);
+    call.talk();
+    call.end();
+}
