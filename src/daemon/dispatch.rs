@@ -2,15 +2,15 @@
 
 use super::shard_thread::{ShardHandle, Work};
 use super::whereabouts::Whereabouts;
-use crate::ng::{Command, Dictionary, Request};
+use crate::engine::Departure;
+use crate::ng::{Command, Dictionary, Request, message};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 /// `max-sessions`: no limit.
 pub(super) const NO_LIMIT: i64 = -1;
-/// How many moves a request may ask for. Requests that join the same calls in another order could otherwise move them
-/// to and fro.
-const MOST_MOVES: usize = 64;
+/// How many moves a request may ask for, while others move the same calls.
+const MOST_MOVES: usize = 256;
 
 /// What it takes to find the shard of a call.
 pub(super) struct Dispatch {
@@ -32,13 +32,15 @@ pub(super) struct Errand<D> {
     /// Called with the reply on the shard's thread.
     pub deliver: D,
     moves: usize,
+    /// Others move its calls too.
+    is_contended: bool,
     /// A call that it is about does not exist: no need to look for it again.
     is_in_vain: bool,
 }
 
 impl<D: FnOnce(Dictionary) + Send + 'static> Errand<D> {
     pub(super) fn new(request: Request, from: String, deliver: D) -> Errand<D> {
-        Errand { request, from, deliver, moves: 0, is_in_vain: false }
+        Errand { request, from, deliver, moves: 0, is_contended: false, is_in_vain: false }
     }
 
     /// The call on whose shard the request is worked off.
@@ -59,46 +61,55 @@ impl<D: FnOnce(Dictionary) + Send + 'static> Errand<D> {
         second.into_iter().chain(members)
     }
 
+    fn call_ids(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.call_id()).chain(self.other_call_ids().map(String::as_str))
+    }
+
     /// Has the request worked off where its calls are, however often they move meanwhile.
     pub(super) fn send(self, dispatch: &Arc<Dispatch>) {
-        let home = dispatch.whereabouts.of(self.call_id());
-        let is_elsewhere = |id: &&String| !self.is_in_vain && dispatch.whereabouts.of(id) != home;
-        let other = self.other_call_ids().find(is_elsewhere).cloned();
+        let home = self.home(dispatch);
+        let is_elsewhere = |id: &&str| !self.is_in_vain && dispatch.whereabouts.of(id) != home;
+        let other = self.call_ids().find(is_elsewhere).map(str::to_owned);
         if let Some(id) = other {
             return self.bring(id, home, dispatch);
         }
         let routes = dispatch.clone();
         dispatch.shards[home].run(Box::new(move |work: &mut Work| {
-            let is_here = |id: &str| routes.whereabouts.of(id) == home;
-            match is_here(self.call_id()) && (self.is_in_vain || self.other_call_ids().all(|id| is_here(id))) {
+            let is_here = |id: &str| routes.whereabouts.is_at(id, home);
+            match is_here(self.call_id()) && (self.is_in_vain || self.call_ids().all(is_here)) {
                 true => self.work_off(work, &routes),
-                false => self.send(&routes),
+                false => Errand { is_contended: true, ..self }.send(&routes),
             }
         }));
+    }
+
+    /// The shard where the calls are to be: the first one's. Where others move them too, all take them to the lowest
+    /// shard, lest they move them to and fro.
+    fn home(&self, dispatch: &Dispatch) -> usize {
+        let of_first = dispatch.whereabouts.of(self.call_id());
+        match self.is_contended && !self.is_in_vain {
+            true => self.call_ids().map(|id| dispatch.whereabouts.of(id)).min().unwrap_or(of_first),
+            false => of_first,
+        }
     }
 
     /// Has the call `id` brought to the shard `home`, and goes on from there.
     fn bring(mut self, id: String, home: usize, dispatch: &Arc<Dispatch>) {
         self.moves += 1;
         if self.moves > MOST_MOVES {
-            return (self.deliver)(failure("The calls are being merged with others; try again"));
+            return (self.deliver)(message::error_reply("The calls are being merged with others; try again"));
         }
         let there = dispatch.whereabouts.of(&id);
         let routes = dispatch.clone();
         dispatch.shards[there].run(Box::new(move |work: &mut Work| {
-            if routes.whereabouts.of(&id) == there && there != home {
-                match work.shard.depart(&id, work.lent.ports) {
-                    None => self.is_in_vain = true,
-                    Some(Err(reason)) => return (self.deliver)(failure(&reason.to_string())),
-                    Some(Ok(departure)) => {
-                        let ids: Vec<String> = departure.ids().map(str::to_owned).collect();
-                        routes.shards[home].run(Box::new(move |work: &mut Work| {
-                            work.shard.arrive(work.now, departure, work.lent.ports, work.lent.numbers);
-                        }));
-                        // Only now: whatever is sent to the new shard finds the call there.
-                        routes.whereabouts.move_to(ids.iter().map(String::as_str), home);
-                    }
-                }
+            if there == home || !routes.whereabouts.is_at(&id, there) {
+                self.is_contended = true;
+                return self.send(&routes);
+            }
+            match work.shard.depart(&id, work.lent.ports) {
+                None => self.is_in_vain = true,
+                Some(Err(reason)) => return (self.deliver)(message::error_reply(&reason.to_string())),
+                Some(Ok(departure)) => carry(departure, home, &routes),
             }
             self.send(&routes);
         }));
@@ -115,8 +126,14 @@ impl<D: FnOnce(Dictionary) + Send + 'static> Errand<D> {
     }
 }
 
-fn failure(reason: &str) -> Dictionary {
-    Dictionary::new().with("result", "error").with("error-reason", reason)
+/// Takes a call that has left its shard to another.
+fn carry(departure: Departure, to: usize, dispatch: &Arc<Dispatch>) {
+    dispatch.whereabouts.depart(departure.ids(), to);
+    let routes = dispatch.clone();
+    dispatch.shards[to].run(Box::new(move |work: &mut Work| {
+        routes.whereabouts.arrive(departure.ids(), to);
+        work.shard.arrive(work.now, departure, work.lent.ports, work.lent.numbers);
+    }));
 }
 
 /// The reply to an offer beyond the limit.
@@ -124,6 +141,9 @@ fn overloaded(request: &Request) -> Dictionary {
     const REASON: &str = "Parallel session limit reached";
     match request.sdp.supports_load_limit {
         true => Dictionary::new().with("result", "load limit").with("message", REASON),
-        false => failure(REASON),
+        false => message::error_reply(REASON),
     }
 }
+
+#[cfg(test)]
+mod tests;

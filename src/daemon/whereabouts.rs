@@ -2,14 +2,22 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// A call is where the hash of its call-id says, unless it was moved to become one with another.
+/// A call is where the hash of its call-id says, unless it was moved to become one with another. The entry of a call
+/// changes on the thread of the shard that has it, or gets it, so what a shard reads of itself is true.
 #[derive(Debug)]
 pub(super) struct Whereabouts {
     shards: usize,
     /// The calls that are elsewhere, by each of their call-ids. Looked at with each command, never for a packet.
-    moved: RwLock<HashMap<String, usize>>,
+    moved: RwLock<HashMap<String, Place>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    shard: usize,
+    /// It has left another shard and not arrived.
+    is_under_way: bool,
 }
 
 impl Whereabouts {
@@ -18,31 +26,59 @@ impl Whereabouts {
         Whereabouts { shards, moved: RwLock::default() }
     }
 
-    /// The index of the shard that has the call, or is to have it when there is none yet.
+    /// The index of the shard that has the call or will have it soon, or is to have it when there is none yet.
     pub(super) fn of(&self, call_id: &str) -> usize {
-        let moved = self.moved.read().unwrap_or_else(PoisonError::into_inner);
-        moved.get(call_id).copied().unwrap_or_else(|| self.home(call_id))
+        self.read().get(call_id).map_or_else(|| self.home(call_id), |place| place.shard)
     }
 
-    /// The call with these ids is on `shard` from now on.
-    pub(super) fn move_to<'a>(&self, ids: impl Iterator<Item = &'a str>, shard: usize) {
-        let mut moved = self.moved.write().unwrap_or_else(PoisonError::into_inner);
+    /// Whether the call, if there is one, is on `shard` now.
+    pub(super) fn is_at(&self, call_id: &str, shard: usize) -> bool {
+        match self.read().get(call_id) {
+            Some(place) => place.shard == shard && !place.is_under_way,
+            None => self.home(call_id) == shard,
+        }
+    }
+
+    /// The call with these ids leaves for `shard`.
+    pub(super) fn depart<'a>(&self, ids: impl Iterator<Item = &'a str>, shard: usize) {
+        self.write().extend(ids.map(|id| (id.to_owned(), Place { shard, is_under_way: true })));
+    }
+
+    /// The call with these ids has arrived at `shard`.
+    pub(super) fn arrive<'a>(&self, ids: impl Iterator<Item = &'a str>, shard: usize) {
+        let mut moved = self.write();
         for id in ids {
             match self.home(id) == shard {
                 true => moved.remove(id),
-                false => moved.insert(id.to_owned(), shard),
+                false => moved.insert(id.to_owned(), Place { shard, is_under_way: false }),
             };
         }
     }
 
     /// The call with these ids is no more.
     pub(super) fn forget<'a>(&self, ids: impl Iterator<Item = &'a str>) {
-        let mut ids = ids.peekable();
-        let is_any = ids.peek().is_some() && !self.moved.read().unwrap_or_else(PoisonError::into_inner).is_empty();
-        if is_any {
-            let mut moved = self.moved.write().unwrap_or_else(PoisonError::into_inner);
-            ids.for_each(|id| drop(moved.remove(id)));
+        if self.read().is_empty() {
+            return;
         }
+        let mut moved = self.write();
+        for id in ids {
+            moved.remove(id);
+        }
+    }
+
+    /// Whether every call is where its call-id says.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.read().is_empty()
+    }
+
+    /// The map is whole between calls, so one whose user panicked may be used on.
+    fn read(&self) -> RwLockReadGuard<'_, HashMap<String, Place>> {
+        self.moved.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<String, Place>> {
+        self.moved.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn home(&self, call_id: &str) -> usize {
