@@ -76,7 +76,7 @@ impl Bench {
     /// The number of calls, once every shard has told of what it did: a reply goes out before that.
     fn sessions(&self) -> usize {
         let (sender, receiver) = mpsc::channel();
-        self.router.gather(|_| (), move |_| drop(sender.send(())));
+        self.router.gather(|_| (), move |_| sender.send(()).expect("somebody waits"));
         receiver.recv_timeout(PATIENCE).expect("all shards answer");
         self.router.dispatch.sessions.load(Ordering::Relaxed)
     }
