@@ -1,10 +1,13 @@
 //! The call itself: its participants, medias and subscriptions, and how they are found.
 
+mod merge;
+
 use super::media::{Media, MediaId};
 use super::participant::{Participant, ParticipantId, Role};
 use super::{Subscription, SubscriptionKind};
 use crate::base::time::{Mono, Now};
 use slab::Slab;
+use std::collections::HashSet;
 
 /// Room for more is made when they come.
 const USUAL_PARTICIPANTS: usize = 2;
@@ -13,6 +16,8 @@ const USUAL_PARTICIPANTS: usize = 2;
 #[derive(Debug, Clone)]
 pub struct Call {
     pub id: String,
+    /// Further call-ids that name this call: those of calls that have become part of it.
+    pub aliases: Vec<String>,
     pub created: Now,
     pub last_signal: Now,
     /// Who asked for the call: the control connection's remote address.
@@ -41,6 +46,7 @@ impl Call {
     pub fn new(id: &str, now: Now, created_from: &str) -> Call {
         Call {
             id: id.to_owned(),
+            aliases: Vec::new(),
             created: now,
             last_signal: now,
             created_from: created_from.to_owned(),
@@ -174,21 +180,32 @@ impl Call {
         self.participants().find(|(_, participant)| participant.label.as_deref() == Some(label)).map(|(id, _)| id)
     }
 
-    /// Joins two medias, one way. An existing subscription of the same kind stays as it is.
+    /// Joins two medias, one way. Two subscriptions of one flow would double its packets: the present one stays, unless
+    /// an exchange of offers takes its place.
     pub fn subscribe(&mut self, subscription: Subscription) {
-        let same = |other: &Subscription| {
-            (other.source, other.sink, other.kind, other.is_egress)
-                == (subscription.source, subscription.sink, subscription.kind, subscription.is_egress)
-        };
-        if !self.subscriptions.iter().any(same) {
-            self.subscriptions.push(subscription);
+        let flow = |other: &Subscription| (other.source, other.sink, other.is_egress);
+        match self.subscriptions.iter_mut().find(|other| flow(other) == flow(&subscription)) {
+            Some(present) if present.kind == subscription.kind || present.kind == SubscriptionKind::OfferAnswer => {}
+            Some(present) => *present = subscription,
+            None => self.subscriptions.push(subscription),
         }
     }
 
-    /// Ends the subscriptions for which `ends` is true.
+    /// Ends the subscriptions for which `ends` is true. What is left of an exchange whose other way ends is a flow and
+    /// no exchange any more: its medias are free for other partners.
     pub fn unsubscribe(&mut self, mut ends: impl FnMut(&Call, &Subscription) -> bool) {
         let mut list = std::mem::take(&mut self.subscriptions);
-        list.retain(|subscription| !ends(self, subscription));
+        let mut ended: HashSet<(MediaId, MediaId)> = HashSet::new();
+        list.retain(|subscription| {
+            let ends = ends(self, subscription);
+            if ends && subscription.kind == SubscriptionKind::OfferAnswer {
+                ended.insert((subscription.source, subscription.sink));
+            }
+            !ends
+        });
+        for subscription in list.iter_mut().filter(|other| ended.contains(&(other.sink, other.source))) {
+            subscription.kind = SubscriptionKind::PublishSubscribe;
+        }
         self.subscriptions = list;
     }
 

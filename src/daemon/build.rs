@@ -1,7 +1,10 @@
 //! From a configuration to shards that run.
 
+use super::dispatch::{Dispatch, NO_LIMIT};
 use super::numbers::SharedNumbers;
-use super::router::{NO_LIMIT, Router};
+use super::router::Router;
+use super::shard_thread::Shared;
+use super::whereabouts::Whereabouts;
 use super::{handshake_thread, shard_thread};
 use crate::base::random::Random;
 use crate::base::suite::HASH_FUNCTIONS;
@@ -34,25 +37,26 @@ pub(super) fn shards(config: &Config, interfaces: &ResolvedInterfaces) -> io::Re
     let sessions = Arc::new(AtomicUsize::new(0));
     let processors = affinity::allowed().unwrap_or_default();
     let count = config.threads.count.map_or(processors.len(), usize::from).max(1);
+    let whereabouts = Arc::new(Whereabouts::new(count));
     let (mut shards, mut threads) = (Vec::with_capacity(count), Vec::with_capacity(count));
     for index in 0..count {
         let shard = Shard::new(settings.clone(), mos_kind(config), seed());
         let (queue, work) = handshake_thread::queue();
         let processor = (!processors.is_empty()).then(|| processors[index % processors.len()]);
-        let (handle, thread) = shard_thread::start(index, shard, numbers.clone(), sessions.clone(), queue, processor)?;
+        let shared = Shared { numbers: numbers.clone(), sessions: sessions.clone(), whereabouts: whereabouts.clone() };
+        let (handle, thread) = shard_thread::start(index, shard, shared, queue, processor)?;
         handshake_thread::start(index, contexts.clone(), work, handle.clone())?;
         shards.push(handle);
         threads.push(thread);
     }
-    let router = Router {
+    let dispatch = Dispatch {
         shards,
-        numbers,
-        interfaces,
+        whereabouts,
         sessions,
-        rejected: Arc::new(AtomicU64::new(0)),
-        max_sessions: Arc::new(AtomicI64::new(max_sessions(config))),
-        settings: Mutex::new(settings),
+        rejected: AtomicU64::new(0),
+        max_sessions: AtomicI64::new(max_sessions(config)),
     };
+    let router = Router { dispatch: Arc::new(dispatch), numbers, interfaces, settings: Mutex::new(settings) };
     Ok((router, threads))
 }
 

@@ -1,8 +1,8 @@
 //! The commands of the command line interface.
 
 use super::build;
+use super::dispatch::NO_LIMIT;
 use super::logging::Levels;
-use super::router::NO_LIMIT;
 use super::service::Daemon;
 use crate::call::lifecycle::Termination;
 use crate::config::log::SUBSYSTEMS;
@@ -105,7 +105,7 @@ fn get(daemon: &Daemon, setting: Setting) -> i64 {
     let seconds = |duration: Duration| duration.as_secs() as i64;
     match setting {
         Setting::MaxOpenFiles => limits::descriptors().map_or(-1, |count| count as i64),
-        Setting::MaxSessions => daemon.router.max_sessions.load(Ordering::Relaxed),
+        Setting::MaxSessions => daemon.router.dispatch.max_sessions.load(Ordering::Relaxed),
         Setting::Timeout => settings(daemon, |settings| seconds(settings.timeouts.media)),
         Setting::SilentTimeout => settings(daemon, |settings| seconds(settings.timeouts.silent)),
         Setting::OfferTimeout => settings(daemon, |settings| seconds(settings.timeouts.offer)),
@@ -123,7 +123,7 @@ fn set(daemon: &Daemon, setting: Setting, value: i64) -> String {
                 return format!("Fail setting maxopenfiles to {value}: {error}\n");
             }
         }
-        Setting::MaxSessions => daemon.router.max_sessions.store(value.max(NO_LIMIT), Ordering::Relaxed),
+        Setting::MaxSessions => daemon.router.dispatch.max_sessions.store(value.max(NO_LIMIT), Ordering::Relaxed),
         Setting::Timeout => daemon.router.change_settings(|settings| settings.timeouts.media = duration),
         Setting::SilentTimeout => daemon.router.change_settings(|settings| settings.timeouts.silent = duration),
         Setting::OfferTimeout => daemon.router.change_settings(|settings| settings.timeouts.offer = duration),
@@ -246,6 +246,6 @@ pub(super) fn apply(daemon: &Daemon, config: &Config) {
         settings.timeouts = build::timeouts(&config.timeouts);
         settings.delete_delay = delete_delay;
     });
-    daemon.router.max_sessions.store(build::max_sessions(config), Ordering::Relaxed);
+    daemon.router.dispatch.max_sessions.store(build::max_sessions(config), Ordering::Relaxed);
     set(daemon, Setting::ControlTos, i64::from(config.control.tos.unwrap_or_default()));
 }

@@ -5,6 +5,7 @@
 
 mod build;
 mod console;
+mod dispatch;
 mod handshake_thread;
 pub mod logging;
 pub mod notify;
@@ -14,5 +15,6 @@ mod router;
 mod service;
 mod shard_thread;
 mod start;
+mod whereabouts;
 
 pub use start::main;

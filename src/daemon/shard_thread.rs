@@ -2,6 +2,7 @@
 
 use super::handshake_thread::HandshakeQueue;
 use super::numbers::SharedNumbers;
+use super::whereabouts::Whereabouts;
 use crate::base::id::PortToken;
 use crate::base::time::{Mono, Now};
 use crate::call::lifecycle::Termination;
@@ -88,6 +89,14 @@ impl ShardHandle {
     }
 }
 
+/// What all shards share.
+pub(super) struct Shared {
+    pub numbers: SharedNumbers,
+    /// Calls of all shards.
+    pub sessions: Arc<AtomicUsize>,
+    pub whereabouts: Arc<Whereabouts>,
+}
+
 /// Starts a shard's thread, on `processor` where one is given.
 ///
 /// # Errors
@@ -95,8 +104,7 @@ impl ShardHandle {
 pub(super) fn start(
     index: usize,
     shard: Shard,
-    numbers: SharedNumbers,
-    sessions: Arc<AtomicUsize>,
+    shared: Shared,
     handshakes: HandshakeQueue,
     processor: Option<usize>,
 ) -> io::Result<(ShardHandle, JoinHandle<()>)> {
@@ -105,18 +113,8 @@ pub(super) fn start(
     let handle = ShardHandle { index, sender, waker: events.waker() };
     let waker = events.waker();
     let random = SystemRandomness::new();
-    let mut runner = Runner {
-        shard,
-        numbers,
-        sessions,
-        handshakes,
-        jobs,
-        waker,
-        random,
-        front: None,
-        is_stopping: false,
-        buffer: Vec::new(),
-    };
+    let mut runner =
+        Runner { shard, shared, handshakes, jobs, waker, random, front: None, is_stopping: false, buffer: Vec::new() };
     let thread = std::thread::Builder::new().name(format!("shard-{index}")).spawn(move || {
         CURRENT.set(Some(index));
         if let Some(Err(error)) = processor.map(affinity::pin) {
@@ -131,9 +129,7 @@ pub(super) fn start(
 
 struct Runner {
     shard: Shard,
-    numbers: SharedNumbers,
-    /// Calls of all shards.
-    sessions: Arc<AtomicUsize>,
+    shared: Shared,
     /// Where DTLS handshakes are done.
     handshakes: HandshakeQueue,
     jobs: mpsc::Receiver<Message>,
@@ -174,13 +170,13 @@ impl Handler for Runner {
         if !self.is_stopping && self.take_messages(now, ports, transmit).is_continue() {
             return ControlFlow::Continue(());
         }
-        self.shard.end_all(now, Termination::Forced, ports, &mut self.numbers);
+        self.shard.end_all(now, Termination::Forced, ports, &mut self.shared.numbers);
         self.report();
         ControlFlow::Break(())
     }
 
     fn timer(&mut self, now: Now, ports: &mut Receiver, transmit: &mut Batch) -> Option<Mono> {
-        let (shard, numbers) = (&mut self.shard, &mut self.numbers);
+        let (shard, numbers) = (&mut self.shard, &mut self.shared.numbers);
         let next = catch_unwind(AssertUnwindSafe(|| shard.timer(now, ports, numbers, transmit)));
         if next.is_err() {
             self.shard.condemn_current();
@@ -222,12 +218,12 @@ impl Runner {
 
     /// Does a job. One that panics leaves its call behind broken, so the call is ended; all others go on.
     fn work(&mut self, now: Now, ports: &mut Receiver, transmit: &mut Batch, job: Job) {
-        let lent = Lent { ports, numbers: &mut self.numbers, random: &mut self.random };
+        let lent = Lent { ports, numbers: &mut self.shared.numbers, random: &mut self.random };
         let mut work = Work { shard: &mut self.shard, now, lent, transmit };
         if catch_unwind(AssertUnwindSafe(|| job(&mut work))).is_err() {
             self.shard.condemn_current();
         }
-        self.shard.end_condemned(now, ports, &mut self.numbers);
+        self.shard.end_condemned(now, ports, &mut self.shared.numbers);
         self.pass_on_handshakes();
         self.report();
     }
@@ -244,11 +240,16 @@ impl Runner {
         for output in self.shard.take_outputs() {
             match output {
                 Output::Created { call_id, created_from } => {
-                    self.sessions.fetch_add(1, Ordering::Relaxed);
+                    self.shared.sessions.fetch_add(1, Ordering::Relaxed);
                     tracing::info!(target: "core", call_id, "call created by {created_from}");
                 }
-                Output::Ended { call_id, termination, duration_ms, packets } => {
-                    self.sessions.fetch_sub(1, Ordering::Relaxed);
+                Output::Merged { call_id, into } => {
+                    self.shared.sessions.fetch_sub(1, Ordering::Relaxed);
+                    tracing::info!(target: "core", call_id, "call merged into {into}");
+                }
+                Output::Ended { call_id, aliases, termination, duration_ms, packets } => {
+                    self.shared.sessions.fetch_sub(1, Ordering::Relaxed);
+                    self.shared.whereabouts.forget(aliases.iter().chain([&call_id]).map(String::as_str));
                     let seconds = duration_ms as f64 / 1000.0;
                     tracing::info!(
                         target: "core",

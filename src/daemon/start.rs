@@ -138,7 +138,7 @@ fn run(
     connect(&daemon, &requests);
     let mut signals = Signals::new()?;
     let front = Arc::new(Front { listeners: ng, requests: requests.clone() });
-    daemon.router.shards.iter().for_each(|shard| shard.listen(front.clone()));
+    daemon.router.dispatch.shards.iter().for_each(|shard| shard.listen(front.clone()));
     cli.into_iter().for_each(|listener| drop(runtime.spawn(listener.run(service.clone()))));
     let notifier = Notifier::from_environment();
     announce(&notifier, &places);
@@ -221,7 +221,7 @@ fn reload(arguments: &[String], daemon: &Daemon, requests: &Requests) {
 }
 
 fn stop(router: &Router, threads: Vec<JoinHandle<()>>) {
-    router.shards.iter().for_each(|shard| shard.stop());
+    router.dispatch.shards.iter().for_each(|shard| shard.stop());
     for thread in threads {
         if thread.join().is_err() {
             tracing::error!(target: "core", "a shard ended by a fault");

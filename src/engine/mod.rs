@@ -5,6 +5,7 @@
 //! each datagram.
 
 mod commands;
+mod handover;
 mod handshakes;
 mod media_ports;
 mod output;
@@ -13,6 +14,7 @@ mod shard;
 mod timers;
 
 pub use commands::Lent;
+pub use handover::{Departure, Immovable};
 pub use handshakes::Handshakes;
 pub use output::Output;
 pub use settings::Settings;

@@ -180,13 +180,16 @@ impl Shard {
         numbers: &mut dyn PortNumbers,
     ) {
         let mut call = self.calls.remove(index);
-        self.by_id.remove(&call.id);
+        for id in call.ids() {
+            self.by_id.remove(id);
+        }
         let summary = self.totals.summarize(&call, &self.relay);
         let duration = now.mono.since(call.created.mono);
         self.totals.count_call(termination, duration, &summary);
         self.close_medias(now, index, call.take_medias(), ports, numbers);
         self.outputs.push(Output::Ended {
             call_id: call.id,
+            aliases: call.aliases,
             termination,
             duration_ms: duration.as_millis() as u64,
             packets: summary.packets,

@@ -234,6 +234,17 @@ impl Agent {
         }
     }
 
+    /// The open ports have other tokens now; `renumber` tells them.
+    pub fn renumber(&mut self, renumber: impl Fn(PortToken) -> PortToken) {
+        self.locals.iter_mut().for_each(|local| local.token = renumber(local.token));
+        self.selected.iter_mut().flatten().for_each(|selected| selected.token = renumber(selected.token));
+        for event in &mut self.events {
+            if let Event::Selected(pair) = event {
+                pair.token = renumber(pair.token);
+            }
+        }
+    }
+
     /// Forgets a port, with what was selected on it.
     pub fn remove_local(&mut self, token: PortToken) {
         let Some(index) = self.locals.iter().position(|local| local.token == token) else { return };

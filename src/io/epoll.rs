@@ -53,6 +53,14 @@ impl Epoll {
         Ok(())
     }
 
+    /// Waits for input on `descriptor` no more.
+    pub(super) fn remove(&self, descriptor: BorrowedFd<'_>) -> io::Result<()> {
+        let (queue, descriptor) = (self.queue.as_raw_fd(), descriptor.as_raw_fd());
+        // SAFETY: both descriptors are open; the kernel reads no event for this operation (since Linux 2.6.9).
+        check(unsafe { libc::epoll_ctl(queue, libc::EPOLL_CTL_DEL, descriptor, std::ptr::null_mut()) })?;
+        Ok(())
+    }
+
     /// Waits until something is ready, but not longer than `timeout_ms`; for ever when there is none.
     pub(super) fn wait(&self, events: &mut Events, timeout_ms: Option<u32>) -> io::Result<()> {
         events.ready = 0;

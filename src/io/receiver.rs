@@ -3,7 +3,7 @@
 use super::address::{RAW_ADDRESS_BYTES, RawAddress, from_raw, to_raw};
 use super::check_length;
 use super::epoll::{Epoll, Events};
-use crate::relay::ports::{OpenError, PortToken, Ports};
+use crate::relay::ports::{OpenError, PortInTransit, PortToken, Ports};
 use slab::Slab;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
@@ -60,6 +60,14 @@ impl Receiver {
     /// Lets input on `descriptor` end a wait.
     pub(super) fn add_own(&self, descriptor: BorrowedFd<'_>, number: u32) -> io::Result<()> {
         self.epoll.add(descriptor, number)
+    }
+
+    fn insert(&mut self, socket: Socket) -> Result<PortToken, OpenError> {
+        let entry = self.sockets.vacant_entry();
+        let port = PortToken(entry.key() as u32);
+        self.epoll.add(socket.as_fd(), port.0).map_err(|error| open_error(&error))?;
+        entry.insert(Port { socket, turn: 0 });
+        Ok(port)
     }
 
     /// Waits for datagrams.
@@ -124,11 +132,19 @@ impl Receiver {
 impl Ports for Receiver {
     fn open(&mut self, local: SocketAddr) -> Result<PortToken, OpenError> {
         let socket = open_socket(local).map_err(|error| open_error(&error))?;
-        let entry = self.sockets.vacant_entry();
-        let port = PortToken(entry.key() as u32);
-        self.epoll.add(socket.as_fd(), port.0).map_err(|error| open_error(&error))?;
-        entry.insert(Port { socket, turn: 0 });
-        Ok(port)
+        self.insert(socket)
+    }
+
+    fn release(&mut self, port: PortToken) -> Option<PortInTransit> {
+        let Port { socket, .. } = self.sockets.try_remove(port.0 as usize)?;
+        // It can only fail for a descriptor that is not in the queue.
+        let _ = self.epoll.remove(socket.as_fd());
+        Some(Box::new(socket))
+    }
+
+    fn take_over(&mut self, port: PortInTransit) -> Result<PortToken, OpenError> {
+        let socket = port.downcast::<Socket>().map_err(|_| OpenError::Other(0))?;
+        self.insert(*socket)
     }
 
     fn close(&mut self, port: PortToken) {

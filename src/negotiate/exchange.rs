@@ -242,7 +242,7 @@ impl Partners {
 
 /// Once a callee has answered, the two hear each other and no longer those with whom either has exchanged offers
 /// before: other branches of a fork, or a party that was replaced.
-fn make_exclusive(call: &mut Call, parties: Parties) {
+pub(super) fn make_exclusive(call: &mut Call, parties: Parties) {
     let is_party = |id: ParticipantId| id == parties.sender || id == parties.receiver;
     call.unsubscribe(|call, subscription| {
         let (source, sink) = (call.media(subscription.source).owner, call.media(subscription.sink).owner);

@@ -6,6 +6,7 @@
 
 pub mod bundle;
 pub mod codecs;
+pub mod connect;
 pub mod create;
 pub mod exchange;
 pub mod fragment;
@@ -14,6 +15,7 @@ pub mod keying;
 pub mod legacy;
 pub mod local_ports;
 pub mod manipulate;
+pub mod mesh;
 pub mod origin;
 pub mod parties;
 pub mod publish;
@@ -83,6 +85,10 @@ pub enum Failure {
     NotSubscribed,
     #[error("No eligible media subscriptions found")]
     NoFlows,
+    #[error("Several parties are connected with the flag `directional` only")]
+    SeveralSources,
+    #[error("The parties have no codec in common, and transcoding is not supported yet")]
+    NoCommonCodec,
 }
 
 impl From<ParseError> for Failure {

@@ -69,6 +69,10 @@ const FORWARDING: Status = Status::NotYet("accepted with a warning in the log; n
 const NO_RECORDING: Status = Status::NotYet("answered with an error; recording is not built");
 const NO_PLAYBACK: Status = Status::NotYet("answered with an error; media playback is not built");
 const LATER: Status = Status::NotYet("answered with an error; not built");
+const NO_TRANSCODING: Status = Status::NotYet(
+    "nothing is transcoded: parties without a common codec, or with it under different payload types, are an error and \
+     nothing is changed; so is a call that would have to be moved between threads during a DTLS handshake",
+);
 
 /// Every command, in the order in which statistics list them.
 pub static COMMANDS: &[CommandRow] = &[
@@ -111,12 +115,12 @@ pub static COMMANDS: &[CommandRow] = &[
     row(Command::Unsubscribe, "unsubscribe", "Unsub", SAME, "Removes a subscription."),
     row(Command::InjectStart, "inject start", "InjStart", MIXING, "Mixes a party's audio into what another hears."),
     row(Command::InjectStop, "inject stop", "InjStop", MIXING, "Ends an injection."),
-    row(Command::Connect, "connect", "Conn", LATER, "Joins two parties, of two calls perhaps."),
+    row(Command::Connect, "connect", "Conn", NO_TRANSCODING, "Joins two parties, of two calls perhaps."),
     row(Command::Cli, "cli", "CLI", SAME, "Runs a command of the CLI (also written `CLI`)."),
     row(Command::Transform, "transform", "Trnsfm", LATER, "Transcodes for another instance."),
     row(Command::Create, "create", "Create", SAME, "Creates a party and makes an offer to it."),
     row(Command::CreateAnswer, "create answer", "CrtAnsw", SAME, "Completes `create` with the party's SDP."),
-    row(Command::Mesh, "mesh", "Mesh", LATER, "Joins several calls and connects their parties."),
+    row(Command::Mesh, "mesh", "Mesh", NO_TRANSCODING, "Joins several calls and connects their parties."),
 ];
 
 impl Command {

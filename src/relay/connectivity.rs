@@ -23,6 +23,14 @@ pub(super) struct Connectivity {
     due: Option<Mono>,
 }
 
+impl Connectivity {
+    /// The ports have other tokens now.
+    pub(super) fn renumber(&mut self, renumber: impl Fn(PortToken) -> PortToken) {
+        self.plan.ports.iter_mut().for_each(|port| port.token = renumber(port.token));
+        self.agent.renumber(renumber);
+    }
+}
+
 /// When which agent has something to do.
 #[derive(Debug, Default)]
 pub(super) struct Agenda {
@@ -85,6 +93,13 @@ impl Relay {
         self.agenda.set(id, &mut connectivity);
         stream.connectivity = Some(connectivity);
         self.settle_ice(id);
+    }
+
+    /// A stream leaves with its agent.
+    pub(super) fn detach_agent(&mut self, id: StreamId, stream: &mut Stream) {
+        if let Some(leaving) = stream.connectivity.as_mut() {
+            self.agenda.forget(id, leaving.due.take());
+        }
     }
 
     /// Ends a stream's agent with it.

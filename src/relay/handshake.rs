@@ -121,6 +121,17 @@ impl Handshakes {
         (self.is_connected, self.awaits_proof) = (false, false);
     }
 
+    /// A handshake has begun and not brought keys: it can't be gone on with elsewhere.
+    pub(super) fn are_under_way(&self) -> bool {
+        !self.is_connected && !self.attempts.is_empty()
+    }
+
+    /// The stream leaves the shard with the keys that it has; its peer needs nothing more of the handshake.
+    pub(super) fn leave(&mut self, desk: &mut HandshakeDesk) {
+        self.attempts.drain(..).for_each(|attempt| desk.end(attempt.number));
+        self.awaits_proof = false;
+    }
+
     /// The peer has used the keys.
     #[inline]
     pub(super) fn prove(&mut self, desk: &mut HandshakeDesk) {
@@ -256,7 +267,8 @@ impl Relay {
 fn start_client(stream: &mut Stream, id: StreamId, desk: &mut HandshakeDesk) {
     let needs_validation = stream.plan().needs_validation;
     let peer = if needs_validation { stream.selected } else { stream.signalled() };
-    let (Some(peer), true) = (peer, stream.handshakes.attempts.is_empty()) else { return };
+    let is_idle = stream.handshakes.attempts.is_empty() && !stream.handshakes.is_connected;
+    let (Some(peer), true) = (peer, is_idle) else { return };
     let number = desk.begin(id, Role::Client, None);
     stream.handshakes.attempts.push(Attempt {
         number,

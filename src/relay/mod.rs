@@ -23,7 +23,7 @@ pub mod stream;
 pub mod verdict;
 
 pub use interface::{Interface, Traffic};
-pub use ports::{OpenError, PortToken, Ports, Transmit};
+pub use ports::{OpenError, PortInTransit, PortToken, Ports, Transmit};
 pub use stream::Stream;
 pub use verdict::{DropCounters, DropReason, Verdict};
 

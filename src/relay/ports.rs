@@ -1,5 +1,6 @@
 //! The seams to the network: ports are opened on a receiver, datagrams leave through a lent batch.
 
+use std::any::Any;
 use std::net::SocketAddr;
 use thiserror::Error;
 
@@ -23,6 +24,9 @@ pub enum OpenError {
     Other(i32),
 }
 
+/// An open port on its way from one receiver to another; what it is only those know.
+pub type PortInTransit = Box<dyn Any + Send>;
+
 /// Opens and closes local ports.
 pub trait Ports {
     /// Receives what is sent to `local`, an address of this host with a port.
@@ -33,6 +37,19 @@ pub trait Ports {
 
     /// The type-of-service octet (traffic class in IPv6) of datagrams sent from the port.
     fn set_tos(&mut self, port: PortToken, tos: u8);
+
+    /// Gives an open port away, to be taken over by another receiver of the same kind. What arrives meanwhile waits.
+    /// None when the token is not open, or ports can't be given away.
+    fn release(&mut self, port: PortToken) -> Option<PortInTransit> {
+        let _ = port;
+        None
+    }
+
+    /// Takes a port over that another receiver has given away. On an error it is closed.
+    fn take_over(&mut self, port: PortInTransit) -> Result<PortToken, OpenError> {
+        drop(port);
+        Err(OpenError::Other(0))
+    }
 }
 
 /// Takes datagrams that are to be sent.

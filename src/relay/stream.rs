@@ -1,5 +1,7 @@
 //! One local port with everything that is known and counted about it.
 
+mod handover;
+
 use super::connectivity::Connectivity;
 use super::handshake::Handshakes;
 use super::interface::Traffic;

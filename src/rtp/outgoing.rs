@@ -37,6 +37,11 @@ impl Outgoing {
         self.origin
     }
 
+    /// The incoming stream has another number now.
+    pub fn renumber_origin(&mut self, origin: u32) {
+        self.origin = origin;
+    }
+
     pub fn last_timestamp(&self) -> u32 {
         self.last_timestamp
     }

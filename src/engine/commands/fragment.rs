@@ -21,6 +21,13 @@ pub(in crate::engine) struct Waiting {
     until: Mono,
 }
 
+impl Waiting {
+    /// Whether the fragment is for the call with this id.
+    pub(in crate::engine) fn is_for(&self, call_id: &str) -> bool {
+        self.call_id == call_id
+    }
+}
+
 impl Shard {
     /// Takes a fragment from the participant `tag`.
     pub(super) fn fragment(&mut self, now: Now, request: &Request, tag: &str, lent: &mut Lent) -> Reply {
@@ -47,7 +54,7 @@ impl Shard {
     pub(super) fn apply_waiting(&mut self, index: usize) {
         let call = &mut self.calls[index];
         self.waiting.retain(|waiting| {
-            let sender = if waiting.call_id == call.id { call.find_tag(&waiting.tag) } else { None };
+            let sender = if call.ids().any(|id| waiting.is_for(id)) { call.find_tag(&waiting.tag) } else { None };
             if let Some(sender) = sender {
                 waiting.fragment.apply(call, sender);
             }

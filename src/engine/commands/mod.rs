@@ -4,6 +4,7 @@ mod exchange;
 pub(super) mod fragment;
 mod list;
 mod media;
+mod merge;
 mod query;
 mod removal;
 mod subscription;
@@ -39,6 +40,12 @@ pub(super) enum CommandError {
     UnknownCallIdOfMediaCommand,
     #[error("Unknown call-ID(s)")]
     UnknownCallIds,
+    #[error("Unknown call ID(s)")]
+    UnknownCallsOfMesh,
+    #[error("Failed to merge two calls into one (tag collision)")]
+    TagCollision,
+    #[error("Failed to merge calls (tag collision)")]
+    TagCollisionOfMesh,
     #[error("invalid limit, must be >= 0")]
     InvalidLimit,
     #[error("Call-ID not found or tags didn't match")]
@@ -83,7 +90,8 @@ impl Shard {
             Command::StartForwarding | Command::StopForwarding => self.forwarding(request),
             Command::StartRecording | Command::StopRecording | Command::PauseRecording => self.recording(request),
             Command::PlayMedia | Command::StopMedia | Command::PlayDtmf => self.playback(request),
-            Command::Connect => self.connect(request),
+            Command::Connect => self.connect(now, request, lent),
+            Command::Mesh => self.mesh(now, request, lent),
             Command::Create => self.create(now, request, from, lent),
             Command::CreateAnswer => self.create_answer(now, request, lent),
             _ => Err(CommandError::NotBuilt("Command not supported yet")),

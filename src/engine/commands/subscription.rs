@@ -1,4 +1,4 @@
-//! `publish`, `subscribe request`, `subscribe answer`, `unsubscribe`, `connect`.
+//! `publish`, `subscribe request`, `subscribe answer`, `unsubscribe`, `create`, `create answer`.
 
 use super::{CommandError, Lent, Reply};
 use crate::base::time::Now;
@@ -75,11 +75,6 @@ impl Shard {
         let leaving = self.negotiate(now, index, request, lent, |call, _| subscribe::unsubscribe(call, request))?;
         self.remove_participants(now, index, leaving.as_slice(), lent);
         Ok(Dictionary::new())
-    }
-
-    pub(super) fn connect(&mut self, request: &Request) -> Reply {
-        self.known(request, CommandError::UnknownCallIds)?;
-        Err(CommandError::NotBuilt("Command not supported yet"))
     }
 }
 

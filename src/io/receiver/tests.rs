@@ -53,6 +53,32 @@ fn datagrams_pass_in_both_families() {
 }
 
 #[test]
+fn a_port_is_taken_over_with_what_waits_at_it() {
+    let (mut first, mut second) = (Receiver::new().unwrap(), Receiver::new().unwrap());
+    open(&mut second, "127.0.0.1");
+    let (port, local) = open(&mut first, "127.0.0.1");
+    let (socket, address) = peer("127.0.0.1");
+    socket.send_to(b"early", local).unwrap();
+    let released = first.release(port).unwrap();
+    assert!(first.is_empty() && first.release(port).is_none());
+    let mut events = Events::new();
+    first.wait(&mut events, Some(0)).unwrap();
+    assert_eq!(events.len(), 0, "a port that was given away is not reported");
+    socket.send_to(b"between", local).unwrap();
+    let port = second.take_over(released).unwrap();
+    let mut buffer = [0; 100];
+    for expected in [&b"early"[..], b"between"] {
+        second.wait(&mut events, Some(2000)).unwrap();
+        assert_eq!(events.get(0).number, port.0);
+        let received = second.receive(port, &mut buffer).unwrap();
+        assert_eq!((&buffer[..received.bytes], received.from), (expected, address));
+    }
+    second.send(port, address, b"back").unwrap();
+    assert_eq!(socket.recv_from(&mut buffer).unwrap(), (4, local));
+    assert!(second.take_over(Box::new(())).is_err(), "nothing else is a port");
+}
+
+#[test]
 fn errors_name_their_cause() {
     let mut receiver = Receiver::new().unwrap();
     let (_, local) = open(&mut receiver, "127.0.0.1");

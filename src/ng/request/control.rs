@@ -9,7 +9,6 @@ use crate::ng::{Dictionary, Value};
 use std::net::SocketAddr;
 
 const SAME: Status = Status::Same;
-const LATER: Status = Status::NotYet("read and kept; the command is not built");
 
 /// What changes how a command works.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -81,7 +80,7 @@ static FLAGS: &[Flag] = &[
     row("bidirectional", SAME, "Media flows both ways.").flag(|r| r.control.is_bidirectional = true),
     row("mix", SAME, "One medium of each type carries all flows.").aliases(&["mixed"]).flag(|r| r.control.mix = true),
     row("egress", SAME, "Subscribe to what is sent to the source.").flag(|r| r.control.egress = true),
-    row("unsubscribe", LATER, "`mesh`: drop existing subscriptions first.").flag(|r| r.control.unsubscribe = true),
+    row("unsubscribe", SAME, "`mesh`: drop existing subscriptions first.").flag(|r| r.control.unsubscribe = true),
     row("SIPREC", SAME, "Label the media and describe them in the reply.").flag(|r| r.control.siprec = true),
     row("fatal", SAME, "`delete`: an unknown call is an error.").flag(|r| r.control.is_fatal = true),
     row("fast", SAME, "`delete`: no statistics in the reply.").flag(|r| r.control.is_fast = true),

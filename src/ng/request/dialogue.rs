@@ -87,10 +87,10 @@ static KEYS: &[Key] = &[
         .key(|p, v| p.request.dialogue.to_label = p.text(v)),
     row("address", SAME, "Selects the participant whose SDP named this address.")
         .key(|p, v| p.request.dialogue.address = p.text(v)),
-    row("to-call-id", LATER, "The second call of `connect`.").key(|p, v| p.request.dialogue.to_call_id = p.text(v)),
-    row("calls", LATER, "The calls that `mesh` joins.")
+    row("to-call-id", SAME, "The second call of `connect`.").key(|p, v| p.request.dialogue.to_call_id = p.text(v)),
+    row("calls", SAME, "The calls that `mesh` joins.")
         .key(|p, v| p.request.dialogue.calls = words(v).map(str::to_owned).collect()),
-    row("tags", LATER, "The flows that `mesh` creates: a list of `from` and `to`.").key(set_flows),
+    row("tags", SAME, "The flows that `mesh` creates: a list of `from` and `to`.").key(set_flows),
     row("source-tag", LATER, "The participant that is injected.").key(|p, v| p.request.dialogue.source_tag = p.text(v)),
     row("source-call-id", LATER, "The call of the participant that is injected.")
         .key(|p, v| p.request.dialogue.source_call_id = p.text(v)),

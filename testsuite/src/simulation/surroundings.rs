@@ -5,7 +5,7 @@ use millrace::base::random::Seeded;
 use millrace::call::interface::{Interface, LocalAddress};
 use millrace::call::port_pool::PortPool;
 use millrace::call::{InterfaceId, Interfaces, PortNumbers};
-use millrace::relay::{OpenError, Ports};
+use millrace::relay::{OpenError, PortInTransit, Ports};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::SocketAddr;
 
@@ -15,6 +15,8 @@ pub struct FakePorts {
     by_token: BTreeMap<u32, SocketAddr>,
     by_address: HashMap<SocketAddr, u32>,
     free: BTreeSet<u32>,
+    /// How many tokens were ever given out.
+    tokens: u32,
     /// Ports that somebody else has.
     pub taken: HashSet<SocketAddr>,
     /// How many more ports may be open at once; none is no limit.
@@ -42,6 +44,14 @@ impl FakePorts {
     }
 }
 
+impl FakePorts {
+    /// A token that was never given out before.
+    fn new_token(&mut self) -> u32 {
+        self.tokens += 1;
+        self.tokens - 1
+    }
+}
+
 impl Ports for FakePorts {
     fn open(&mut self, local: SocketAddr) -> Result<PortToken, OpenError> {
         if self.limit.is_some_and(|limit| self.by_token.len() >= limit) {
@@ -51,7 +61,10 @@ impl Ports for FakePorts {
             return Err(OpenError::InUse);
         }
         assert!(!self.by_address.contains_key(&local), "{local} was opened twice");
-        let token = self.free.pop_first().unwrap_or(self.by_token.len() as u32);
+        let token = match self.free.pop_first() {
+            Some(token) => token,
+            None => self.new_token(),
+        };
         self.by_token.insert(token, local);
         self.by_address.insert(local, token);
         self.opened += 1;
@@ -67,6 +80,22 @@ impl Ports for FakePorts {
 
     fn set_tos(&mut self, port: PortToken, tos: u8) {
         self.tos.insert(self.address(port), tos);
+    }
+
+    fn release(&mut self, port: PortToken) -> Option<PortInTransit> {
+        let local = self.by_token.remove(&port.0)?;
+        self.by_address.remove(&local);
+        self.free.insert(port.0);
+        Some(Box::new(local))
+    }
+
+    /// The token is one that no port had before.
+    fn take_over(&mut self, port: PortInTransit) -> Result<PortToken, OpenError> {
+        let local = *port.downcast::<SocketAddr>().expect("a port of this kind");
+        let token = self.new_token();
+        self.by_token.insert(token, local);
+        self.by_address.insert(local, token);
+        Ok(PortToken(token))
     }
 }
 

@@ -197,6 +197,35 @@ impl World {
         self.interfaces.addresses().any(|(_, _, local)| local.address == address)
     }
 
+    /// Has every call move to another shard, which knows nothing yet and numbers everything otherwise. Returns the
+    /// number of calls that could.
+    pub fn move_calls(&mut self) -> usize {
+        let settings = self.shard.settings_mut().clone();
+        let mut there = Shard::new(settings, Default::default(), [1; 32]);
+        let mut ids: Vec<String> = self.shard.calls().map(|call| call.id.clone()).collect();
+        ids.reverse();
+        let departures = ids.iter().filter_map(|id| self.shard.depart(id, &mut self.ports));
+        let departures: Vec<_> = departures.filter_map(Result::ok).collect();
+        let count = departures.len();
+        if count < ids.len() {
+            for departure in departures {
+                self.shard.arrive(self.now, departure, &mut self.ports, &mut self.numbers);
+            }
+            return 0;
+        }
+        for departure in departures {
+            there.arrive(self.now, departure, &mut self.ports, &mut self.numbers);
+        }
+        assert_eq!(self.shard.calls().count() + self.shard.relay().streams().count(), 0, "something stayed behind");
+        for command in self.shard.take_handshake_commands() {
+            self.handshakes.handle(command, &mut Vec::new());
+        }
+        self.shard = there;
+        self.next_timer = self.now.mono;
+        self.check();
+        count
+    }
+
     /// Ends every call, as at the end of the process.
     pub fn end_all(&mut self) {
         self.shard.end_all(self.now, Termination::Forced, &mut self.ports, &mut self.numbers);

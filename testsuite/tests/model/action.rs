@@ -5,6 +5,8 @@ use proptest::prelude::*;
 /// The parties that exchange offers or publish, and the viewers that subscribe.
 pub const PARTIES: usize = 4;
 pub const VIEWERS: usize = 2;
+/// How many calls there are at once.
+pub const CALLS: usize = 3;
 
 /// One `m=` line as its author describes it.
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +57,22 @@ pub enum Action {
         party: usize,
     },
     DeleteCall,
+    /// With a party of another call, or of the same.
+    Connect {
+        from: usize,
+        to: (usize, usize),
+        is_directional: bool,
+        is_bidirectional: bool,
+    },
+    /// From one party to others, each by its call.
+    Mesh {
+        from: usize,
+        to: Vec<(usize, usize)>,
+        unsubscribes: bool,
+        is_bidirectional: bool,
+    },
+    /// All calls move to another shard.
+    Move,
 }
 
 fn line() -> impl Strategy<Value = Line> {
@@ -94,5 +112,26 @@ pub fn action() -> impl Strategy<Value = Action> {
         1 => block,
         1 => (0..PARTIES).prop_map(|party| Action::DeleteParty { party }),
         1 => Just(Action::DeleteCall),
+        2 => connect(),
+        2 => mesh(),
+        1 => Just(Action::Move),
     ]
+}
+
+/// A party of any call.
+fn anybody() -> impl Strategy<Value = (usize, usize)> {
+    (0..CALLS, 0..PARTIES)
+}
+
+fn connect() -> impl Strategy<Value = Action> {
+    (0..PARTIES, anybody(), proptest::bool::ANY, proptest::bool::ANY).prop_map(
+        |(from, to, is_directional, is_bidirectional)| Action::Connect { from, to, is_directional, is_bidirectional },
+    )
+}
+
+fn mesh() -> impl Strategy<Value = Action> {
+    let to = prop::collection::vec(anybody(), 1..3);
+    (0..PARTIES, to, proptest::bool::ANY, proptest::bool::ANY).prop_map(|(from, to, unsubscribes, is_bidirectional)| {
+        Action::Mesh { from, to, unsubscribes, is_bidirectional }
+    })
 }

@@ -2,40 +2,50 @@
 //! the same, and nothing is leaked.
 
 mod action;
+mod calls;
 mod reference;
 
-use action::Action;
+use action::{Action, CALLS};
+use calls::{Calls, call_id};
 use millrace::plan::Block;
 use millrace_testsuite::simulation::World;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed};
-use reference::{Flow, Reference};
+use reference::Flow;
 use std::collections::BTreeMap;
 
-/// How many calls there are at once.
-const CALLS: usize = 2;
-
-/// Carries an action out on both sides; false when it makes no sense in this state and was left out.
-fn perform(world: &mut World, calls: &mut [Reference], index: usize, action: &Action) -> Result<(), TestCaseError> {
-    let call_id = format!("call-{index}");
-    let Some((request, expected)) = calls[index].apply(action) else { return Ok(()) };
-    let mut request = request;
-    request["call-id"] = serde_json::json!(call_id);
+/// Carries an action out on both sides; does nothing when it makes no sense in this state.
+fn perform(world: &mut World, calls: &mut Calls, index: usize, action: &Action) -> Result<(), TestCaseError> {
+    let Some((request, expected)) = calls.apply(index, action) else {
+        return if matches!(action, Action::Move) { move_calls(world, calls) } else { Ok(()) };
+    };
     let reply = world.ask(&request);
     world.check();
     let is_ok = reply["result"] == "ok";
     prop_assert_eq!(is_ok, expected, "{} -> {}", request, reply);
     if let (Action::Subscribe { .. }, Some(sdp)) = (action, reply["sdp"].as_str()) {
-        calls[index].check_lines(action, sdp)?;
+        calls.of(index).check_lines(index, action, sdp)?;
     }
     if matches!(action, Action::DeleteParty { .. } | Action::DeleteCall) {
-        calls[index].remain(world.shard.call(&call_id));
+        calls.remain(index, world.shard.call(&call_id(index)));
     }
-    for (index, call) in calls.iter().enumerate() {
-        let engine = world.shard.call(&format!("call-{index}"));
-        prop_assert_eq!(engine.map_or(0, |call| call.participants().count()), call.parties());
+    check(world, calls, &request)
+}
+
+/// Another shard has the same calls.
+fn move_calls(world: &mut World, calls: &Calls) -> Result<(), TestCaseError> {
+    let count = world.shard.calls().count();
+    prop_assert_eq!(world.move_calls(), count);
+    check(world, calls, &serde_json::Value::Null)
+}
+
+/// Who hears whom is the same on both sides.
+fn check(world: &World, calls: &Calls, request: &serde_json::Value) -> Result<(), TestCaseError> {
+    for index in 0..CALLS {
+        let engine = world.shard.call(&call_id(index));
+        prop_assert_eq!(engine.map_or(0, |call| call.participants().count()), calls.of(index).parties());
         let flows = engine.map(|call| flows(world, call)).unwrap_or_default();
-        prop_assert_eq!(flows, call.flows(), "{}", request);
+        prop_assert_eq!(flows, calls.of(index).flows(), "{}", request);
     }
     Ok(())
 }
@@ -65,7 +75,7 @@ proptest! {
     #[test]
     fn plans_agree_with_the_reference(actions in prop::collection::vec((0..CALLS, action::action()), 1..60)) {
         let mut world = World::new(&["a/203.0.113.1", "b/2001:db8::1"], (30000, 30999));
-        let mut calls: Vec<Reference> = (0..CALLS).map(|_| Reference::default()).collect();
+        let mut calls = Calls::new();
         for (index, action) in &actions {
             perform(&mut world, &mut calls, *index, action)?;
         }
@@ -79,15 +89,13 @@ proptest! {
         pairs in 1u16..8,
     ) {
         let mut world = World::new(&["a/203.0.113.1"], (30000, 29999 + 2 * pairs));
-        let mut calls: Vec<Reference> = (0..CALLS).map(|_| Reference::default()).collect();
+        let mut calls = Calls::new();
         for (index, action) in &actions {
-            let Some((mut request, _)) = calls[*index].apply(action) else { continue };
-            request["call-id"] = serde_json::json!(format!("call-{index}"));
+            let Some((request, _)) = calls.apply(*index, action) else { continue };
             world.ask(&request);
             world.check();
             // Whoever was lost with the call is unknown to both sides.
-            let call = world.shard.call(&format!("call-{index}"));
-            calls[*index].remain(call);
+            calls.remain(*index, world.shard.call(&call_id(*index)));
         }
         world.end_all();
         world.check_empty();

@@ -1,6 +1,6 @@
 //! Who hears whom in one call, told by simple means.
 
-use super::action::{Action, Line};
+use super::action::{Action, Line, PARTIES};
 use millrace::call::Call;
 use millrace::plan::Block;
 use millrace_testsuite::simulation::lines;
@@ -94,12 +94,13 @@ fn body(name: &str, lines: &[Line]) -> String {
     text
 }
 
-fn party_name(number: usize) -> String {
-    format!("p{number}")
+/// A party's tag. The last one has the same in every call.
+pub fn party_name(call: usize, number: usize) -> String {
+    if number + 1 == PARTIES { format!("p{number}") } else { format!("c{call}p{number}") }
 }
 
-fn viewer_name(number: usize) -> String {
-    format!("v{number}")
+fn viewer_name(call: usize, number: usize) -> String {
+    format!("c{call}v{number}")
 }
 
 impl Reference {
@@ -139,8 +140,11 @@ impl Reference {
         flows
     }
 
-    /// Carries an action out; returns the request and whether it succeeds. None when it makes no sense in this state.
-    pub fn apply(&mut self, action: &Action) -> Option<(Value, bool)> {
+    /// Carries an action out under the call-id of number `call`; returns the request and whether it succeeds. None when
+    /// it makes no sense in this state, or is about several calls.
+    pub fn apply(&mut self, call: usize, action: &Action) -> Option<(Value, bool)> {
+        let party_name = |number: usize| party_name(call, number);
+        let viewer_name = |number: usize| viewer_name(call, number);
         match action {
             Action::Offer { from, to, lines, is_ip6 } => {
                 self.offer(&party_name(*from), &party_name(*to), lines, *is_ip6)
@@ -163,6 +167,7 @@ impl Reference {
                 let request = json!({"command": "delete", "delete delay": 0, "flags": ["fatal"]});
                 Some((request, !self.parties.is_empty()))
             }
+            Action::Connect { .. } | Action::Mesh { .. } | Action::Move => None,
         }
     }
 
@@ -228,8 +233,94 @@ impl Reference {
         self.links.iter().find(is_of).map(|link| link.sink.clone())
     }
 
+    /// One flow has one link; an exchange takes the place of a subscription.
     fn link(&mut self, source: &Place, sink: &Place, is_subscription: bool, is_paused: bool) {
-        self.links.push(Link { source: source.clone(), sink: sink.clone(), is_subscription, is_paused });
+        let link = Link { source: source.clone(), sink: sink.clone(), is_subscription, is_paused };
+        match self.links.iter_mut().find(|other| (&other.source, &other.sink) == (source, sink)) {
+            Some(present) if present.is_subscription && !is_subscription => *present = link,
+            Some(_) => {}
+            None => self.links.push(link),
+        }
+    }
+
+    /// Whether a tag names somebody here and in `other`; none when two are waited for under the same name, which
+    /// cannot be told apart afterwards.
+    pub fn collides_with(&self, other: &Reference) -> Option<bool> {
+        let is_pending = |party: &Party| party.pending_of.is_some();
+        let common = self.parties.iter().filter_map(|party| Some((party, other.party(&party.name)?)));
+        let mut outcome = Some(false);
+        for (own, other) in common {
+            outcome = if is_pending(own) || is_pending(other) { None } else { return Some(true) };
+        }
+        outcome
+    }
+
+    /// Takes in everything of another call.
+    pub fn absorb(&mut self, mut other: Reference) {
+        let first = self.next_number;
+        other.parties.iter_mut().flat_map(|party| &mut party.medias).for_each(|media| media.number += first);
+        self.next_number += other.next_number;
+        self.parties.append(&mut other.parties);
+        self.links.append(&mut other.links);
+    }
+
+    /// Whether somebody with a tag has this name.
+    pub fn has_tag(&self, name: &str) -> bool {
+        self.party(name).is_some_and(|party| party.pending_of.is_none())
+    }
+
+    /// Ends what flows from `name`, and to it where it `is_both_ways`. Half an exchange is a subscription.
+    pub fn unlink(&mut self, name: &str, is_both_ways: bool) {
+        let ends = |link: &Link| link.source.0 == name || is_both_ways && link.sink.0 == name;
+        let (ended, rest) = std::mem::take(&mut self.links).into_iter().partition(ends);
+        self.links = rest;
+        let ended: Vec<Link> = ended;
+        for link in &mut self.links {
+            let is_other_way = |other: &Link| other.source == link.sink && other.sink == link.source;
+            link.is_subscription |= ended.iter().any(|other| !other.is_subscription && is_other_way(other));
+        }
+    }
+
+    /// Joins two parties, by an exchange or by flows; false when there is nothing to join.
+    pub fn connect(&mut self, from: &str, to: &str, is_exchange: bool, is_both_ways: bool) -> bool {
+        let pairs = self.connectable(from, to);
+        if from == to || pairs.is_empty() {
+            return false;
+        }
+        if is_exchange {
+            let is_party = |name: &str| name == from || name == to;
+            self.links.retain(|link| link.is_subscription || is_party(&link.source.0) == is_party(&link.sink.0));
+        }
+        for (source, sink) in pairs {
+            self.link(&source, &sink, !is_exchange, false);
+            if is_exchange || is_both_ways {
+                self.link(&sink, &source, !is_exchange, false);
+            }
+        }
+        true
+    }
+
+    /// Lines of two parties that can be joined: partners stay partners, others go by their kind.
+    fn connectable(&self, from: &str, to: &str) -> Vec<(Place, Place)> {
+        let places = |name: &str| -> Vec<Place> {
+            let count = self.party(name).map_or(0, |party| party.medias.len());
+            (1..=count).map(|index| (name.to_owned(), index)).collect()
+        };
+        let is_usable = |place: &Place| {
+            let media = self.media(place);
+            media.is_described && !media.is_rejected && media.kind != "message"
+        };
+        let mut pairs: Vec<(Place, Place)> =
+            places(from).into_iter().filter_map(|place| Some((place.clone(), self.partner(&place, to)?))).collect();
+        for place in places(from).into_iter().filter(is_usable) {
+            let is_taken = |other: &Place| pairs.iter().any(|pair| pair.0 == place || pair.1 == *other);
+            let fits = |other: &Place| is_usable(other) && self.media(other).kind == self.media(&place).kind;
+            let found = places(to).into_iter().find(|other| !is_taken(other) && fits(other));
+            pairs.extend(found.map(|found| (place, found)));
+        }
+        let is_same_kind = |place: &Place, other: &Place| self.media(place).kind == self.media(other).kind;
+        pairs.retain(|(place, other)| is_usable(place) && is_usable(other) && is_same_kind(place, other));
+        pairs
     }
 
     /// Joins the lines of `from` to those of `to`; a line of `from` may stay alone in an answer.
@@ -428,9 +519,9 @@ impl Reference {
     }
 
     /// A viewer is shown a line for each of its medias, rejected where nothing flows.
-    pub fn check_lines(&self, action: &Action, sdp: &str) -> Result<(), TestCaseError> {
+    pub fn check_lines(&self, call: usize, action: &Action, sdp: &str) -> Result<(), TestCaseError> {
         let Action::Subscribe { viewer, .. } = action else { return Ok(()) };
-        let medias = &self.party(&viewer_name(*viewer)).expect("a viewer").medias;
+        let medias = &self.party(&viewer_name(call, *viewer)).expect("a viewer").medias;
         let expected: Vec<(String, bool)> = medias.iter().map(|media| (media.kind.to_owned(), media.is_open)).collect();
         let shown: Vec<(String, bool)> = lines(sdp).into_iter().map(|line| (line.kind, line.rtp.is_some())).collect();
         proptest::prop_assert_eq!(shown, expected);

@@ -2,6 +2,7 @@
 //! outcomes of who hears whom. Nothing may be left at the end of each.
 
 mod calls;
+mod connections;
 mod control;
 mod faults;
 mod forks;

@@ -66,9 +66,17 @@ impl Call {
         }
     }
 
-    /// Both talk; everything must be heard, and nothing else.
+    /// Both talk, on one shard and then on another; everything must be heard, and nothing else.
     fn talk(&mut self) {
-        assert!(self.phones.iter().all(SecurePhone::is_keyed), "a phone has no keys");
+        self.talk_here();
+        assert_eq!(self.world.move_calls(), 1);
+        self.talk_here();
+    }
+
+    fn talk_here(&mut self) {
+        for phone in &self.phones {
+            assert!(phone.is_keyed(), "{} has no keys", phone.local);
+        }
         self.phones.iter_mut().for_each(|phone| phone.heard.clear());
         let mut said = [Vec::new(), Vec::new()];
         for number in 0..50u8 {
@@ -241,4 +249,50 @@ fn a_party_is_created_and_answers() {
     assert_eq!(keyed, 4, "RTP and RTCP of two medias");
     world.ask(&json!({"command": "delete", "call-id": reply["call-id"], "delete-delay": 0}));
     world.check_empty();
+}
+
+#[test]
+fn a_handshake_under_way_keeps_the_call_where_it_is() {
+    let mut call = Call::new([Keys::Dtls, Keys::None], [false; 2]);
+    call.set_up(["UDP/TLS/RTP/SAVP", "RTP/AVP"], ["passive", ""], json!({"transport-protocol": "RTP/AVP"}));
+    assert_eq!(call.world.move_calls(), 0);
+    call.world.check();
+    call.pass(500);
+    call.talk();
+    call.end();
+}
+
+/// Each party answers an offer that was made here, in a call of its own; then they are connected.
+#[test]
+fn parties_are_connected_whatever_protects_their_media() {
+    let protocol = |keys: Keys| match keys {
+        Keys::None => "RTP/AVP",
+        Keys::Sdes(_) => "RTP/SAVP",
+        Keys::Dtls => "UDP/TLS/RTP/SAVPF",
+    };
+    let cases =
+        [([CM, Keys::None], false), ([GCM, CM], false), ([Keys::Dtls, CM], false), ([Keys::Dtls, Keys::None], true)];
+    for (keys, has_ice) in cases {
+        let mut call = Call::new(keys, [has_ice, false]);
+        for (place, (id, tag)) in [("c", "a"), ("d", "b")].into_iter().enumerate() {
+            let ice = if has_ice && place == 0 { "force" } else { "remove" };
+            let keys = json!({"call-id": id, "from-tag": tag, "transport-protocol": protocol(keys[place]), "ICE": ice,
+                "rtcp-mux": ["offer"]});
+            let shown = call.ask("create", "", keys);
+            let answer = call.phones[place].describe(&call.world, protocol_of(&shown), "active");
+            call.phones[place].take(&call.world, &shown, 0, true);
+            let answer = json!({"command": "create answer", "call-id": id, "from-tag": tag, "sdp": answer});
+            assert_eq!(call.world.ask(&answer)["result"], "ok");
+        }
+        call.pass(2000);
+        let connect = json!({"command": "connect", "call-id": "c", "from-tag": "a", "to-tag": "b", "to-call-id": "d"});
+        assert_eq!(call.world.ask(&connect)["result"], "ok");
+        call.talk();
+        call.end();
+    }
+}
+
+fn protocol_of(description: &SessionDescription) -> &'static str {
+    let protocol = description.medias[0].protocol.to_string();
+    ["RTP/AVP", "RTP/SAVP", "UDP/TLS/RTP/SAVPF"].into_iter().find(|known| *known == protocol).expect("a known one")
 }
