@@ -1,7 +1,8 @@
 //! Builds the plans of a call.
 
 use super::{
-    Block, Component, ForwardingPlan, Ingress, KeyframeRequest, PayloadType, Security, Sink, StreamId, transport,
+    Block, Component, ForwardingPlan, Ingress, KeyframeRequest, PayloadType, Security, Sink, StreamId, feedback,
+    transport,
 };
 use crate::call::{Call, Media, MediaId, Subscription};
 use smallvec::SmallVec;
@@ -37,7 +38,8 @@ pub fn build(call: &Call) -> Vec<(StreamId, ForwardingPlan)> {
         let bundle = transport::bundle(call, id, |member| flows.sinks(member)).map(Box::new);
         let has_own = media.ports().is_some_and(|set| set.rtcp.is_some()) && !media.rtcp_mux.is_agreed;
         let reports = if has_own { media.rtcp_stream } else { Some(rtp) };
-        let plan = ForwardingPlan { keyframes: keyframes(call, id), reports, ..plan };
+        let feedback = (component != Component::Opaque).then(|| Box::new(feedback::negotiated(call, id)));
+        let plan = ForwardingPlan { keyframes: keyframes(call, id), feedback, reports, ..plan };
         plans.push((rtp, ForwardingPlan { sources: Some(rtp), ice: ice.map(Box::new), bundle, ..plan }));
         plans[first..].iter_mut().for_each(|(_, plan)| {
             plan.security = if media.ports().is_some() { security.clone() } else { Security::Pending };
@@ -45,6 +47,7 @@ pub fn build(call: &Call) -> Vec<(StreamId, ForwardingPlan)> {
             plan.needs_validation = needs_validation;
         });
     }
+    feedback::leave_to_receivers(&mut plans);
     plans
 }
 
@@ -74,6 +77,7 @@ fn plan(component: Component, ingress: Ingress, media: Sinks, control: Sinks) ->
         needs_validation: false,
         bundle: None,
         keyframes: None,
+        feedback: None,
         reports: None,
         sources: None,
     }

@@ -52,6 +52,7 @@ fn plan(component: Component, signalled: &str, media: &[StreamId], control: &[St
         needs_validation: false,
         bundle: None,
         keyframes: None,
+        feedback: None,
         reports: None,
         component,
         ingress: Ingress {

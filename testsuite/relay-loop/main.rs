@@ -126,6 +126,7 @@ fn plan(component: Component, signalled: SocketAddr, to: StreamId, now: Now) -> 
         needs_validation: false,
         bundle: None,
         keyframes: None,
+        feedback: None,
         reports: None,
         component,
         ingress: Ingress {

@@ -73,6 +73,7 @@ fn plan(stream: u32, sinks: &[u32]) -> ForwardingPlan {
         needs_validation: false,
         bundle: None,
         keyframes: None,
+        feedback: None,
         reports: None,
         component: Component::Muxed,
         ingress: Ingress {

@@ -246,6 +246,7 @@ pub fn plan(learning: Learning, signalled: &str, signalled_at_ms: u64, sinks: &[
         needs_validation: false,
         bundle: None,
         keyframes: None,
+        feedback: None,
         reports: None,
         component: Component::Rtp,
         ingress: Ingress {

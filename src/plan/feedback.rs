@@ -1,0 +1,107 @@
+//! What is said to senders in place of receivers whose RTCP does not reach them.
+
+use super::{ForwardingPlan, Sink, StreamId};
+use crate::call::{Call, MediaId};
+use crate::sdp::{Attribute, Codec};
+use smallvec::SmallVec;
+
+/// The header extension with transport-wide sequence numbers.
+const TRANSPORT_WIDE_EXTENSION: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
+
+/// What a sender gets in place of its receivers' RTCP.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Feedback {
+    /// Payload types of video of which receivers may ask for lost packets (RFC 4585, section 6.2.1): packets are kept
+    /// for some receiver.
+    pub kept: SmallVec<[u8; 8]>,
+    /// Payload types of retransmissions (RFC 4588).
+    pub retransmissions: SmallVec<[u8; 8]>,
+    /// No receiver speaks to the sender: it gets reports, requests for what it lost on its own way here, and
+    /// `bandwidth`.
+    pub is_sole: bool,
+    pub bandwidth: Option<Bandwidth>,
+}
+
+/// How a sender learns of the bandwidth that it may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bandwidth {
+    /// From arrival times, by the header extension of this number.
+    Transport(u8),
+    /// By an estimate (`goog-remb`).
+    Estimate,
+}
+
+/// What was negotiated with the sender of everything that comes in through a media's port.
+pub(super) fn negotiated(call: &Call, id: MediaId) -> Feedback {
+    let owner = call.participant(call.media(id).owner);
+    let medias = owner.medias.iter().filter(|other| call.transport_of(**other) == id).map(|other| call.media(*other));
+    let medias = medias.filter(|media| media.is_rtp() && !media.is_rejected);
+    let mut feedback = Feedback { is_sole: true, ..Feedback::default() };
+    let mut has = [false; 2];
+    let mut number = None;
+    for media in medias {
+        let is_repair = |codec: &&Codec| codec.name.eq_ignore_ascii_case("rtx");
+        let knows = |codec: &Codec, what: &str| codec.feedback.iter().any(|value| value == what);
+        if media.kind == "video" {
+            let kept = media.codecs.iter().filter(|codec| knows(codec, "nack") && !is_repair(codec));
+            feedback.kept.extend(kept.map(|codec| codec.payload_type));
+            let repair = media.codecs.iter().filter(is_repair);
+            feedback.retransmissions.extend(repair.map(|codec| codec.payload_type));
+        }
+        has[0] |= media.codecs.iter().any(|codec| knows(codec, "transport-cc"));
+        has[1] |= media.codecs.iter().any(|codec| knows(codec, "goog-remb"));
+        let extensions = media.attributes.iter().chain(&media.masked_extensions).filter_map(Attribute::extension);
+        let transport_wide = extensions.filter(|(_, uri)| *uri == TRANSPORT_WIDE_EXTENSION).map(|found| found.0).next();
+        number = number.or(transport_wide);
+    }
+    feedback.bandwidth = match (has[0].then_some(number).flatten(), has[1]) {
+        (Some(number), _) => Some(Bandwidth::Transport(number)),
+        (None, true) => Some(Bandwidth::Estimate),
+        (None, false) => None,
+    };
+    feedback
+}
+
+/// Takes away what receivers say themselves.
+pub(super) fn leave_to_receivers(plans: &mut [(StreamId, ForwardingPlan)]) {
+    plans.sort_unstable_by_key(|(id, _)| *id);
+    for place in 0..plans.len() {
+        if plans[place].1.feedback.is_none() {
+            continue;
+        }
+        let (reached, unreached) = receivers(plans, place);
+        let plan = &mut plans[place].1;
+        if let Some(feedback) = &mut plan.feedback
+            && reached
+        {
+            (feedback.is_sole, feedback.bandwidth) = (false, None);
+        }
+        let is_of_use = |feedback: &Feedback| unreached && (feedback.is_sole || !feedback.kept.is_empty());
+        plan.feedback = plan.feedback.take().filter(|feedback| is_of_use(feedback));
+    }
+}
+
+/// Whether RTCP of some receiver of a stream reaches its sender, and whether that of some receiver does not.
+fn receivers(plans: &[(StreamId, ForwardingPlan)], place: usize) -> (bool, bool) {
+    let plan_of = |id: StreamId| plans.binary_search_by_key(&id, |(id, _)| *id).ok().map(|found| &plans[found].1);
+    let (origin, plan) = &plans[place];
+    let (mut reached, mut unreached) = (false, false);
+    for receiver in media_sinks(plan).map(|sink| sink.egress) {
+        let arrives = plan_of(receiver).and_then(|plan| plan.reports).and_then(plan_of);
+        let mut goes_to = arrives.into_iter().flat_map(control_sinks).map(|sink| sink.egress);
+        let is_reached =
+            goes_to.any(|id| id == *origin || plan_of(id).is_some_and(|plan| plan.sources == Some(*origin)));
+        (reached, unreached) = (reached || is_reached, unreached || !is_reached);
+    }
+    (reached, unreached)
+}
+
+fn media_sinks(plan: &ForwardingPlan) -> impl Iterator<Item = &Sink> {
+    let branches = plan.bundle.iter().flat_map(|bundle| &bundle.branches);
+    plan.media.iter().chain(branches.flat_map(|branch| &branch.media))
+}
+
+fn control_sinks(plan: &ForwardingPlan) -> impl Iterator<Item = &Sink> {
+    let branches = plan.bundle.iter().flat_map(|bundle| &bundle.branches);
+    plan.control.iter().chain(branches.flat_map(|branch| &branch.control))
+}
