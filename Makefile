@@ -5,12 +5,12 @@ CARGO ?= cargo
 KEEP = MILLRACE_CONVERSATIONS,MILLRACE_DAEMON
 AS_ROOT := $(shell if [ "$$(id -u)" = 0 ]; then echo env; elif sudo -n true 2>/dev/null; then echo sudo --preserve-env=$(KEEP); fi)
 
-.PHONY: help run demo test check bench interop rust
+.PHONY: help run demo test check bench interop attack rust
 
 help:
 	@echo "make demo    one call through the daemon on this machine, shown live (WAV=file SAVE=folder)"
 	@echo "make run     the daemon in the foreground with config/millrace.conf"
-	@echo "make test    every test; calls of SIPp, Chromium and baresip where root is available"
+	@echo "make test    every test; calls of SIPp, Chromium and baresip, and attacks, where root is available"
 	@echo "make check   formatting and lints"
 	@echo "make bench   our daemon and Debian's rtpengine side by side, endurance, size"
 
@@ -25,12 +25,18 @@ demo: rust
 test: rust
 	$(CARGO) test --workspace
 	@$(MAKE) --no-print-directory interop
+	@$(MAKE) --no-print-directory attack
 
 # Calls of SIPp, Chromium and baresip, in network namespaces.
 interop: rust
 	@$(if $(AS_ROOT),testsuite/install-packages interop,:)
 	$(CARGO) build --workspace
 	@$(AS_ROOT) target/debug/millrace-interop
+
+# Attacks on media ports, in network namespaces.
+attack: rust
+	$(CARGO) build --workspace
+	@$(AS_ROOT) target/debug/millrace-attack
 
 check: rust
 	$(CARGO) fmt --all --check

@@ -2,7 +2,8 @@
 //!
 //! At 20,000 packets a second that come one by one, waking up for each costs more than relaying it: turns are then kept
 //! apart, so that each finds several. Packets that come rarely, or many at once with a pause after them, are not held
-//! up, as nothing would be saved.
+//! up, as nothing would be saved. Nor does a turn wait while a port has more than a turn takes from it: somebody who
+//! floods a port would else fill its buffer, and what its peer sends would be lost.
 
 use crate::base::time::Mono;
 use std::time::Duration;
@@ -17,20 +18,23 @@ pub(super) struct Gather {
     period: Duration,
     active: bool,
     napped: bool,
+    /// The last turn found its ports ready without a wait, and one of them had been ready in the turn before.
+    is_behind: bool,
+    at_once: bool,
     waits_since: Mono,
 }
 
 impl Gather {
     /// Keeps turns `period` apart when that saves something; zero never does.
     pub(super) fn new(period: Duration) -> Gather {
-        Gather { period, active: false, napped: false, waits_since: Mono(0) }
+        Gather { period, active: false, napped: false, is_behind: false, at_once: false, waits_since: Mono(0) }
     }
 
     /// How long to sleep at `now`, when the last turn began at `turned` and may be followed by a pause.
     pub(super) fn nap(&mut self, now: Mono, turned: Mono, may_pause: bool) -> Option<Duration> {
         self.waits_since = now;
         let rest = self.period.saturating_sub(now.since(turned));
-        self.napped = self.active && may_pause && !rest.is_zero();
+        self.napped = self.active && may_pause && !self.is_behind && !rest.is_zero();
         self.napped.then_some(rest)
     }
 
@@ -43,9 +47,16 @@ impl Gather {
     /// been learned.
     pub(super) fn ready(&mut self, now: Mono) {
         let waited = now.since(self.waits_since);
-        if waited >= BRIEF {
+        self.is_behind = false;
+        self.at_once = waited < BRIEF;
+        if !self.at_once {
             self.active = !self.napped && waited < self.period;
         }
+    }
+
+    /// A port of this turn was ready in the last one as well: where nobody waited, it may have more.
+    pub(super) fn came_back(&mut self) {
+        self.is_behind = self.at_once;
     }
 }
 
@@ -111,6 +122,27 @@ mod tests {
         let arrivals: Vec<u64> = dense.chain(sparse).collect();
         let (sleeps, _) = run(&arrivals);
         assert!(sleeps < 220, "{sleeps} sleeps");
+    }
+
+    #[test]
+    fn a_port_that_has_more_is_not_left_waiting() {
+        let mut gather = Gather::new(PERIOD);
+        let at = |microseconds: u64| Mono(microseconds * 1000);
+        // Packets that come one by one, until turns are kept apart.
+        assert_eq!(gather.nap(at(0), at(0), true), None);
+        gather.ready(at(50));
+        assert!(gather.nap(at(60), at(50), true).is_some());
+        gather.rise(at(550));
+        // What was ready at once, and was in the last turn, may have more; what was waited for has none.
+        gather.ready(at(551));
+        gather.came_back();
+        assert_eq!(gather.nap(at(560), at(551), true), None);
+        gather.ready(at(561));
+        gather.came_back();
+        assert_eq!(gather.nap(at(570), at(561), true), None);
+        gather.ready(at(600));
+        gather.came_back();
+        assert!(gather.nap(at(610), at(600), true).is_some());
     }
 
     #[test]

@@ -60,6 +60,8 @@ pub struct EventLoop {
     gather: Gather,
     /// When the last turn began.
     turned: Now,
+    /// The number of the turn, from 1 on.
+    turn: u32,
     /// The last turn had datagrams, and nobody waits for the answer to a command.
     may_gather: bool,
     /// A watched descriptor had input in this turn.
@@ -90,6 +92,7 @@ impl EventLoop {
             clock: Clock::new(),
             gather: Gather::new(gather),
             turned: Now::default(),
+            turn: 0,
             may_gather: false,
             is_asked: false,
         })
@@ -144,6 +147,7 @@ impl EventLoop {
     fn receive(&mut self, handler: &mut impl Handler) -> Now {
         let mut now = self.clock.now();
         self.turned = now;
+        self.turn = self.turn.wrapping_add(1);
         self.gather.ready(now.mono);
         self.may_gather = self.events.len() > 0;
         self.is_asked = false;
@@ -170,6 +174,9 @@ impl EventLoop {
             let port = PortToken(ready.number);
             if ready.is_error {
                 self.receiver.clear_error(port);
+            }
+            if self.receiver.came_back(port, self.turn) {
+                self.gather.came_back();
             }
             let Some(received) = self.receiver.receive(port, &mut self.buffer) else { continue };
             let datagram = &mut self.buffer[..received.bytes];

@@ -24,7 +24,14 @@ pub const WATCHED_LIMIT: u32 = 1024;
 #[derive(Debug)]
 pub struct Receiver {
     epoll: Epoll,
-    sockets: Slab<Socket>,
+    sockets: Slab<Port>,
+}
+
+#[derive(Debug)]
+struct Port {
+    socket: Socket,
+    /// The turn of the loop in which it was ready last.
+    turn: u32,
 }
 
 /// A datagram in the caller's buffer.
@@ -63,13 +70,20 @@ impl Receiver {
     /// Takes away the error of a port that was ready without a datagram: one that stays would end every wait at once.
     #[cold]
     pub(super) fn clear_error(&self, port: PortToken) {
-        let _ = self.sockets.get(port.0 as usize).map(Socket::take_error);
+        let _ = self.sockets.get(port.0 as usize).map(|port| port.socket.take_error());
+    }
+
+    /// Notes that a port is ready in a turn; whether it was in the one before.
+    #[inline]
+    pub(super) fn came_back(&mut self, port: PortToken, turn: u32) -> bool {
+        let Some(port) = self.sockets.get_mut(port.0 as usize) else { return false };
+        std::mem::replace(&mut port.turn, turn) == turn.wrapping_sub(1)
     }
 
     /// Takes the next datagram of a port, cut to the length of `buffer`; none when there is none.
     #[inline]
     pub fn receive(&self, port: PortToken, buffer: &mut [u8]) -> Option<Received> {
-        let socket = self.sockets.get(port.0 as usize)?;
+        let socket = &self.sockets.get(port.0 as usize)?.socket;
         let mut from = MaybeUninit::<RawAddress>::uninit();
         let mut length = RAW_ADDRESS_BYTES;
         // SAFETY: pointers and lengths describe `buffer` and `from`, and the call writes no more than those lengths.
@@ -86,7 +100,7 @@ impl Receiver {
     /// Sends one datagram.
     #[inline]
     pub fn send(&self, port: PortToken, to: SocketAddr, datagram: &[u8]) -> io::Result<()> {
-        let socket = self.sockets.get(port.0 as usize).ok_or(io::ErrorKind::NotConnected)?;
+        let socket = &self.sockets.get(port.0 as usize).ok_or(io::ErrorKind::NotConnected)?.socket;
         let (address, length) = to_raw(to);
         // SAFETY: pointers and lengths describe `datagram` and `address`, which the call only reads.
         check_length(unsafe {
@@ -113,7 +127,7 @@ impl Ports for Receiver {
         let entry = self.sockets.vacant_entry();
         let port = PortToken(entry.key() as u32);
         self.epoll.add(socket.as_fd(), port.0).map_err(|error| open_error(&error))?;
-        entry.insert(socket);
+        entry.insert(Port { socket, turn: 0 });
         Ok(port)
     }
 
@@ -123,7 +137,7 @@ impl Ports for Receiver {
     }
 
     fn set_tos(&mut self, port: PortToken, tos: u8) {
-        let Some(socket) = self.sockets.get(port.0 as usize) else { return };
+        let Some(Port { socket, .. }) = self.sockets.get(port.0 as usize) else { return };
         // A host that refuses an octet sends with its own; media goes on.
         let _ = match socket.domain() {
             Ok(Domain::IPV4) => socket.set_tos_v4(u32::from(tos)),

@@ -70,3 +70,26 @@ impl Fragment {
         Some(call.transport_of(id))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_belong_to_the_media_before_them() {
+        let text = "a=ice-ufrag:u\r\na=ice-pwd:p\r\nm=audio 9 RTP/AVP 0\r\na=mid:0\r\na=candidate:1 x\r\n\
+                    m=video 9 RTP/AVP 96\r\na=end-of-candidates\r\n";
+        let fragment = Fragment::parse(text);
+        assert_eq!((fragment.session.len(), fragment.parts.len()), (2, 2));
+        assert_eq!(fragment.value(&fragment.parts[1], "ice-ufrag"), Some("u"));
+        assert_eq!(ice::candidates(&fragment.parts[0].attributes), ["1 x"]);
+        assert!(fragment.value(&fragment.parts[0], "end-of-candidates").is_none());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_panics(text in "(?s).{0,200}") {
+            Fragment::parse(&text);
+        }
+    }
+}

@@ -16,39 +16,56 @@ pub fn build(call: &Call) -> Vec<(StreamId, ForwardingPlan)> {
     let mut plans = Vec::new();
     for (id, media) in call.medias() {
         let Some(rtp) = media.rtp_stream else { continue };
-        let (media_sinks, control_sinks) = flows.sinks(id);
-        let component = match (media.is_rtp() && media.ice.passthrough.is_none(), media.rtcp_mux.is_agreed) {
-            (false, _) => Component::Opaque,
-            (true, true) => Component::Muxed,
-            (true, false) => Component::Rtp,
-        };
-        let (security, ice) = (transport::security(media), transport::ice(media));
-        let has_ice = ice.is_some();
-        let needs_validation = ice.as_ref().is_some_and(|ice| ice.peer.is_some());
-        let first = plans.len();
-        if let Some(rtcp) = media.rtcp_stream {
-            let is_in_use = media.is_rtp() && media.ports().is_some_and(|set| set.rtcp.is_some());
-            let ingress = ingress(media, media.signalled.rtcp.filter(|_| is_in_use));
-            let control = if is_in_use { control_sinks.clone() } else { Sinks::new() };
-            let plan = plan(Component::Rtcp, ingress, Sinks::new(), control);
-            plans.push((rtcp, ForwardingPlan { sources: Some(rtp), ..plan }));
-        }
-        let ingress = ingress(media, media.signalled.rtp.filter(|_| media.ports().is_some()));
-        let plan = plan(component, ingress, media_sinks, control_sinks);
-        let bundle = transport::bundle(call, id, |member| flows.sinks(member)).map(Box::new);
-        let has_own = media.ports().is_some_and(|set| set.rtcp.is_some()) && !media.rtcp_mux.is_agreed;
-        let reports = if has_own { media.rtcp_stream } else { Some(rtp) };
-        let feedback = (component != Component::Opaque).then(|| Box::new(feedback::negotiated(call, id)));
-        let plan = ForwardingPlan { keyframes: keyframes(call, id), feedback, reports, ..plan };
-        plans.push((rtp, ForwardingPlan { sources: Some(rtp), ice: ice.map(Box::new), bundle, ..plan }));
-        plans[first..].iter_mut().for_each(|(_, plan)| {
-            plan.security = if media.ports().is_some() { security.clone() } else { Security::Pending };
-            plan.has_ice = has_ice;
-            plan.needs_validation = needs_validation;
-        });
+        plans.extend(media.rtcp_stream.map(|rtcp| (rtcp, control_plan(&flows, id, rtp))));
+        plans.push((rtp, media_plan(&flows, id, rtp)));
     }
     feedback::leave_to_receivers(&mut plans);
     plans
+}
+
+/// The plan of a stream of RTCP alone; `rtp` is the stream of its media.
+fn control_plan(flows: &Flows, id: MediaId, rtp: StreamId) -> ForwardingPlan {
+    let media = flows.call.media(id);
+    let is_in_use = media.is_rtp() && media.ports().is_some_and(|set| set.rtcp.is_some());
+    let ingress = ingress(media, media.signalled.rtcp.filter(|_| is_in_use));
+    let control = if is_in_use { flows.sinks(id).1 } else { Sinks::new() };
+    ForwardingPlan { control, sources: Some(rtp), ..protected(Component::Rtcp, ingress, media) }
+}
+
+/// The plan of a stream of RTP, or of both, or of datagrams that are no RTP.
+fn media_plan(flows: &Flows, id: MediaId, rtp: StreamId) -> ForwardingPlan {
+    let (call, media) = (flows.call, flows.call.media(id));
+    let component = match (media.is_rtp() && media.ice.passthrough.is_none(), media.rtcp_mux.is_agreed) {
+        (false, _) => Component::Opaque,
+        (true, true) => Component::Muxed,
+        (true, false) => Component::Rtp,
+    };
+    let ingress = ingress(media, media.signalled.rtp.filter(|_| media.ports().is_some()));
+    let (media_sinks, control) = flows.sinks(id);
+    let has_own_reports = media.ports().is_some_and(|set| set.rtcp.is_some()) && !media.rtcp_mux.is_agreed;
+    ForwardingPlan {
+        media: media_sinks,
+        control,
+        ice: transport::ice(media).map(Box::new),
+        bundle: transport::bundle(call, id, |member| flows.sinks(member)).map(Box::new),
+        keyframes: keyframes(call, id),
+        feedback: (component != Component::Opaque).then(|| Box::new(feedback::negotiated(call, id))),
+        reports: if has_own_reports { media.rtcp_stream } else { Some(rtp) },
+        sources: Some(rtp),
+        ..protected(component, ingress, media)
+    }
+}
+
+/// What both streams of a media have in common: keys, and whether ICE stands before them.
+fn protected(component: Component, ingress: Ingress, media: &Media) -> ForwardingPlan {
+    let ice = transport::ice(media);
+    let is_open = media.ports().is_some();
+    ForwardingPlan {
+        security: if is_open { transport::security(media) } else { Security::Pending },
+        has_ice: ice.is_some(),
+        needs_validation: ice.is_some_and(|ice| ice.peer.is_some()),
+        ..ForwardingPlan::new(component, ingress)
+    }
 }
 
 /// How the peer is asked for key frames of any video that it sends from the media's port.
@@ -61,25 +78,6 @@ fn keyframes(call: &Call, id: MediaId) -> Option<KeyframeRequest> {
         () if feedback.contains(&"nack pli") => Some(KeyframeRequest::PictureLoss),
         () if feedback.contains(&"ccm fir") => Some(KeyframeRequest::FullIntra),
         () => None,
-    }
-}
-
-fn plan(component: Component, ingress: Ingress, media: Sinks, control: Sinks) -> ForwardingPlan {
-    ForwardingPlan {
-        generation: 0,
-        component,
-        ingress,
-        media,
-        control,
-        security: Security::Plain,
-        ice: None,
-        has_ice: false,
-        needs_validation: false,
-        bundle: None,
-        keyframes: None,
-        feedback: None,
-        reports: None,
-        sources: None,
     }
 }
 

@@ -237,3 +237,25 @@ pub struct ForwardingPlan {
     /// leaves RTCP unread.
     pub sources: Option<StreamId>,
 }
+
+impl ForwardingPlan {
+    /// A plan by which packets arrive and go nowhere, neither protected nor checked by ICE.
+    pub fn new(component: Component, ingress: Ingress) -> ForwardingPlan {
+        ForwardingPlan {
+            generation: 0,
+            component,
+            ingress,
+            media: SmallVec::new(),
+            control: SmallVec::new(),
+            security: Security::Plain,
+            ice: None,
+            has_ice: false,
+            needs_validation: false,
+            bundle: None,
+            keyframes: None,
+            feedback: None,
+            reports: None,
+            sources: None,
+        }
+    }
+}

@@ -87,6 +87,7 @@ struct Attempt {
     number: u64,
     /// None under ICE: datagrams go where media goes, and come from wherever ICE lets them.
     peer: Option<SocketAddr>,
+    rate: Rate,
 }
 
 /// What a shard's relay knows of its handshakes.
@@ -179,14 +180,19 @@ impl Relay {
             return Err(DropReason::Malformed);
         }
         let is_peer = stream.plan().needs_validation || stream.signalled() == Some(from);
-        let has_room = match is_peer {
-            true => stream.handshakes.peer_rate.take(now.mono, PEER_RATE),
-            false => stream.handshakes.stranger_rate.take(now.mono, STRANGER_RATE),
+        let known = known_attempt(stream, from);
+        let handshakes = &mut stream.handshakes;
+        // Each stranger has a rate of its own: one of them must not silence the others, who may be the peer.
+        let own_rate = handshakes.attempts.iter_mut().find(|attempt| Some(attempt.number) == known);
+        let has_room = match own_rate {
+            _ if is_peer => handshakes.peer_rate.take(now.mono, PEER_RATE),
+            Some(attempt) => attempt.rate.take(now.mono, STRANGER_RATE),
+            None => handshakes.stranger_rate.take(now.mono, STRANGER_RATE),
         };
         if !has_room {
             return Err(DropReason::TooMany);
         }
-        let number = match known_attempt(stream, from) {
+        let number = match known {
             Some(number) => number,
             // A server waits for whoever the client is; a client has chosen its server.
             None if is_client || stream.handshakes.is_connected => return Err(DropReason::WrongSource),
@@ -252,7 +258,11 @@ fn start_client(stream: &mut Stream, id: StreamId, desk: &mut HandshakeDesk) {
     let peer = if needs_validation { stream.selected } else { stream.signalled() };
     let (Some(peer), true) = (peer, stream.handshakes.attempts.is_empty()) else { return };
     let number = desk.begin(id, Role::Client, None);
-    stream.handshakes.attempts.push(Attempt { number, peer: (!needs_validation).then_some(peer) });
+    stream.handshakes.attempts.push(Attempt {
+        number,
+        peer: (!needs_validation).then_some(peer),
+        rate: Rate::default(),
+    });
 }
 
 fn known_attempt(stream: &Stream, from: SocketAddr) -> Option<u64> {
@@ -270,7 +280,7 @@ fn new_attempt(
 ) -> Result<u64, DropReason> {
     if stream.plan().needs_validation {
         let number = desk.begin(id, Role::Server, None);
-        stream.handshakes.attempts.push(Attempt { number, peer: None });
+        stream.handshakes.attempts.push(Attempt { number, peer: None, rate: Rate::default() });
         return Ok(number);
     }
     let is_signalled = stream.signalled() == Some(from);
@@ -281,7 +291,7 @@ fn new_attempt(
         return Err(DropReason::WrongSource);
     }
     let number = desk.begin(id, Role::Server, (!is_signalled).then_some(from));
-    stream.handshakes.attempts.push(Attempt { number, peer: Some(from) });
+    stream.handshakes.attempts.push(Attempt { number, peer: Some(from), rate: Rate::default() });
     Ok(number)
 }
 

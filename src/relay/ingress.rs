@@ -4,7 +4,7 @@ use super::secure::Passing;
 use super::verdict::{DropReason, Verdict};
 use super::{PortToken, Relay, Stream, Transmit};
 use crate::base::time::Now;
-use crate::plan::{Component, StreamId};
+use crate::plan::{Component, Learning, StreamId};
 use crate::wire::demux::{Protocol, classify};
 use crate::wire::rtcp;
 use crate::wire::rtp::Header;
@@ -126,14 +126,28 @@ impl Relay {
         from: SocketAddr,
         datagram: &[u8],
     ) -> Result<Option<Accepted>, DropReason> {
+        let may_teach = self.may_teach(id, from);
         let stream = self.streams.get_mut(id.0 as usize).ok_or(DropReason::UnknownPort)?;
         let is_empty = datagram.is_empty();
         let (kind, teaches) = if is_empty { (Kind::Opaque, true) } else { Kind::of(stream.component, datagram)? };
-        if !stream.latch.observe(now.mono, from, teaches) {
+        let is_refused = !may_teach && stream.latch.is_strict();
+        if is_refused || !stream.latch.observe(now.mono, from, teaches && may_teach) {
             return Err(DropReason::WrongSource);
         }
         let accepted = self.count(now, id, kind, datagram.len(), datagram);
         Ok(accepted.filter(|_| !is_empty))
+    }
+
+    /// Whether the port may learn from a source. A peer's first RTCP may come seconds after its first RTP, and who sends
+    /// before it would be taken for it: so RTCP's own port learns no other address than the media has shown.
+    #[inline]
+    fn may_teach(&self, id: StreamId, from: SocketAddr) -> bool {
+        let Some(stream) = self.streams.get(id.0 as usize) else { return true };
+        let is_guess = stream.component == Component::Rtcp
+            && stream.plan().ingress.learning == Learning::Heuristic
+            && !stream.latch.trusts(from);
+        let media = stream.plan().sources.filter(|_| is_guess).and_then(|media| self.streams.get(media.0 as usize));
+        media.is_none_or(|media| media.latch.learned().is_some_and(|learned| learned.ip() == from.ip()))
     }
 
     /// Accepts a datagram where ICE, DTLS or SRTP is in use. Nothing is learned from what has not been authenticated.

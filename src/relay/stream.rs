@@ -73,32 +73,19 @@ fn passing(plan: &ForwardingPlan) -> (Passing, Passing) {
 
 /// What is done before signalling has said anything.
 fn no_plan() -> ForwardingPlan {
-    ForwardingPlan {
-        generation: 0,
-        component: Component::Opaque,
-        ingress: Ingress {
-            learning: Learning::Off,
-            signalled: None,
-            signalled_at: Mono(0),
-            filled: false,
-            strict_source: false,
-            media_handover: false,
-            asymmetric: false,
-            wait_for_peer: false,
-            pierce_nat: false,
-            payload_types: SmallVec::new(),
-        },
-        media: SmallVec::new(),
-        control: SmallVec::new(),
-        security: Security::Plain,
-        ice: None,
-        has_ice: false,
-        needs_validation: false,
-        bundle: None,
-        keyframes: None,
-        reports: None,
-        sources: None,
-    }
+    let ingress = Ingress {
+        learning: Learning::Off,
+        signalled: None,
+        signalled_at: Mono(0),
+        filled: false,
+        strict_source: false,
+        media_handover: false,
+        asymmetric: false,
+        wait_for_peer: false,
+        pierce_nat: false,
+        payload_types: SmallVec::new(),
+    };
+    ForwardingPlan::new(Component::Opaque, ingress)
 }
 
 impl Stream {

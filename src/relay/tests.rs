@@ -44,35 +44,26 @@ fn rtp(payload_type: u8, sequence: u16, ssrc: u32) -> Vec<u8> {
 
 fn plan(component: Component, signalled: &str, media: &[StreamId], control: &[StreamId]) -> ForwardingPlan {
     let sinks = |streams: &[StreamId]| streams.iter().map(|&egress| Sink::plain(egress)).collect();
+    let ingress = Ingress {
+        learning: Learning::Heuristic,
+        signalled: Some(at(signalled)),
+        signalled_at: ms(0).mono,
+        filled: true,
+        strict_source: false,
+        media_handover: false,
+        asymmetric: false,
+        wait_for_peer: false,
+        pierce_nat: false,
+        payload_types: smallvec![
+            PayloadType { number: 8, clock_rate_hz: 8000, is_dtmf: false },
+            PayloadType { number: 101, clock_rate_hz: 8000, is_dtmf: true },
+        ],
+    };
     ForwardingPlan {
-        generation: 1,
-        security: crate::plan::Security::Plain,
-        ice: None,
-        has_ice: false,
-        needs_validation: false,
-        bundle: None,
-        keyframes: None,
-        feedback: None,
-        reports: None,
-        component,
-        ingress: Ingress {
-            learning: Learning::Heuristic,
-            signalled: Some(at(signalled)),
-            signalled_at: ms(0).mono,
-            filled: true,
-            strict_source: false,
-            media_handover: false,
-            asymmetric: false,
-            wait_for_peer: false,
-            pierce_nat: false,
-            payload_types: smallvec![
-                PayloadType { number: 8, clock_rate_hz: 8000, is_dtmf: false },
-                PayloadType { number: 101, clock_rate_hz: 8000, is_dtmf: true },
-            ],
-        },
         media: sinks(media),
         control: sinks(control),
         sources: None,
+        ..ForwardingPlan::new(component, ingress)
     }
 }
 
@@ -153,6 +144,48 @@ fn rtcp_takes_its_own_way_from_either_port() {
     assert_eq!(verdict, Verdict::Forwarded);
     assert_eq!(sent.take(), [(3, at(BOB_RTCP), packet)], "what it may be, it stays between the RTCP ports");
     assert!(relay.stream(ids[1]).unwrap().sources().is_empty());
+}
+
+#[test]
+fn rtcp_is_learned_where_its_media_is() {
+    let (mut relay, [a, ac, ..], mut sent) = call();
+    let report = Writer::new().receiver_report(7, &[]).finish();
+    // Somebody is there before the first RTCP, within the window and after it.
+    for milliseconds in [0, 2900, 3100] {
+        relay.datagram(ms(milliseconds), PortToken(1), at(STRANGER), &mut report.clone(), &mut sent);
+        relay.datagram(ms(milliseconds), PortToken(0), at(ALICE), &mut rtp(8, 1, 7), &mut sent);
+    }
+    sent.take();
+    relay.datagram(ms(5000), PortToken(3), at(BOB_RTCP), &mut report.clone(), &mut sent);
+    assert_eq!(sent.take_ways(), [(1, at(ALICE_RTCP))]);
+    assert!(relay.stream(a).unwrap().is_confirmed() && !relay.stream(ac).unwrap().is_confirmed());
+    // Nor does it pass where sources are checked.
+    replan(&mut relay, ac, |plan| plan.ingress.strict_source = true);
+    let verdict = relay.datagram(ms(5100), PortToken(1), at(STRANGER), &mut report.clone(), &mut sent);
+    assert_eq!(verdict, Verdict::Dropped(DropReason::WrongSource));
+    // A peer that is elsewhere than it signalled is found by its RTP, and its RTCP then too.
+    let (mut relay, _, mut sent) = call();
+    relay.datagram(ms(0), PortToken(0), at("198.51.100.77:5000"), &mut rtp(8, 1, 7), &mut sent);
+    relay.datagram(ms(3100), PortToken(0), at("198.51.100.77:5000"), &mut rtp(8, 2, 7), &mut sent);
+    relay.datagram(ms(3200), PortToken(1), at("198.51.100.77:5001"), &mut report.clone(), &mut sent);
+    sent.take();
+    relay.datagram(ms(5000), PortToken(3), at(BOB_RTCP), &mut report.clone(), &mut sent);
+    assert_eq!(sent.take_ways(), [(1, at("198.51.100.77:5001"))]);
+}
+
+#[test]
+fn a_stranger_who_floods_handshakes_does_not_silence_another() {
+    let (mut relay, [a, ..], mut sent) = call();
+    let handshake = crate::plan::Handshake { is_client: false, fingerprints: Vec::new(), generation: 1 };
+    replan(&mut relay, a, |plan| plan.security = crate::plan::Security::Handshake(Box::new(handshake)));
+    let hello = [22, 0xfe, 0xfd, 0, 0];
+    let mut knock =
+        |relay: &mut Relay, from: &str| relay.datagram(ms(0), PortToken(0), at(from), &mut hello.clone(), &mut sent);
+    let refused = (0..1000).filter(|_| knock(&mut relay, STRANGER) == Verdict::Dropped(DropReason::TooMany)).count();
+    assert!((900..1000).contains(&refused), "{refused}");
+    for from in ["198.51.100.77:5000", ALICE] {
+        assert_eq!(knock(&mut relay, from), Verdict::Consumed, "{from}");
+    }
 }
 
 #[test]

@@ -173,4 +173,30 @@ mod tests {
         assert_eq!(parse(&format!("crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{KEY}|1:200")), None);
         assert!(parse(&format!("crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{KEY} WSH=64 -X=1")).is_some());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_line_panics(text in "crypto:[0-9]{0,12} ?[A-Z0-9_a-z]{0,30} ?(inline:)?\\PC{0,80}") {
+            if let Some(crypto) = parse(&text) {
+                let again = Crypto::parse(&crypto.attribute(false, false));
+                proptest::prop_assert_eq!(again, Some(crypto));
+            }
+        }
+
+        #[test]
+        fn what_is_read_is_printed_and_read_again(
+            tag in 0u32..1000,
+            row in 0usize..12,
+            bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 46),
+            mki in proptest::option::of((0u64..1 << 31, 4usize..=8)),
+        ) {
+            let suite = crate::base::suite::SUITES[row].0;
+            let key = Secret::new(&bytes[..suite.key_bytes() + suite.salt_bytes()]);
+            let mki = mki.map(|(value, length)| value.to_be_bytes()[8 - length..].to_vec());
+            let crypto = Crypto { tag, suite, key, mki, parameters: SessionParameters::default() };
+            for (pad, lifetime) in [(false, false), (true, true)] {
+                proptest::prop_assert_eq!(Crypto::parse(&crypto.attribute(pad, lifetime)), Some(crypto.clone()));
+            }
+        }
+    }
 }

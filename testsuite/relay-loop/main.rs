@@ -118,32 +118,23 @@ impl Handler for RelayHandler {
 fn plan(component: Component, signalled: SocketAddr, to: StreamId, now: Now) -> ForwardingPlan {
     let sink = Sink::plain(to);
     let is_rtp = component == Component::Rtp;
+    let ingress = Ingress {
+        learning: Learning::Heuristic,
+        signalled: Some(signalled),
+        signalled_at: now.mono,
+        filled: true,
+        strict_source: false,
+        media_handover: false,
+        asymmetric: false,
+        wait_for_peer: false,
+        pierce_nat: false,
+        payload_types: [PayloadType { number: 8, clock_rate_hz: 8000, is_dtmf: false }].into_iter().collect(),
+    };
     ForwardingPlan {
-        generation: 1,
-        security: millrace::plan::Security::Plain,
-        ice: None,
-        has_ice: false,
-        needs_validation: false,
-        bundle: None,
-        keyframes: None,
-        feedback: None,
-        reports: None,
-        component,
-        ingress: Ingress {
-            learning: Learning::Heuristic,
-            signalled: Some(signalled),
-            signalled_at: now.mono,
-            filled: true,
-            strict_source: false,
-            media_handover: false,
-            asymmetric: false,
-            wait_for_peer: false,
-            pierce_nat: false,
-            payload_types: [PayloadType { number: 8, clock_rate_hz: 8000, is_dtmf: false }].into_iter().collect(),
-        },
         media: is_rtp.then_some(sink).into_iter().collect(),
         control: (!is_rtp).then_some(sink).into_iter().collect(),
         sources: None,
+        ..ForwardingPlan::new(component, ingress)
     }
 }
 

@@ -7,6 +7,7 @@ pub mod endpoint;
 pub mod histogram;
 pub mod netns;
 pub mod ng;
+pub mod peer;
 pub mod ports;
 pub mod scratch;
 pub mod sdp;

@@ -184,6 +184,14 @@ pub fn set_buffers(socket: &impl AsRawFd, bytes: i32) -> io::Result<()> {
     Ok(())
 }
 
+/// What a socket writes into the header of its IPv4 packets behind the addresses; nothing for none.
+pub fn set_ip_options(socket: &impl AsRawFd, options: &[u8]) -> io::Result<()> {
+    let size = options.len() as libc::socklen_t;
+    let pointer = options.as_ptr().cast();
+    // Sound: the option is read from `options`, whose size is given.
+    check(unsafe { libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_IP, libc::IP_OPTIONS, pointer, size) }).map(drop)
+}
+
 fn set_option(fd: RawFd, level: i32, name: i32, value: i32) -> io::Result<()> {
     let size = std::mem::size_of::<i32>() as libc::socklen_t;
     // Sound: the option is read from `value`, whose size is given.

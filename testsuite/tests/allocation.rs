@@ -65,35 +65,26 @@ fn peer(stream: u32) -> SocketAddr {
 
 fn plan(stream: u32, sinks: &[u32]) -> ForwardingPlan {
     let sinks = || sinks.iter().map(|&sink| Sink::plain(StreamId(sink)));
+    let ingress = Ingress {
+        learning: Learning::Heuristic,
+        signalled: Some(peer(stream)),
+        signalled_at: Mono(0),
+        filled: true,
+        strict_source: false,
+        media_handover: false,
+        asymmetric: false,
+        wait_for_peer: false,
+        pierce_nat: false,
+        payload_types: [(8, false), (101, true)]
+            .map(|(number, is_dtmf)| PayloadType { number, clock_rate_hz: 8000, is_dtmf })
+            .into_iter()
+            .collect(),
+    };
     ForwardingPlan {
-        generation: 1,
-        security: Security::Plain,
-        ice: None,
-        has_ice: false,
-        needs_validation: false,
-        bundle: None,
-        keyframes: None,
-        feedback: None,
-        reports: None,
-        component: Component::Muxed,
-        ingress: Ingress {
-            learning: Learning::Heuristic,
-            signalled: Some(peer(stream)),
-            signalled_at: Mono(0),
-            filled: true,
-            strict_source: false,
-            media_handover: false,
-            asymmetric: false,
-            wait_for_peer: false,
-            pierce_nat: false,
-            payload_types: [(8, false), (101, true)]
-                .map(|(number, is_dtmf)| PayloadType { number, clock_rate_hz: 8000, is_dtmf })
-                .into_iter()
-                .collect(),
-        },
         media: sinks().collect(),
         control: sinks().collect(),
         sources: Some(StreamId(stream)),
+        ..ForwardingPlan::new(Component::Muxed, ingress)
     }
 }
 

@@ -27,7 +27,7 @@ fn peer(ip: &str) -> (UdpSocket, SocketAddr) {
 fn option(receiver: &Receiver, port: PortToken, level: libc::c_int, name: libc::c_int) -> libc::c_int {
     let mut value: libc::c_int = -1;
     let mut length = size_of_val(&value) as libc::socklen_t;
-    let socket = receiver.sockets[port.0 as usize].as_raw_fd();
+    let socket = receiver.sockets[port.0 as usize].socket.as_raw_fd();
     // SAFETY: pointer and length describe `value`.
     unsafe { libc::getsockopt(socket, level, name, (&raw mut value).cast(), &mut length) };
     value

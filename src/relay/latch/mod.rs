@@ -130,6 +130,23 @@ impl Latch {
         self.confirmed && self.learned == Some(source)
     }
 
+    /// Whether `source` is where the peer may well be: at the signalled or the known address, or behind a NAT that
+    /// signalling tells of.
+    #[inline]
+    pub fn trusts(&self, source: SocketAddr) -> bool {
+        self.learned == Some(source) || self.rank(source) >= Rank::SameAddress || self.is_nat(source)
+    }
+
+    /// Whether only the peer's packets shall pass, once both sides are known.
+    pub fn is_strict(&self) -> bool {
+        self.rules.filled && self.rules.strict_source && !self.rules.media_handover
+    }
+
+    /// Where the peer has been found, as far as that is final.
+    pub fn learned(&self) -> Option<SocketAddr> {
+        self.learned.filter(|_| self.confirmed)
+    }
+
     /// Whether packets of `source` would be dropped whatever they hold.
     pub fn refuses(&self, source: SocketAddr) -> bool {
         let is_strict = self.rules.strict_source && !self.rules.media_handover;

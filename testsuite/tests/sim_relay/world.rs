@@ -238,31 +238,22 @@ impl World {
 
 /// A plan for a plain RTP port: what arrives goes to `sinks`.
 pub fn plan(learning: Learning, signalled: &str, signalled_at_ms: u64, sinks: &[StreamId]) -> ForwardingPlan {
+    let ingress = Ingress {
+        learning,
+        signalled: Some(at(signalled)),
+        signalled_at: ms(signalled_at_ms).mono,
+        filled: true,
+        strict_source: false,
+        media_handover: false,
+        asymmetric: false,
+        wait_for_peer: false,
+        pierce_nat: false,
+        payload_types: [PayloadType { number: 8, clock_rate_hz: 8000, is_dtmf: false }].into_iter().collect(),
+    };
     ForwardingPlan {
-        generation: 1,
-        security: millrace::plan::Security::Plain,
-        ice: None,
-        has_ice: false,
-        needs_validation: false,
-        bundle: None,
-        keyframes: None,
-        feedback: None,
-        reports: None,
-        component: Component::Rtp,
-        ingress: Ingress {
-            learning,
-            signalled: Some(at(signalled)),
-            signalled_at: ms(signalled_at_ms).mono,
-            filled: true,
-            strict_source: false,
-            media_handover: false,
-            asymmetric: false,
-            wait_for_peer: false,
-            pierce_nat: false,
-            payload_types: [PayloadType { number: 8, clock_rate_hz: 8000, is_dtmf: false }].into_iter().collect(),
-        },
         media: sinks.iter().map(|&egress| Sink::plain(egress)).collect(),
         control: Default::default(),
         sources: None,
+        ..ForwardingPlan::new(Component::Rtp, ingress)
     }
 }
