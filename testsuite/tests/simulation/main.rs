@@ -4,6 +4,7 @@
 mod calls;
 mod control;
 mod faults;
+mod feedback;
 mod forks;
 mod handshakes;
 mod reoffers;
