@@ -19,7 +19,7 @@ pub fn build(call: &Call) -> Vec<(StreamId, ForwardingPlan)> {
         plans.extend(media.rtcp_stream.map(|rtcp| (rtcp, control_plan(&flows, id, rtp))));
         plans.push((rtp, media_plan(&flows, id, rtp)));
     }
-    feedback::leave_to_receivers(&mut plans);
+    feedback::add(call, &mut plans);
     plans
 }
 
@@ -49,7 +49,6 @@ fn media_plan(flows: &Flows, id: MediaId, rtp: StreamId) -> ForwardingPlan {
         ice: transport::ice(media).map(Box::new),
         bundle: transport::bundle(call, id, |member| flows.sinks(member)).map(Box::new),
         keyframes: keyframes(call, id),
-        feedback: (component != Component::Opaque).then(|| Box::new(feedback::negotiated(call, id))),
         reports: if has_own_reports { media.rtcp_stream } else { Some(rtp) },
         sources: Some(rtp),
         ..protected(component, ingress, media)

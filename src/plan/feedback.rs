@@ -1,6 +1,6 @@
 //! What is said to senders in place of receivers whose RTCP does not reach them.
 
-use super::{ForwardingPlan, Sink, StreamId};
+use super::{Component, ForwardingPlan, Sink, StreamId};
 use crate::call::{Call, MediaId};
 use crate::sdp::{Attribute, Codec};
 use smallvec::SmallVec;
@@ -32,7 +32,7 @@ pub enum Bandwidth {
 }
 
 /// What was negotiated with the sender of everything that comes in through a media's port.
-pub(super) fn negotiated(call: &Call, id: MediaId) -> Feedback {
+fn negotiated(call: &Call, id: MediaId) -> Feedback {
     let owner = call.participant(call.media(id).owner);
     let medias = owner.medias.iter().filter(|other| call.transport_of(**other) == id).map(|other| call.media(*other));
     let medias = medias.filter(|media| media.is_rtp() && !media.is_rejected);
@@ -62,22 +62,22 @@ pub(super) fn negotiated(call: &Call, id: MediaId) -> Feedback {
     feedback
 }
 
-/// Takes away what receivers say themselves.
-pub(super) fn leave_to_receivers(plans: &mut [(StreamId, ForwardingPlan)]) {
+/// Adds to the plans of senders what their receivers do not say themselves.
+pub(super) fn add(call: &Call, plans: &mut [(StreamId, ForwardingPlan)]) {
     plans.sort_unstable_by_key(|(id, _)| *id);
-    for place in 0..plans.len() {
-        if plans[place].1.feedback.is_none() {
+    for (id, media) in call.medias() {
+        let place = media.rtp_stream.and_then(|rtp| plans.binary_search_by_key(&rtp, |(id, _)| *id).ok());
+        let Some(place) = place.filter(|place| plans[*place].1.component != Component::Opaque) else { continue };
+        let (reached, unreached) = receivers(plans, place);
+        if !unreached {
             continue;
         }
-        let (reached, unreached) = receivers(plans, place);
-        let plan = &mut plans[place].1;
-        if let Some(feedback) = &mut plan.feedback
-            && reached
-        {
+        let mut feedback = negotiated(call, id);
+        if reached {
             (feedback.is_sole, feedback.bandwidth) = (false, None);
         }
-        let is_of_use = |feedback: &Feedback| unreached && (feedback.is_sole || !feedback.kept.is_empty());
-        plan.feedback = plan.feedback.take().filter(|feedback| is_of_use(feedback));
+        let is_of_use = feedback.is_sole || !feedback.kept.is_empty();
+        plans[place].1.feedback = is_of_use.then(|| Box::new(feedback));
     }
 }
 
@@ -86,7 +86,12 @@ fn receivers(plans: &[(StreamId, ForwardingPlan)], place: usize) -> (bool, bool)
     let plan_of = |id: StreamId| plans.binary_search_by_key(&id, |(id, _)| *id).ok().map(|found| &plans[found].1);
     let (origin, plan) = &plans[place];
     let (mut reached, mut unreached) = (false, false);
+    let mut before = None;
     for receiver in media_sinks(plan).map(|sink| sink.egress) {
+        // The medias of a bundle go to one receiver by one stream.
+        if before.replace(receiver) == Some(receiver) {
+            continue;
+        }
         let arrives = plan_of(receiver).and_then(|plan| plan.reports).and_then(plan_of);
         let mut goes_to = arrives.into_iter().flat_map(control_sinks).map(|sink| sink.egress);
         let is_reached =
