@@ -6,6 +6,9 @@ use super::{Subscription, SubscriptionKind};
 use crate::base::time::{Mono, Now};
 use slab::Slab;
 
+/// Room for more is made when they come.
+const USUAL_PARTICIPANTS: usize = 2;
+
 /// A communication session (RFC 7656).
 #[derive(Debug, Clone)]
 pub struct Call {
@@ -41,8 +44,8 @@ impl Call {
             created: now,
             last_signal: now,
             created_from: created_from.to_owned(),
-            participants: Slab::new(),
-            medias: Slab::new(),
+            participants: Slab::with_capacity(USUAL_PARTICIPANTS),
+            medias: Slab::with_capacity(USUAL_PARTICIPANTS),
             subscriptions: Vec::new(),
             next_media_serial: 0,
             tos: None,

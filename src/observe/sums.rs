@@ -31,7 +31,7 @@ impl Sums {
             totals: totals.clone(),
             received: Totals::received(relay),
             interfaces: relay.interfaces().to_vec(),
-            dropped: *relay.dropped(),
+            dropped: relay.dropped().clone(),
             ..Sums::default()
         };
         for call in calls {

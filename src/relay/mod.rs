@@ -44,7 +44,8 @@ use std::net::SocketAddr;
 /// The streams of one shard and everything that is counted for them.
 #[derive(Debug)]
 pub struct Relay {
-    streams: Slab<Stream>,
+    /// Each in memory of its own: a table that grows moves no streams, and keeps nobody's packets waiting.
+    streams: Slab<Box<Stream>>,
     /// The stream of each port, by token.
     by_port: Vec<Option<StreamId>>,
     interfaces: Interfaces,
@@ -97,7 +98,7 @@ impl Relay {
     /// to, and packets never pass from one call to another.
     pub fn add(&mut self, now: Now, port: PortToken, local: SocketAddr, owner_call: u32) -> StreamId {
         let interface = self.interfaces.index(local.ip());
-        let id = StreamId(self.streams.insert(Stream::new(now, port, local, interface, owner_call)) as u32);
+        let id = StreamId(self.streams.insert(Box::new(Stream::new(now, port, local, interface, owner_call))) as u32);
         self.bind(port, id);
         id
     }
@@ -126,7 +127,7 @@ impl Relay {
         self.drop_connectivity(id, &mut stream);
         self.drop_feedback(id, &mut stream);
         self.drop_handshakes(&mut stream);
-        Some(stream)
+        Some(*stream)
     }
 
     /// One datagram from the network, to its end.
@@ -174,12 +175,12 @@ impl Relay {
 
     /// The stream with its counters and what has been learned.
     pub fn stream(&self, id: StreamId) -> Option<&Stream> {
-        self.streams.get(id.0 as usize)
+        self.streams.get(id.0 as usize).map(Box::as_ref)
     }
 
     /// Every stream, in no order.
     pub fn streams(&self) -> impl Iterator<Item = (StreamId, &Stream)> {
-        self.streams.iter().map(|(index, stream)| (StreamId(index as u32), stream))
+        self.streams.iter().map(|(index, stream)| (StreamId(index as u32), &**stream))
     }
 
     /// Totals by local address, of streams that are gone too.

@@ -76,6 +76,13 @@ fn passing(plan: &ForwardingPlan) -> (Passing, Passing) {
     (Passing::of(&of(|branch| &branch.media)), Passing::of(&of(|branch| &branch.control)))
 }
 
+/// Makes room for one more: most streams have one SSRC all their life.
+fn reserve_few<T>(list: &mut Vec<T>) {
+    if list.is_empty() {
+        list.reserve_exact(1);
+    }
+}
+
 /// What is done before signalling has said anything.
 fn no_plan() -> ForwardingPlan {
     let ingress = Ingress {
@@ -220,6 +227,7 @@ impl Stream {
         self.first_ssrc.get_or_insert(header.ssrc);
         let source = Source::new(header);
         if self.sources.len() < MAX_SOURCES {
+            reserve_few(&mut self.sources);
             self.sources.push(source);
             return self.sources.len() - 1;
         }
@@ -241,6 +249,7 @@ impl Stream {
     fn add_outgoing(&mut self, ssrc: u32, origin: StreamId) -> usize {
         let outgoing = Outgoing::new(ssrc, origin.0);
         if self.outgoing.len() < MAX_SOURCES {
+            reserve_few(&mut self.outgoing);
             self.outgoing.push(outgoing);
             return self.outgoing.len() - 1;
         }

@@ -77,23 +77,24 @@ drop_reasons! {
 
 const REASONS: usize = DropReason::ALL.len();
 
-/// A counter for each reason.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct DropCounters([u64; REASONS]);
+/// A counter for each reason; most streams drop nothing, and take no memory for it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DropCounters(Option<Box<[u64; REASONS]>>);
 
 impl DropCounters {
     #[inline]
     pub fn count(&mut self, reason: DropReason) {
-        self.0[reason as usize] += 1;
+        self.0.get_or_insert_default()[reason as usize] += 1;
     }
 
     pub fn get(&self, reason: DropReason) -> u64 {
-        self.0[reason as usize]
+        self.0.as_ref().map_or(0, |counts| counts[reason as usize])
     }
 
     /// Adds other counters to these.
     pub fn add(&mut self, other: &DropCounters) {
-        self.0.iter_mut().zip(other.0).for_each(|(sum, count)| *sum += count);
+        let Some(others) = &other.0 else { return };
+        self.0.get_or_insert_default().iter_mut().zip(others.iter()).for_each(|(sum, count)| *sum += count);
     }
 
     /// Every reason with its count.
