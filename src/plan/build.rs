@@ -1,7 +1,8 @@
 //! Builds the plans of a call.
 
 use super::{
-    Block, Component, ForwardingPlan, Ingress, KeyframeRequest, PayloadType, Security, Sink, StreamId, transport,
+    Block, Component, ForwardingPlan, Ingress, KeyframeRequest, PayloadType, Security, Sink, StreamId, feedback,
+    transport,
 };
 use crate::call::{Call, Media, MediaId, Subscription};
 use smallvec::SmallVec;
@@ -18,6 +19,7 @@ pub fn build(call: &Call) -> Vec<(StreamId, ForwardingPlan)> {
         plans.extend(media.rtcp_stream.map(|rtcp| (rtcp, control_plan(&flows, id, rtp))));
         plans.push((rtp, media_plan(&flows, id, rtp)));
     }
+    feedback::add(call, &mut plans);
     plans
 }
 

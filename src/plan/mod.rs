@@ -5,6 +5,7 @@
 //! a change of plan.
 
 pub mod build;
+mod feedback;
 mod transport;
 
 use crate::base::fingerprint::Fingerprint;
@@ -14,6 +15,7 @@ pub use crate::base::learning::Learning;
 use crate::base::time::Mono;
 use crate::call::connectivity::ReceivedIce;
 use crate::srtp::Parameters;
+pub use feedback::{Bandwidth, Feedback};
 use smallvec::SmallVec;
 use std::net::SocketAddr;
 
@@ -226,6 +228,8 @@ pub struct ForwardingPlan {
     pub bundle: Option<Box<Bundle>>,
     /// How the peer is asked for key frames; none unless it sends video and can be asked.
     pub keyframes: Option<KeyframeRequest>,
+    /// What the peer is told in place of its receivers; none where all of them do so themselves.
+    pub feedback: Option<Box<Feedback>>,
     /// The stream through which RTCP goes to this stream's peer.
     pub reports: Option<StreamId>,
     /// The stream that receives this peer's RTP, whose sources RTCP arriving on this port speaks for: sender reports
@@ -249,6 +253,7 @@ impl ForwardingPlan {
             needs_validation: false,
             bundle: None,
             keyframes: None,
+            feedback: None,
             reports: None,
             sources: None,
         }

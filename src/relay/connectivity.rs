@@ -1,5 +1,6 @@
 //! ICE on the ports of a media (RFC 8445): the agent stands at the stream of RTP and serves that of RTCP too.
 
+use super::agenda::Agenda;
 use super::nonce::Nonces;
 use super::verdict::DropReason;
 use super::{Relay, Stream, Transmit};
@@ -11,7 +12,6 @@ use crate::ice::{
     Agent, Candidate, Configuration, Credentials, Event, LocalCandidate, Outcome, RemoteDescription, Role,
 };
 use crate::plan::{Component, Ice, StreamId};
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 /// The agent of a stream of RTP.
@@ -31,50 +31,6 @@ impl Connectivity {
     }
 }
 
-/// When which agent has something to do.
-#[derive(Debug, Default)]
-pub(super) struct Agenda {
-    entries: BTreeSet<(Mono, u32)>,
-    /// Something is due earlier than was told last.
-    is_earlier: bool,
-}
-
-impl Agenda {
-    fn set(&mut self, stream: StreamId, connectivity: &mut Connectivity) {
-        let due = connectivity.agent.next_due();
-        if due == connectivity.due {
-            return;
-        }
-        self.forget(stream, connectivity.due);
-        if let Some(due) = due {
-            self.is_earlier |= self.next().is_none_or(|next| due < next);
-            self.entries.insert((due, stream.0));
-        }
-        connectivity.due = due;
-    }
-
-    /// Whether something is due earlier than was told last.
-    pub(super) fn take_earlier(&mut self) -> bool {
-        std::mem::take(&mut self.is_earlier)
-    }
-
-    fn forget(&mut self, stream: StreamId, due: Option<Mono>) {
-        if let Some(due) = due {
-            self.entries.remove(&(due, stream.0));
-        }
-    }
-
-    fn take_due(&mut self, now: Mono) -> Option<u32> {
-        let first = self.entries.first().copied().filter(|(due, _)| *due <= now)?;
-        self.entries.remove(&first);
-        Some(first.1)
-    }
-
-    fn next(&self) -> Option<Mono> {
-        self.entries.first().map(|(due, _)| *due)
-    }
-}
-
 impl Relay {
     /// After a plan was set: makes the agent, tells it what is new, or ends it.
     pub(super) fn follow_ice(&mut self, now: Now, id: StreamId) {
@@ -90,7 +46,7 @@ impl Relay {
             None => Box::new(begin(now.mono, &plan, &mut self.nonces)),
         };
         update(&mut connectivity, now.mono, &plan);
-        self.agenda.set(id, &mut connectivity);
+        note(&mut self.agenda, id, &mut connectivity);
         stream.connectivity = Some(connectivity);
         self.settle_ice(id);
     }
@@ -124,7 +80,7 @@ impl Relay {
         let Some(connectivity) = stream.connectivity.as_mut() else { return Err(DropReason::NoSink) };
         let mut out = |token: PortToken, to: SocketAddr, bytes: &[u8]| transmit.send(token, to, bytes);
         let outcome = connectivity.agent.stun(now.mono, port, from, datagram, &mut out);
-        self.agenda.set(head, connectivity);
+        note(&mut self.agenda, head, connectivity);
         self.settle_ice(head);
         match outcome {
             Outcome::Consumed => Ok(()),
@@ -158,7 +114,7 @@ impl Relay {
             connectivity.due = None;
             let mut out = |token: PortToken, to: SocketAddr, bytes: &[u8]| transmit.send(token, to, bytes);
             connectivity.agent.timer(now.mono, &mut self.nonces, &mut out);
-            self.agenda.set(id, connectivity);
+            note(&mut self.agenda, id, connectivity);
             self.settle_ice(id);
         }
         self.agenda.next()
@@ -204,6 +160,10 @@ impl Relay {
         stream.select(remote);
         self.follow_handshake(id);
     }
+}
+
+fn note(agenda: &mut Agenda, id: StreamId, connectivity: &mut Connectivity) {
+    agenda.set(id, &mut connectivity.due, connectivity.agent.next_due());
 }
 
 fn begin(now: Mono, plan: &Ice, nonces: &mut Nonces) -> Connectivity {

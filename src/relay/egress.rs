@@ -22,8 +22,10 @@ impl Relay {
         packet: &[u8],
         transmit: &mut (impl Transmit + ?Sized),
     ) -> Result<(), DropReason> {
-        if let Kind::Rtcp = accepted.kind {
-            self.read_rtcp(now, accepted.stream, packet, transmit);
+        match &accepted.kind {
+            Kind::Rtp(header) => self.watch(now, accepted, header, packet),
+            Kind::Rtcp => self.read_rtcp(now, accepted.stream, packet, transmit),
+            Kind::Opaque => {}
         }
         let mut outcome = Err(DropReason::NoSink);
         let mut index = 0;
@@ -36,7 +38,7 @@ impl Relay {
     }
 
     #[inline]
-    fn sink(&self, accepted: &Accepted, index: usize) -> Option<Sink> {
+    pub(super) fn sink(&self, accepted: &Accepted, index: usize) -> Option<Sink> {
         let stream = self.streams.get(accepted.stream.0 as usize)?;
         let sinks = match accepted.route {
             Route::Own if accepted.is_control => &stream.plan().control,
@@ -54,7 +56,7 @@ impl Relay {
     }
 
     #[inline]
-    fn send_copy(
+    pub(super) fn send_copy(
         &mut self,
         now: Now,
         accepted: &Accepted,
@@ -81,7 +83,9 @@ impl Relay {
         let length = bytes.len();
         stream.sent.count(length);
         let newcomer = match &accepted.kind {
-            Kind::Rtp(header) if stream.count_outgoing(header, accepted.stream, length) => Some(header.ssrc),
+            Kind::Rtp(header) if !accepted.is_again && stream.count_outgoing(header, accepted.stream, length) => {
+                Some(header.ssrc)
+            }
             _ => None,
         };
         self.interfaces.get_mut(stream.interface()).sent.count(length);
@@ -127,7 +131,10 @@ fn dress<'a>(
         extension::blank(&mut outgoing[..length], sink.masked_extensions);
     }
     if let Some(secure) = secure {
-        length = secure.protect(accepted.kind, outgoing, length)?;
+        length = match accepted.is_again {
+            false => secure.protect(accepted.kind, outgoing, length)?,
+            true => secure.protect_again(outgoing, length)?,
+        };
     }
     Ok(&outgoing[..length])
 }

@@ -63,14 +63,14 @@ pub(super) struct Handshakes {
 
 /// How many datagrams may pass: a bucket that fills as time goes on.
 #[derive(Debug, Clone, Copy, Default)]
-struct Rate {
+pub(super) struct Rate {
     taken: u32,
     since: Mono,
 }
 
 impl Rate {
     /// Whether one more may pass, of `rate` a second.
-    fn take(&mut self, now: Mono, rate: u32) -> bool {
+    pub(super) fn take(&mut self, now: Mono, rate: u32) -> bool {
         let refilled = (now.since(self.since).as_millis() as u64 * u64::from(rate) / 1000).min(u64::from(rate)) as u32;
         if refilled > 0 {
             self.taken = self.taken.saturating_sub(refilled);

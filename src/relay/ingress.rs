@@ -29,6 +29,8 @@ pub(super) struct Accepted {
     pub(super) is_control: bool,
     /// It is a telephone-event.
     pub(super) is_event: bool,
+    /// It has been sent before.
+    pub(super) is_again: bool,
     pub(super) route: Route,
     /// Its length, as far as it is of use.
     pub(super) length: usize,
@@ -244,6 +246,7 @@ impl Relay {
             kind,
             is_control,
             is_event: false,
+            is_again: false,
             route: Route::Own,
             length: packet.len(),
             original: Original::Plain,

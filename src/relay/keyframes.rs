@@ -1,16 +1,13 @@
 //! Requests for key frames of video (RFC 4585, section 6.3.1; RFC 5104, section 4.3.1): from receivers whose RTCP does not
 //! reach the sender, and for receivers that come to a stream that is already under way.
 
-use super::ingress::Kind;
 use super::{Relay, Transmit};
 use crate::base::time::{Mono, Now};
 use crate::plan::{KeyframeRequest, StreamId};
+use crate::wire::rtcp::feedback::{FULL_INTRA as FIR, PICTURE_LOSS as PLI};
 use crate::wire::rtcp::packet_type;
 use std::time::Duration;
 
-/// The feedback format of a picture loss indication and of a full intra request.
-const PLI: u8 = 1;
-const FIR: u8 = 4;
 /// One source is asked so often at most, whoever wants it.
 const INTERVAL: Duration = Duration::from_millis(500);
 /// Sources that are remembered for each stream.
@@ -67,13 +64,10 @@ impl Relay {
         ssrc: u32,
         transmit: &mut (impl Transmit + ?Sized),
     ) {
-        let stream = |id: StreamId| self.streams.get(id.0 as usize);
-        let Some(origin) = stream(egress).and_then(|stream| stream.origin_of(ssrc)) else { return };
-        let speaks_for_origin =
-            |sink: StreamId| sink == origin || stream(sink).is_some_and(|stream| stream.plan().sources == Some(origin));
-        let plan = stream(arrived).map(|stream| stream.plan());
-        let mut sinks = plan.iter().flat_map(|plan| &plan.control);
-        if !sinks.any(|sink| speaks_for_origin(sink.egress)) {
+        let Some(origin) = self.streams.get(egress.0 as usize).and_then(|stream| stream.origin_of(ssrc)) else {
+            return;
+        };
+        if !self.reaches(arrived, origin) {
             self.request_keyframe(now, origin, ssrc, transmit);
         }
     }
@@ -94,25 +88,11 @@ impl Relay {
 
     fn request_keyframe(&mut self, now: Now, origin: StreamId, ssrc: u32, transmit: &mut (impl Transmit + ?Sized)) {
         let Some(stream) = self.streams.get_mut(origin.0 as usize) else { return };
-        let (Some(how), Some(reports)) = (stream.plan().keyframes, stream.plan().reports) else { return };
-        let owner = stream.owner_call();
+        let Some(how) = stream.plan().keyframes else { return };
         let Some(number) = stream.asked.note(now.mono, ssrc) else { return };
         let mut buffer = [0; LONGEST_BYTES];
         let length = write(&mut buffer, how, self.own_ssrc, ssrc, number);
-        let Some(stream) = self.streams.get_mut(reports.0 as usize).filter(|stream| stream.owner_call() == owner)
-        else {
-            return;
-        };
-        let Ok(destination) = stream.latch.destination(now.mono) else { return };
-        let Some(outgoing) = self.outgoing.get_mut(..length) else { return };
-        outgoing.copy_from_slice(&buffer[..length]);
-        let length = match stream.secure.as_deref_mut() {
-            Some(secure) => secure.protect(Kind::Rtcp, &mut self.outgoing, length).ok(),
-            None => Some(length),
-        };
-        if let Some(length) = length {
-            transmit.send(stream.port(), destination, &self.outgoing[..length]);
-        }
+        self.send_to_sender(now, origin, &buffer[..length], transmit);
     }
 }
 

@@ -4,11 +4,13 @@
 //! find the destination, send, count); RTCP is also read for statistics by `rtcp`. Nothing here waits, allocates per
 //! packet, or touches a socket: packets leave through the `Transmit` that the caller lends.
 
+mod agenda;
 mod attach;
 mod bundle;
 mod connectivity;
 mod egress;
 mod extension;
+mod feedback;
 pub mod handshake;
 mod ingress;
 pub mod interface;
@@ -31,7 +33,7 @@ use crate::base::random::Random;
 use crate::base::time::{Mono, Now};
 use crate::plan::{ForwardingPlan, StreamId};
 use crate::rtp::mos;
-use connectivity::Agenda;
+use agenda::Agenda;
 use handshake::HandshakeDesk;
 use interface::Interfaces;
 use nonce::Nonces;
@@ -50,10 +52,15 @@ pub struct Relay {
     dropped: DropCounters,
     piercer: Piercer,
     agenda: Agenda,
+    feedback_agenda: Agenda,
     desk: HandshakeDesk,
     nonces: Nonces,
     /// Names this end in RTCP of its own.
     own_ssrc: u32,
+    /// The canonical name of this end.
+    own_name: String,
+    /// Room for RTCP of our own.
+    report: Vec<u8>,
     /// A packet as it came, for sinks that share its keys.
     original: Box<[u8]>,
     /// A packet on its way to one sink.
@@ -70,12 +77,15 @@ impl Relay {
         let mut nonces = Nonces::new(seed);
         Relay {
             own_ssrc: nonces.u32(),
+            own_name: nonces.hex(24),
+            report: Vec::new(),
             streams: Slab::new(),
             by_port: Vec::new(),
             interfaces: Interfaces::default(),
             dropped: DropCounters::default(),
             piercer: Piercer::default(),
             agenda: Agenda::default(),
+            feedback_agenda: Agenda::default(),
             desk: HandshakeDesk::default(),
             nonces,
             original: vec![0; LARGEST_DATAGRAM_BYTES].into_boxed_slice(),
@@ -103,6 +113,7 @@ impl Relay {
         }
         self.follow_ice(now, id);
         self.follow_handshake(id);
+        self.follow_feedback(now, id);
         true
     }
 
@@ -114,6 +125,7 @@ impl Relay {
         self.unbind(&stream, id);
         self.piercer.stop(id);
         self.drop_connectivity(id, &mut stream);
+        self.drop_feedback(id, &mut stream);
         self.drop_handshakes(&mut stream);
         Some(*stream)
     }
@@ -150,13 +162,15 @@ impl Relay {
     pub fn timer(&mut self, now: Now, transmit: &mut (impl Transmit + ?Sized)) -> Option<Mono> {
         let piercing = self.pierce(now, transmit);
         let checks = self.check_connectivity(now, transmit);
-        self.agenda.take_earlier();
-        piercing.into_iter().chain(checks).min()
+        let telling = self.tell_senders(now, transmit);
+        self.take_earlier();
+        [piercing, checks, telling].into_iter().flatten().min()
     }
 
     /// Whether something has become due earlier than `timer` said last.
     pub fn take_earlier(&mut self) -> bool {
-        self.agenda.take_earlier()
+        let is_earlier = self.agenda.take_earlier();
+        self.feedback_agenda.take_earlier() || is_earlier
     }
 
     /// The stream with its counters and what has been learned.

@@ -3,7 +3,7 @@
 use super::{Relay, Transmit, keyframes};
 use crate::base::time::Now;
 use crate::plan::StreamId;
-use crate::wire::rtcp::{self, Compound, Packet, ReceptionReport, SenderInfo};
+use crate::wire::rtcp::{self, Compound, Packet, ReceptionReport, SenderInfo, feedback};
 
 impl Relay {
     /// Notes what RTCP from the peer of `id` says about its own sources and about those that it receives.
@@ -33,9 +33,17 @@ impl Relay {
                     reports.iter().for_each(|report| self.reception_report(now, interface, media, ssrc, &report));
                 }
                 Ok(Packet::Feedback { is_payload_specific: true, format, media: about, control, .. }) => {
+                    if let Some(bitrate) =
+                        feedback::remb_bitrate(control).filter(|_| format == feedback::APPLICATION_LAYER)
+                    {
+                        self.bandwidth_estimated(now, media, bitrate);
+                    }
                     for ssrc in keyframes::targets(format, about, control) {
                         self.keyframe_wanted(now, id, media, ssrc, transmit);
                     }
+                }
+                Ok(Packet::Feedback { format: feedback::NACK, media: about, control, .. }) => {
+                    self.packets_missed(now, id, media, (about, control), transmit);
                 }
                 Ok(_) => {}
                 Err(_) => self.interfaces.get_mut(interface).malformed_reports += 1,

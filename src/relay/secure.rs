@@ -99,6 +99,12 @@ impl Secure {
         };
         length.map_err(reason)
     }
+
+    /// The same for an RTP packet that has been sent to this peer before, with the same bytes.
+    pub(super) fn protect_again(&mut self, buffer: &mut [u8], length: usize) -> Result<usize, DropReason> {
+        let Some(outbound) = &mut self.outbound else { return Err(DropReason::NoKeys) };
+        outbound.protect_rtp_again(buffer, length).map_err(reason)
+    }
 }
 
 #[cold]

@@ -3,6 +3,7 @@
 mod handover;
 
 use super::connectivity::Connectivity;
+use super::feedback::{self, Feedback, Receiver};
 use super::handshake::Handshakes;
 use super::interface::Traffic;
 use super::keyframes::Asked;
@@ -37,6 +38,8 @@ pub struct Stream {
     /// The sinks of the plan.
     pub(super) media: SmallVec<[Sink; 1]>,
     pub(super) secure: Option<Box<Secure>>,
+    /// What the peer is told in place of its receivers.
+    pub(super) feedback: Option<Box<Feedback>>,
     pub(super) last_packet: Now,
     pub(super) sent: Traffic,
     outgoing: Vec<Outgoing>,
@@ -55,6 +58,8 @@ pub struct Stream {
     branches: Vec<(u32, u8)>,
     /// When the peer's sources were asked for key frames.
     pub(super) asked: Asked,
+    /// What the peer has asked for as a receiver.
+    pub(super) receiver: Option<Box<Receiver>>,
     /// Which sinks take RTP, and which RTCP, as it came.
     pub(super) passing: (Passing, Passing),
     pub(super) dropped: DropCounters,
@@ -111,6 +116,7 @@ impl Stream {
             sources: Vec::new(),
             media: SmallVec::new(),
             secure: None,
+            feedback: None,
             last_packet: now,
             sent: Traffic::default(),
             outgoing: Vec::new(),
@@ -125,6 +131,7 @@ impl Stream {
             handshakes: Handshakes::default(),
             branches: Vec::new(),
             asked: Asked::default(),
+            receiver: None,
             passing: (Passing::None, Passing::None),
             dropped: DropCounters::default(),
             withheld: DropCounters::default(),
@@ -160,6 +167,9 @@ impl Stream {
             _ => self.secure.get_or_insert_with(|| Box::new(Secure::pending())).signal(&plan.security),
         }
         self.passing = passing(&plan);
+        if let Some(kept) = self.feedback.as_mut().filter(|_| feedback::changes_packets(&self.plan, &plan)) {
+            kept.forget_packets();
+        }
         if plan.bundle != self.plan.bundle {
             self.branches.clear();
         }
@@ -256,6 +266,10 @@ impl Stream {
 
     pub(super) fn source_mut(&mut self, ssrc: u32) -> Option<&mut Source> {
         self.sources.iter_mut().find(|source| source.ssrc() == ssrc)
+    }
+
+    pub(super) fn sources_mut(&mut self) -> &mut [Source] {
+        &mut self.sources
     }
 
     /// The stream that packets sent under `ssrc` came from.

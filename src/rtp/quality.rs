@@ -199,6 +199,12 @@ impl Quality {
         self.last_leg_us
     }
 
+    /// The middle 32 bits of the NTP timestamp of the last sender report, and when it came.
+    pub fn last_sender_report(&self) -> Option<(u32, Mono)> {
+        let last = (self.next_sender_report + SENDER_REPORTS - 1) % SENDER_REPORTS;
+        self.sender_reports[last].map(|report| (report.ntp_middle, report.at))
+    }
+
     /// Whether any receiver has reported.
     pub fn is_reported(&self) -> bool {
         self.reported

@@ -4,6 +4,7 @@ use super::clock;
 use super::quality::Quality;
 use crate::base::sequence;
 use crate::base::time::Mono;
+use crate::wire::rtcp::ReceptionReport;
 use crate::wire::rtp::Header;
 use smallvec::SmallVec;
 
@@ -405,6 +406,25 @@ impl Source {
         self.cold.received_before = received;
         let lost = u64::from(expected_interval).saturating_sub(received_interval) as u32;
         Loss { expected: expected_interval, lost }
+    }
+
+    /// A reception report on the time since the last one (RFC 3550, section 6.4.1); none when nothing new has come.
+    pub fn reception_report(&mut self, now: Mono) -> Option<ReceptionReport> {
+        let loss = self.interval_loss();
+        let heard = self.quality().and_then(Quality::last_sender_report);
+        let (last_sender_report, delay_since_last) = heard.map_or((0, 0), |(middle, at)| {
+            let delay = (now.since(at).as_micros() << 16) / 1_000_000;
+            (middle, u32::try_from(delay).unwrap_or(u32::MAX))
+        });
+        (loss.expected > 0).then(|| ReceptionReport {
+            ssrc: self.ssrc(),
+            fraction_lost: loss.fraction(),
+            cumulative_lost: self.cumulative_lost().clamp(-0x80_0000, 0x7f_ffff) as i32,
+            highest_sequence: self.extended_highest_sequence(),
+            jitter: self.jitter(),
+            last_sender_report,
+            delay_since_last,
+        })
     }
 
     /// What RTCP has told about this source; none before the first report.

@@ -44,6 +44,27 @@ impl Protector {
         Ok(end)
     }
 
+    /// The same for a packet that a receiver has lost and is sent once more (RFC 4585, section 6.2.1).
+    ///
+    /// Under the index of the first time the same bytes come out, so that whoever has both packets knows no more than
+    /// who has one (RFC 3711, section 9.1, forbids one keystream for two contents). The caller answers for that: header,
+    /// extensions and payload are those of the packet that was protected under this SSRC and number, if there was one.
+    /// A number that was not protected before counts as protected from now on.
+    pub fn protect_rtp_again(&mut self, buffer: &mut [u8], length: usize) -> Result<usize, Error> {
+        let header = header::rtp(buffer.get(..length).ok_or(Error::NoRoom)?)?;
+        let end = length + self.rtp.appended_bytes;
+        if buffer.len() < end {
+            return Err(Error::NoRoom);
+        }
+        let index = self.streams.index_of(header.ssrc, header.sequence)?;
+        let place = self.streams.locate_index(header.ssrc, index);
+        self.rtp.protect(&PacketId::rtp(header.ssrc, index), buffer, length, header.bytes)?;
+        if let Ok(place) = place {
+            self.streams.note(place);
+        }
+        Ok(end)
+    }
+
     /// Encrypts the RTCP packet `buffer[..length]` in place, appends index, MKI and tag, and returns the new length.
     pub fn protect_rtcp(&mut self, buffer: &mut [u8], length: usize) -> Result<usize, Error> {
         let ssrc = header::rtcp(buffer.get(..length).ok_or(Error::NoRoom)?)?;

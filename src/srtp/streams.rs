@@ -19,6 +19,14 @@ pub(super) struct Place {
     pub(super) index: u64,
 }
 
+#[inline]
+fn index_of(replay: &Replay, sequence: u16) -> Result<u64, Error> {
+    if replay.is_empty() {
+        return Ok(replay.highest() & !0xffff | u64::from(sequence));
+    }
+    estimate(replay.highest(), sequence)
+}
+
 /// Streams, the one used last first.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Streams(SmallVec<[Stream; 1]>);
@@ -43,13 +51,14 @@ impl Streams {
         let Some((slot, replay)) = self.find(ssrc) else {
             return Ok(Place { ssrc, slot: None, index: u64::from(sequence) });
         };
-        let index = if replay.is_empty() {
-            replay.highest() & !0xffff | u64::from(sequence)
-        } else {
-            estimate(replay.highest(), sequence)?
-        };
+        let index = index_of(replay, sequence)?;
         replay.check(index)?;
         Ok(Place { ssrc, slot: Some(slot), index })
+    }
+
+    /// The index of the packet of `ssrc` with `sequence`, seen before or not.
+    pub(super) fn index_of(&self, ssrc: u32, sequence: u16) -> Result<u64, Error> {
+        self.find(ssrc).map_or(Ok(u64::from(sequence)), |(_, replay)| index_of(replay, sequence))
     }
 
     /// The place of the packet of `ssrc` that names its index, if it was not seen before.

@@ -2,7 +2,9 @@
 
 use millrace::base::suite::Suite;
 use millrace::base::time::{Mono, Now, Unix};
-use millrace::plan::{Component, ForwardingPlan, Ingress, Keys, Learning, PayloadType, Security, Sink, StreamId};
+use millrace::plan::{
+    Bandwidth, Component, Feedback, ForwardingPlan, Ingress, Keys, Learning, PayloadType, Security, Sink, StreamId,
+};
 use millrace::relay::{PortToken, Relay, Transmit, Verdict};
 use millrace::rtp::mos;
 use millrace::srtp::{MasterKey, Parameters, Protector};
@@ -152,6 +154,46 @@ fn packets_after_the_first_of_an_ssrc_allocate_nothing() {
     assert!(wire.0 > 20_000 * u64::from(LISTENERS));
     let quality = relay.stream(StreamId(0)).and_then(|stream| stream.sources()[0].quality()).expect("reports");
     assert!(quality.average().is_some_and(|(_, samples)| samples > 10_000));
+}
+
+/// Stream 0 sends video that is lost now and then; its listeners ask for it again, and it is told of its arrival.
+#[test]
+fn feedback_allocates_nothing_once_it_is_warm() {
+    let mut relay = relay();
+    let listeners: Vec<u32> = (1..=LISTENERS).collect();
+    for stream in 0..=LISTENERS {
+        let mut plan = plan(stream, if stream == 0 { &listeners[..] } else { &[] });
+        plan.reports = Some(StreamId(stream));
+        let feedback = Feedback {
+            kept: [8].into_iter().collect(),
+            retransmissions: [101].into_iter().collect(),
+            is_sole: true,
+            bandwidth: Some(Bandwidth::Transport(3)),
+        };
+        plan.feedback = (stream == 0).then(|| Box::new(feedback));
+        relay.set_plan(Now::default(), StreamId(stream), plan);
+    }
+    let mut wire = Wire::default();
+    let mut nack = [0x81, 205, 0, 3, 0, 0, 0, 9, 0, 0, 0, 7, 0, 0, 0, 0xff];
+    let mut talk = |relay: &mut Relay, number: u64| {
+        let [high, low] = (number as u16).to_be_bytes();
+        let mut packet = [0xd5; 400];
+        let head = [0x90, 8, high, low, 0, 0, 0, 0, 0, 0, 0, 7, 0xbe, 0xde, 0, 1, 0x31, high, low, 0];
+        packet[..head.len()].copy_from_slice(&head);
+        if number % 7 != 3 {
+            relay.datagram(moment(number), PortToken(0), peer(0), &mut packet, &mut wire);
+        }
+        nack[12..14].copy_from_slice(&(number as u16).wrapping_sub(20).to_be_bytes());
+        for listener in [1, 2] {
+            relay.datagram(moment(number), PortToken(listener), peer(listener), &mut nack, &mut wire);
+        }
+        relay.timer(moment(number), &mut wire);
+    };
+    let first = allocations(|| (0..2000).for_each(|number| talk(&mut relay, number)));
+    assert!(first > 0, "a history is made at the first packet");
+    assert_eq!(allocations(|| (2000..20_000).for_each(|number| talk(&mut relay, number))), 0);
+    let copies = 20_000 * 6 / 7 * u64::from(LISTENERS);
+    assert!(wire.0 > copies + 2 * 10_000, "{} were sent, {copies} of them for the first time", wire.0);
 }
 
 /// A key of so many equal bytes.

@@ -25,6 +25,8 @@ impl Relay {
         self.unbind(&stream, id);
         self.piercer.stop(id);
         self.detach_agent(id, &mut stream);
+        // Begun anew where it goes: receivers miss what was kept for a moment.
+        self.drop_feedback(id, &mut stream);
         stream.handshakes.leave(&mut self.desk);
         Some(*stream)
     }

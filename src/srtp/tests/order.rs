@@ -124,3 +124,57 @@ fn rtcp_indices_count_up_from_zero() {
     }
     assert_eq!(protector.rtcp_index(), 3);
 }
+
+/// The packet as it is protected once more.
+fn protect_again(protector: &mut Protector, packet: &[u8]) -> Result<Vec<u8>, Error> {
+    let mut buffer = packet.to_vec();
+    buffer.resize(packet.len() + protector.rtp_appended_bytes(), 0xee);
+    assert_eq!(protector.protect_rtp_again(&mut buffer, packet.len())?, buffer.len());
+    Ok(buffer)
+}
+
+#[test]
+fn a_packet_protected_again_is_the_same_packet() {
+    for parameters in every_parameters() {
+        let mut protector = Protector::new(&parameters);
+        // Over a wrap, and far further back than the window reaches.
+        let sent: Vec<(u64, Vec<u8>)> =
+            (65_300..65_900).map(|number| (number, protect_rtp(&mut protector, &numbered(number)).unwrap())).collect();
+        for (number, packet) in sent.iter().rev().take(512) {
+            assert_eq!(protect_again(&mut protector, &numbered(*number)).as_ref(), Ok(packet), "{number}");
+            assert_eq!(protect_rtp(&mut protector, &numbered(*number)), Err(Error::Replayed));
+        }
+        assert_eq!(protector.rollover_counter(7), Some(1));
+        assert!(protect_rtp(&mut protector, &numbered(65_900)).is_ok(), "what is new goes on");
+    }
+}
+
+#[test]
+fn a_packet_that_was_lost_arrives_when_it_is_protected_again() {
+    let parameters = parameters(Suite::AeadAes128Gcm, 5);
+    let (mut protector, mut unprotector) = (Protector::new(&parameters), Unprotector::new(&parameters));
+    for number in 65_530..65_545 {
+        let packet = protect_rtp(&mut protector, &numbered(number)).unwrap();
+        if number != 65_535 {
+            unprotect_rtp(&mut unprotector, &packet).unwrap();
+        }
+    }
+    let again = protect_again(&mut protector, &numbered(65_535)).unwrap();
+    assert_eq!(unprotect_rtp(&mut unprotector, &again), Ok(numbered(65_535)));
+    assert_eq!(unprotect_rtp(&mut unprotector, &again), Err(Error::Replayed));
+}
+
+#[test]
+fn what_is_protected_again_for_the_first_time_counts() {
+    let parameters = parameters(Suite::AesCm128Sha1_80, 5);
+    let mut protector = Protector::new(&parameters);
+    assert!(protect_again(&mut protector, &numbered(9)).is_ok(), "an SSRC that is new");
+    assert!(protect_again(&mut protector, &numbered(11)).is_ok());
+    for (number, is_new) in [(9, false), (10, true), (11, false), (12, true)] {
+        assert_eq!(protect_rtp(&mut protector, &numbered(number)).is_ok(), is_new, "{number}");
+    }
+    let mut short = numbered(13);
+    let length = short.len();
+    assert_eq!(protector.protect_rtp_again(&mut short, length), Err(Error::NoRoom));
+    assert_eq!(protector.protect_rtp_again(&mut short, length + 1), Err(Error::NoRoom));
+}

@@ -1,5 +1,6 @@
 //! Compound RTCP packets (RFC 3550, section 6): every length checked before it is used.
 
+pub mod feedback;
 mod report;
 mod writer;
 

@@ -13,6 +13,12 @@ impl Writer {
         Writer::default()
     }
 
+    /// A writer in the room of an earlier datagram.
+    pub fn reuse(mut bytes: Vec<u8>) -> Writer {
+        bytes.clear();
+        Writer { bytes }
+    }
+
     /// The compound as a datagram.
     pub fn finish(self) -> Vec<u8> {
         self.bytes

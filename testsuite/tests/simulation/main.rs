@@ -5,6 +5,7 @@ mod calls;
 mod connections;
 mod control;
 mod faults;
+mod feedback;
 mod forks;
 mod handshakes;
 mod reoffers;

@@ -1,0 +1,83 @@
+//! Lost packets are sent again (RFC 4585, section 6.2.1), or asked of the sender.
+
+use super::{IS_PROTECTED, Receiver, accepted};
+use crate::base::time::Now;
+use crate::plan::StreamId;
+use crate::relay::{Relay, Transmit};
+use crate::rtp::history::Found;
+use crate::wire::rtcp::feedback;
+use crate::wire::rtp::Header;
+
+/// Packets that one NACK may name.
+const MOST_NAMED: usize = 256;
+
+impl Relay {
+    /// A receiver at the stream `egress` misses packets of `ssrc`.
+    pub(in crate::relay) fn packets_missed(
+        &mut self,
+        now: Now,
+        arrived: StreamId,
+        egress: StreamId,
+        (ssrc, control): (u32, &[u8]),
+        transmit: &mut (impl Transmit + ?Sized),
+    ) {
+        let Some(origin) = self.streams.get(egress.0 as usize).and_then(|stream| stream.origin_of(ssrc)) else {
+            return;
+        };
+        let has_feedback = self.streams.get(origin.0 as usize).is_some_and(|stream| stream.feedback.is_some());
+        if !has_feedback || self.reaches(arrived, origin) {
+            return;
+        }
+        for sequence in feedback::nack_sequences(control).take(MOST_NAMED) {
+            self.send_again(now, origin, egress, (ssrc, sequence), transmit);
+        }
+        self.note_feedback(origin);
+    }
+
+    /// Sends one packet again, or asks the sender for it.
+    fn send_again(
+        &mut self,
+        now: Now,
+        origin: StreamId,
+        egress: StreamId,
+        (ssrc, sequence): (u32, u16),
+        transmit: &mut (impl Transmit + ?Sized),
+    ) {
+        let Some(receiver) = self.streams.get_mut(egress.0 as usize) else { return };
+        if !receiver.receiver.get_or_insert_default().may_have(now.mono, ssrc, sequence) {
+            return;
+        }
+        let Some(stream) = self.streams.get_mut(origin.0 as usize) else { return };
+        let (owner_call, is_secure) = (stream.owner_call(), stream.secure.is_some());
+        let Some(feedback) = stream.feedback.as_deref_mut() else { return };
+        let Some((history, _)) = feedback.histories.iter().find(|(history, _)| history.ssrc() == ssrc) else { return };
+        let (length, note) = match history.find(sequence) {
+            Found::Kept(packet, note) => {
+                let Some(copy) = self.original.get_mut(..packet.len()) else { return };
+                copy.copy_from_slice(packet);
+                (packet.len(), note)
+            }
+            Found::Missing => return feedback.missing.wanted(now.mono, ssrc, sequence),
+            Found::OutOfReach => return,
+        };
+        let Ok(header) = Header::read(&self.original[..length]) else { return };
+        let accepted = accepted(origin, owner_call, header, length, note);
+        let sinks = (0..).map_while(|index| self.sink(&accepted, index));
+        // A receiver that shares the sender's keys gets packets as they came, or not at all.
+        let is_as_first = |passes: bool| passes == (note & IS_PROTECTED != 0) || !is_secure;
+        let Some(sink) = sinks.into_iter().find(|sink| sink.egress == egress && is_as_first(sink.passes)) else {
+            return;
+        };
+        let kept = std::mem::take(&mut self.original);
+        // What keeps it from the receiver has been counted.
+        let _ = self.send_copy(now, &accepted, sink, &kept[..length], transmit);
+        self.original = kept;
+    }
+
+    /// A receiver at the stream `egress` has said how many bits a second it can take.
+    pub(in crate::relay) fn bandwidth_estimated(&mut self, now: Now, egress: StreamId, bitrate: u64) {
+        if let Some(stream) = self.streams.get_mut(egress.0 as usize) {
+            stream.receiver.get_or_insert_with(|| Box::new(Receiver::default())).set_estimate(now.mono, bitrate);
+        }
+    }
+}
