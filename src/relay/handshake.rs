@@ -52,7 +52,7 @@ pub enum HandshakeEvent {
 #[derive(Debug, Default)]
 pub(super) struct Handshakes {
     /// Of the plan that they serve.
-    generation: Option<u32>,
+    generation: u32,
     attempts: SmallVec<[Attempt; 1]>,
     is_connected: bool,
     /// The peer has not used the keys yet.
@@ -116,9 +116,12 @@ impl HandshakeDesk {
 }
 
 impl Handshakes {
-    fn end_all(&mut self, desk: &mut HandshakeDesk) {
-        self.attempts.drain(..).for_each(|attempt| desk.end(attempt.number));
-        (self.is_connected, self.awaits_proof) = (false, false);
+    fn new(generation: u32) -> Handshakes {
+        Handshakes { generation, ..Handshakes::default() }
+    }
+
+    fn end_all(self, desk: &mut HandshakeDesk) {
+        self.attempts.iter().for_each(|attempt| desk.end(attempt.number));
     }
 
     /// A handshake has begun and not brought keys: it can't be gone on with elsewhere.
@@ -132,9 +135,8 @@ impl Handshakes {
         self.awaits_proof = false;
     }
 
-    /// The peer has used the keys.
     #[inline]
-    pub(super) fn prove(&mut self, desk: &mut HandshakeDesk) {
+    fn prove(&mut self, desk: &mut HandshakeDesk) {
         if self.awaits_proof {
             self.awaits_proof = false;
             let settled = self.attempts.iter().map(|attempt| HandshakeCommand::Settled { number: attempt.number });
@@ -145,6 +147,16 @@ impl Handshakes {
     /// Whether keys have come of them.
     pub(super) fn is_connected(&self) -> bool {
         self.is_connected
+    }
+}
+
+impl Stream {
+    /// The peer has used the keys.
+    #[inline]
+    pub(super) fn prove_keys(&mut self, desk: &mut HandshakeDesk) {
+        if let Some(handshakes) = self.handshakes.as_deref_mut() {
+            handshakes.prove(desk);
+        }
     }
 }
 
@@ -167,9 +179,11 @@ impl Relay {
             _ => None,
         };
         let generation = wanted.map(|(generation, _)| generation);
-        if stream.handshakes.generation != generation {
-            stream.handshakes.end_all(&mut self.desk);
-            stream.handshakes.generation = generation;
+        if stream.handshakes.as_ref().map(|present| present.generation) != generation {
+            let present = generation.map(|generation| Box::new(Handshakes::new(generation)));
+            if let Some(former) = std::mem::replace(&mut stream.handshakes, present) {
+                former.end_all(&mut self.desk);
+            }
             stream.forget_keys();
         }
         if wanted.is_some_and(|(_, is_client)| is_client) {
@@ -179,7 +193,9 @@ impl Relay {
 
     /// Ends a stream's handshakes with it.
     pub(super) fn drop_handshakes(&mut self, stream: &mut Stream) {
-        stream.handshakes.end_all(&mut self.desk);
+        if let Some(ended) = stream.handshakes.take() {
+            ended.end_all(&mut self.desk);
+        }
     }
 
     /// Takes a DTLS datagram that arrived from `from`; ICE, where it is done, has been asked already.
@@ -192,7 +208,7 @@ impl Relay {
         }
         let is_peer = stream.plan().needs_validation || stream.signalled() == Some(from);
         let known = known_attempt(stream, from);
-        let handshakes = &mut stream.handshakes;
+        let Some(handshakes) = stream.handshakes.as_deref_mut() else { return Err(DropReason::NoKeys) };
         // Each stranger has a rate of its own: one of them must not silence the others, who may be the peer.
         let own_rate = handshakes.attempts.iter_mut().find(|attempt| Some(attempt.number) == known);
         let has_room = match own_rate {
@@ -206,7 +222,7 @@ impl Relay {
         let number = match known {
             Some(number) => number,
             // A server waits for whoever the client is; a client has chosen its server.
-            None if is_client || stream.handshakes.is_connected => return Err(DropReason::WrongSource),
+            None if is_client || handshakes.is_connected => return Err(DropReason::WrongSource),
             None => new_attempt(stream, id, from, &mut self.desk)?,
         };
         self.desk.commands.push(HandshakeCommand::Datagram { number, datagram: datagram.to_vec() });
@@ -222,9 +238,7 @@ impl Relay {
         };
         let Some(id) = self.desk.streams.get(&number).copied() else { return };
         let Some(stream) = self.streams.get_mut(id.0 as usize) else { return };
-        let Some(attempt) = stream.handshakes.attempts.iter().find(|attempt| attempt.number == number).copied() else {
-            return;
-        };
+        let Some(attempt) = attempts(stream).iter().find(|attempt| attempt.number == number).copied() else { return };
         match event {
             HandshakeEvent::Send { datagram, .. } => {
                 let destination = attempt.peer.or_else(|| stream.latch.destination(now.mono).ok());
@@ -244,7 +258,9 @@ impl Relay {
         let Some(stream) = self.streams.get_mut(id.0 as usize) else { return };
         let Security::Handshake(handshake) = &stream.plan().security else { return };
         if !connected.matches(&handshake.fingerprints) {
-            stream.handshakes.attempts.retain(|other| other.number != attempt.number);
+            if let Some(handshakes) = &mut stream.handshakes {
+                handshakes.attempts.retain(|other| other.number != attempt.number);
+            }
             self.desk.end(attempt.number);
             self.desk.failures.push((id, "the peer's certificate is not the one that was signalled".to_owned()));
             return;
@@ -254,12 +270,13 @@ impl Relay {
         if let Some(peer) = attempt.peer {
             stream.latch.authenticate(now.mono, peer);
         }
-        stream.handshakes.is_connected = true;
-        stream.handshakes.awaits_proof = true;
-        for other in stream.handshakes.attempts.iter().filter(|other| other.number != attempt.number) {
+        let Some(handshakes) = &mut stream.handshakes else { return };
+        handshakes.is_connected = true;
+        handshakes.awaits_proof = true;
+        for other in handshakes.attempts.iter().filter(|other| other.number != attempt.number) {
             self.desk.end(other.number);
         }
-        stream.handshakes.attempts.retain(|other| other.number == attempt.number);
+        handshakes.attempts.retain(|other| other.number == attempt.number);
     }
 }
 
@@ -267,19 +284,22 @@ impl Relay {
 fn start_client(stream: &mut Stream, id: StreamId, desk: &mut HandshakeDesk) {
     let needs_validation = stream.plan().needs_validation;
     let peer = if needs_validation { stream.selected } else { stream.signalled() };
-    let is_idle = stream.handshakes.attempts.is_empty() && !stream.handshakes.is_connected;
-    let (Some(peer), true) = (peer, is_idle) else { return };
+    let (Some(peer), Some(handshakes)) = (peer, &mut stream.handshakes) else { return };
+    if !handshakes.attempts.is_empty() || handshakes.is_connected {
+        return;
+    }
     let number = desk.begin(id, Role::Client, None);
-    stream.handshakes.attempts.push(Attempt {
-        number,
-        peer: (!needs_validation).then_some(peer),
-        rate: Rate::default(),
-    });
+    let peer = (!needs_validation).then_some(peer);
+    handshakes.attempts.push(Attempt { number, peer, rate: Rate::default() });
+}
+
+fn attempts(stream: &Stream) -> &[Attempt] {
+    stream.handshakes.as_ref().map_or(&[], |handshakes| &handshakes.attempts)
 }
 
 fn known_attempt(stream: &Stream, from: SocketAddr) -> Option<u64> {
     let is_his = |attempt: &&Attempt| attempt.peer.is_none_or(|peer| peer == from);
-    stream.handshakes.attempts.iter().find(is_his).map(|attempt| attempt.number)
+    attempts(stream).iter().find(is_his).map(|attempt| attempt.number)
 }
 
 /// A handshake with a client not heard before. Without ICE it need not come from the signalled address, as NATs move
@@ -290,21 +310,23 @@ fn new_attempt(
     from: SocketAddr,
     desk: &mut HandshakeDesk,
 ) -> Result<u64, DropReason> {
+    let mut add = |stream: &mut Stream, verified_address: Option<SocketAddr>, peer: Option<SocketAddr>| {
+        let handshakes = stream.handshakes.as_mut().ok_or(DropReason::NoKeys)?;
+        let number = desk.begin(id, Role::Server, verified_address);
+        handshakes.attempts.push(Attempt { number, peer, rate: Rate::default() });
+        Ok(number)
+    };
     if stream.plan().needs_validation {
-        let number = desk.begin(id, Role::Server, None);
-        stream.handshakes.attempts.push(Attempt { number, peer: None, rate: Rate::default() });
-        return Ok(number);
+        return add(stream, None, None);
     }
     let is_signalled = stream.signalled() == Some(from);
     let may_learn = stream.plan().ingress.learning != Learning::Off && stream.plan().ingress.filled;
     // One place is always left for the signalled address.
     let most = if is_signalled { MOST_ATTEMPTS } else { MOST_ATTEMPTS - 1 };
-    if !is_signalled && !may_learn || stream.handshakes.attempts.len() >= most {
+    if !is_signalled && !may_learn || attempts(stream).len() >= most {
         return Err(DropReason::WrongSource);
     }
-    let number = desk.begin(id, Role::Server, (!is_signalled).then_some(from));
-    stream.handshakes.attempts.push(Attempt { number, peer: Some(from), rate: Rate::default() });
-    Ok(number)
+    add(stream, (!is_signalled).then_some(from), Some(from))
 }
 
 fn keys(connected: &Connected) -> Option<Keys> {

@@ -212,7 +212,7 @@ impl Relay {
         // Reports are read in any case.
         if passing == Passing::All && !is_report {
             let length = secure.unprotect(kind, datagram, true)?;
-            stream.handshakes.prove(&mut self.desk);
+            stream.prove_keys(&mut self.desk);
             return Ok((length, Original::Same));
         }
         let original = match passing {
@@ -224,7 +224,7 @@ impl Relay {
             }
         };
         let length = secure.unprotect(kind, datagram, false)?;
-        stream.handshakes.prove(&mut self.desk);
+        stream.prove_keys(&mut self.desk);
         Ok((length, original))
     }
 

@@ -53,7 +53,8 @@ pub struct Stream {
     /// Where ICE has found the peer.
     pub(super) selected: Option<SocketAddr>,
     pub(super) connectivity: Option<Box<Connectivity>>,
-    pub(super) handshakes: Handshakes,
+    /// While the plan says that keys come from one.
+    pub(super) handshakes: Option<Box<Handshakes>>,
     /// The branch of a bundle that each SSRC belongs to, as far as it was told.
     branches: Vec<(u32, u8)>,
     /// When the peer's sources were asked for key frames.
@@ -128,7 +129,7 @@ impl Stream {
             created: now,
             selected: None,
             connectivity: None,
-            handshakes: Handshakes::default(),
+            handshakes: None,
             branches: Vec::new(),
             asked: Asked::default(),
             receiver: None,
@@ -321,7 +322,7 @@ impl Stream {
 
     /// Whether a DTLS handshake has shown that the peer is who it was signalled to be.
     pub fn is_peer_verified(&self) -> bool {
-        self.handshakes.is_connected()
+        self.handshakes.as_ref().is_some_and(|handshakes| handshakes.is_connected())
     }
 
     /// What is done with packets that arrive.

@@ -15,7 +15,8 @@ impl Relay {
 
     /// Whether the stream can go on in another relay: a handshake under way can't.
     pub fn can_leave(&self, id: StreamId) -> bool {
-        self.stream(id).is_none_or(|stream| !stream.handshakes.are_under_way())
+        self.stream(id)
+            .is_none_or(|stream| !stream.handshakes.as_ref().is_some_and(|handshakes| handshakes.are_under_way()))
     }
 
     /// Takes a stream out that goes on in another relay, with everything that it has learned and counted. Its ports
@@ -27,7 +28,9 @@ impl Relay {
         self.detach_agent(id, &mut stream);
         // Begun anew where it goes: receivers miss what was kept for a moment.
         self.drop_feedback(id, &mut stream);
-        stream.handshakes.leave(&mut self.desk);
+        if let Some(handshakes) = &mut stream.handshakes {
+            handshakes.leave(&mut self.desk);
+        }
         Some(*stream)
     }
 
