@@ -69,7 +69,7 @@ const FORWARDING: Status = Status::NotYet("accepted with a warning in the log; n
 const NO_RECORDING: Status = Status::NotYet("answered with an error; recording is not built");
 const NO_PLAYBACK: Status = Status::NotYet("answered with an error; media playback is not built");
 const LATER: Status = Status::NotYet("answered with an error; not built");
-const NO_TRANSCODING: Status = Status::NotYet(
+const NO_TRANSCODING: Status = Status::Different(
     "nothing is transcoded: parties without a common codec, or with it under different payload types, are an error and \
      nothing is changed; so is a call that would have to be moved between threads during a DTLS handshake",
 );

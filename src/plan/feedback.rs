@@ -1,6 +1,6 @@
 //! What is said to senders in place of receivers whose RTCP does not reach them.
 
-use super::{Component, ForwardingPlan, Sink, StreamId};
+use super::{Component, ForwardingPlan, StreamId};
 use crate::call::{Call, MediaId};
 use crate::sdp::{Attribute, Codec};
 use smallvec::SmallVec;
@@ -97,26 +97,16 @@ fn receivers(plans: &[(StreamId, ForwardingPlan)], place: usize) -> (bool, bool)
     let (origin, plan) = &plans[place];
     let (mut reached, mut unreached) = (false, false);
     let mut before = None;
-    for receiver in media_sinks(plan).map(|sink| sink.egress) {
+    for receiver in plan.media_sinks().map(|sink| sink.egress) {
         // The medias of a bundle go to one receiver by one stream.
         if before.replace(receiver) == Some(receiver) {
             continue;
         }
         let arrives = plan_of(receiver).and_then(|plan| plan.reports).and_then(plan_of);
-        let mut goes_to = arrives.into_iter().flat_map(control_sinks).map(|sink| sink.egress);
+        let mut goes_to = arrives.into_iter().flat_map(ForwardingPlan::control_sinks).map(|sink| sink.egress);
         let is_reached =
             goes_to.any(|id| id == *origin || plan_of(id).is_some_and(|plan| plan.sources == Some(*origin)));
         (reached, unreached) = (reached || is_reached, unreached || !is_reached);
     }
     (reached, unreached)
-}
-
-fn media_sinks(plan: &ForwardingPlan) -> impl Iterator<Item = &Sink> {
-    let branches = plan.bundle.iter().flat_map(|bundle| &bundle.branches);
-    plan.media.iter().chain(branches.flat_map(|branch| &branch.media))
-}
-
-fn control_sinks(plan: &ForwardingPlan) -> impl Iterator<Item = &Sink> {
-    let branches = plan.bundle.iter().flat_map(|bundle| &bundle.branches);
-    plan.control.iter().chain(branches.flat_map(|branch| &branch.control))
 }

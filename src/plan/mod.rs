@@ -258,4 +258,18 @@ impl ForwardingPlan {
             sources: None,
         }
     }
+
+    /// Every sink of RTP, of all branches where the port is shared.
+    pub fn media_sinks(&self) -> impl Iterator<Item = &Sink> {
+        self.media.iter().chain(self.branches().flat_map(|branch| &branch.media))
+    }
+
+    /// Every sink of RTCP, of all branches where the port is shared.
+    pub fn control_sinks(&self) -> impl Iterator<Item = &Sink> {
+        self.control.iter().chain(self.branches().flat_map(|branch| &branch.control))
+    }
+
+    fn branches(&self) -> impl Iterator<Item = &Branch> {
+        self.bundle.iter().flat_map(|bundle| &bundle.branches)
+    }
 }

@@ -243,11 +243,6 @@ impl Relay {
         let speaks_for_origin =
             |sink: StreamId| sink == origin || stream(sink).is_some_and(|stream| stream.plan().sources == Some(origin));
         let plan = stream(arrived).map(|stream| stream.plan());
-        plan.is_some_and(|plan| control_sinks(plan).any(|sink| speaks_for_origin(sink.egress)))
+        plan.is_some_and(|plan| plan.control_sinks().any(|sink| speaks_for_origin(sink.egress)))
     }
-}
-
-fn control_sinks(plan: &ForwardingPlan) -> impl Iterator<Item = &Sink> {
-    let branches = plan.bundle.iter().flat_map(|bundle| &bundle.branches);
-    plan.control.iter().chain(branches.flat_map(|branch| &branch.control))
 }
