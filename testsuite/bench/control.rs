@@ -23,7 +23,8 @@ impl Control {
         Ok(Control { client: daemon.client(Encoding::Bencode)?, address: daemon.control_address() })
     }
 
-    fn ask(&mut self, request: &Value) -> Result<Value, String> {
+    /// The reply to a request that has to succeed.
+    pub fn ask(&mut self, request: &Value) -> Result<Value, String> {
         let reply = self.client.ask(request).map_err(|error| error.to_string())?;
         if reply["result"] == "ok" {
             Ok(reply)

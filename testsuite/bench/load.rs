@@ -3,6 +3,7 @@
 //! All calls of a side share a few sockets. A media proxy sees as many remote addresses less, and everything else as
 //! in life; the generator gets by with few system calls, so that two cores are enough for both.
 
+use millrace::srtp::{Parameters, Protector};
 use millrace_testsuite::histogram::Histogram;
 use millrace_testsuite::system::batch::{DATAGRAM_BYTES, Inbox, Outbox};
 use millrace_testsuite::system::{interrupted, now_ns, set_buffers};
@@ -46,6 +47,9 @@ struct Flow {
     sequence: u16,
     timestamp: u32,
     highest: Option<u16>,
+    /// The number of the first packet that counts.
+    first_measured: Option<u16>,
+    protector: Option<Box<Protector>>,
 }
 
 /// All flows of a measurement.
@@ -93,8 +97,18 @@ impl<'a> Load<'a> {
 
     /// Adds the flow of endpoint `index` to where the daemon receives for the other side.
     pub fn add_flow(&mut self, index: usize, to: SocketAddr) {
-        let socket = index % SOCKETS;
-        self.flows.push(Flow { socket, to: to.into(), sequence: 1, timestamp: 0, highest: None });
+        self.add(index, to, None);
+    }
+
+    /// Adds a flow that is protected on its way to the daemon.
+    pub fn add_protected_flow(&mut self, index: usize, to: SocketAddr, parameters: &Parameters) {
+        self.add(index, to, Some(Box::new(Protector::new(parameters))));
+    }
+
+    fn add(&mut self, index: usize, to: SocketAddr, protector: Option<Box<Protector>>) {
+        let (socket, to) = (index % SOCKETS, to.into());
+        let flow = Flow { socket, to, sequence: 1, timestamp: 0, highest: None, first_measured: None, protector };
+        self.flows.push(flow);
     }
 
     /// Runs for `warm_up` and then for `time`; `mark` is called at the start and at the end of the measured part.
@@ -128,7 +142,7 @@ impl<'a> Load<'a> {
             for socket in &self.endpoints.sockets {
                 let count = inbox.receive(socket)?;
                 let at_ns = now_ns();
-                (0..count).for_each(|index| self.take(inbox.datagram(index), at_ns, from_ns..until_ns, &mut outcome));
+                (0..count).for_each(|index| self.take(inbox.datagram(index), at_ns, &mut outcome));
             }
         }
     }
@@ -151,13 +165,15 @@ impl<'a> Load<'a> {
                 break;
             }
             let ssrc = (next % flows) as u32;
-            outboxes[flow.socket].push(&flow.to, |bytes| write_packet(bytes, flow, ssrc, now));
-            flow.sequence = flow.sequence.wrapping_add(1);
-            flow.timestamp = flow.timestamp.wrapping_add(160);
+            let to = flow.to.clone();
+            outboxes[flow.socket].push(&to, |bytes| write_packet(bytes, flow, ssrc, now));
             if now >= from_ns {
+                flow.first_measured.get_or_insert(flow.sequence);
                 outcome.sent += 1;
                 outcome.lateness.add(now - due_ns);
             }
+            flow.sequence = flow.sequence.wrapping_add(1);
+            flow.timestamp = flow.timestamp.wrapping_add(160);
             next += 1;
         }
         for (outbox, socket) in outboxes.iter_mut().zip(&self.endpoints.sockets) {
@@ -167,35 +183,40 @@ impl<'a> Load<'a> {
         Ok(next)
     }
 
-    fn take(&mut self, datagram: &[u8], at_ns: u64, measured_ns: std::ops::Range<u64>, outcome: &mut Outcome) {
+    fn take(&mut self, datagram: &[u8], at_ns: u64, outcome: &mut Outcome) {
         let Some((ssrc, sequence, sent_ns)) = read_packet(datagram) else { return };
         let Some(flow) = self.flows.get_mut(ssrc as usize) else { return };
         let is_old = flow.highest.is_some_and(|highest| sequence.wrapping_sub(highest) as i16 <= 0);
         if !is_old {
             flow.highest = Some(sequence);
         }
-        if measured_ns.contains(&sent_ns) {
+        if flow.first_measured.is_some_and(|first| sequence.wrapping_sub(first) as i16 >= 0) {
             outcome.received += 1;
             outcome.out_of_order += u64::from(is_old);
-            outcome.delays.add(at_ns.saturating_sub(sent_ns));
+            if datagram.len() == PACKET_BYTES {
+                outcome.delays.add(at_ns.saturating_sub(sent_ns));
+            }
         }
     }
 }
 
-fn write_packet(bytes: &mut [u8; DATAGRAM_BYTES], flow: &Flow, ssrc: u32, now: u64) -> usize {
+fn write_packet(bytes: &mut [u8; DATAGRAM_BYTES], flow: &mut Flow, ssrc: u32, now: u64) -> usize {
     bytes[0] = 0x80;
     bytes[1] = 8;
     bytes[2..4].copy_from_slice(&flow.sequence.to_be_bytes());
     bytes[4..8].copy_from_slice(&flow.timestamp.to_be_bytes());
     bytes[8..12].copy_from_slice(&ssrc.to_be_bytes());
     bytes[12..20].copy_from_slice(&now.to_be_bytes());
-    PACKET_BYTES
+    match &mut flow.protector {
+        // A buffer of this length has room for every tag.
+        Some(protector) => protector.protect_rtp(bytes, PACKET_BYTES).unwrap_or(0),
+        None => PACKET_BYTES,
+    }
 }
 
-/// SSRC, sequence number and moment of sending of a packet of the load.
+/// SSRC, sequence number and moment of sending of a packet of the load; the last only where it is plain.
 fn read_packet(datagram: &[u8]) -> Option<(u32, u16, u64)> {
-    let packet: &[u8; PACKET_BYTES] = datagram.try_into().ok()?;
-    let (header, _) = packet.split_first_chunk::<20>()?;
+    let (header, _) = datagram.split_first_chunk::<20>().filter(|_| datagram.len() >= PACKET_BYTES)?;
     let [_, _, s1, s2, _, _, _, _, a, b, c, d, time @ ..] = *header;
     Some((u32::from_be_bytes([a, b, c, d]), u16::from_be_bytes([s1, s2]), u64::from_be_bytes(time)))
 }

@@ -1,0 +1,88 @@
+//! What the command line takes: one subcommand a measurement.
+
+use clap::{Arg, Command, value_parser};
+
+/// The whole command line.
+pub fn all() -> Command {
+    Command::new("millrace-bench")
+        .about("Measures media daemons on loopback.")
+        .subcommand_required(true)
+        .subcommands([compare(), fanout(), cycles(), large(), srtp(), dtls()])
+        .subcommand(Command::new("all").about("Everything, with its defaults"))
+        .subcommand(Command::new("ceiling").about("What the generator can do without a daemon").arg(generator_core()))
+}
+
+fn compare() -> Command {
+    let json = Arg::new("json").long("json").value_name("FILE");
+    Command::new("compare")
+        .about("Both daemons side by side, in turns")
+        .arg(daemon().help("Measure only this one"))
+        .arg(number("rounds", "3", "Rounds; the medians count"))
+        .arg(number("calls", "200", "Calls with RTP both ways"))
+        .arg(number("seconds", "20", "Measured seconds a round"))
+        .arg(number("cycles", "4000", "Offer, answer, delete cycles for the CPU of a set-up"))
+        .arg(number("offers", "1000", "Offers for their rate, calls for memory"))
+        .arg(daemon_cores().default_value("0"))
+        .arg(generator_core())
+        .arg(json.help("Where to write the figures [testsuite/out/bench.json]"))
+}
+
+fn fanout() -> Command {
+    Command::new("fanout")
+        .about("One to n: what each receiver costs, both daemons side by side")
+        .arg(daemon().help("Measure only this one"))
+        .arg(number("rounds", "1", "Rounds; the medians count"))
+        .arg(number("seconds", "4", "Measured seconds a run"))
+        .arg(number("copies-a-second", "25000", "Copies in all, whatever the number of receivers"))
+        .arg(daemon_cores().default_value("0"))
+        .arg(generator_core())
+}
+
+fn cycles() -> Command {
+    Command::new("cycles")
+        .about("Many offer, answer, delete cycles: is everything back afterwards?")
+        .arg(daemon().default_value("millrace"))
+        .arg(number("count", "100000", "Cycles"))
+}
+
+fn large() -> Command {
+    Command::new("large")
+        .about("Many calls relaying while the control port is asked")
+        .arg(daemon().default_value("millrace"))
+        .arg(number("calls", "4000", "Open calls, four ports each"))
+        .arg(number("packets-a-second", "100000", "Packets in all"))
+        .arg(number("seconds", "10", "Measured seconds"))
+        .arg(daemon_cores().help("As taskset names them [all]"))
+        .arg(generator_core())
+}
+
+fn srtp() -> Command {
+    Command::new("srtp")
+        .about("Protecting and unprotecting packets, beside libsrtp2")
+        .arg(number("rounds", "9", "Rounds; the medians count"))
+        .arg(number("batches", "100", "Batches of 64 packets a round"))
+}
+
+fn dtls() -> Command {
+    Command::new("dtls").about("DTLS-SRTP handshakes and the memory of associations").arg(number(
+        "seconds",
+        "5",
+        "Measured seconds for each kind of certificate",
+    ))
+}
+
+fn number(name: &'static str, default: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name("N").default_value(default).value_parser(value_parser!(u64)).help(help)
+}
+
+fn daemon() -> Arg {
+    Arg::new("daemon").long("daemon").value_name("NAME").help("millrace or rtpengine")
+}
+
+fn daemon_cores() -> Arg {
+    Arg::new("daemon-cores").long("daemon-cores").value_name("LIST").help("As taskset names them")
+}
+
+fn generator_core() -> Arg {
+    number("generator-core", "1", "The core that the load generator spins on")
+}
