@@ -29,6 +29,7 @@ pub mod negotiate;
 pub mod plan;
 
 // floor 6
+pub mod fastpath;
 pub mod relay;
 
 // floor 7

@@ -6,6 +6,7 @@ pub mod id;
 pub mod learning;
 pub mod protocol;
 pub mod random;
+pub mod recheck;
 pub mod secret;
 pub mod sequence;
 pub mod suite;

@@ -41,6 +41,7 @@ pub struct Config {
     pub interfaces: Vec<InterfaceEntry>,
     pub control: Control,
     pub media: Media,
+    pub fast_path: FastPath,
     pub dtls: Dtls,
     pub timeouts: Timeouts,
     pub limits: Limits,
@@ -74,6 +75,27 @@ pub struct Control {
     /// The type-of-service octet of control sockets; none leaves it alone.
     pub tos: Option<u8>,
     pub path_mtu: PathMtu,
+}
+
+/// Forwarding below the daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FastPath {
+    pub use_of: FastPathUse,
+    /// Without them the daemon does not start.
+    pub is_required: bool,
+    /// How many streams they can forward at once.
+    pub flows: u32,
+}
+
+/// Whether XDP programs forward what they can.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FastPathUse {
+    /// Where the system allows it.
+    #[default]
+    Auto,
+    /// The same; where it does not, that is a fault of the setup.
+    Xdp,
+    Off,
 }
 
 /// Path MTU discovery on IPv4 control sockets.
@@ -214,6 +236,7 @@ impl Default for Config {
                 save_interface_ports: false,
                 dtls_passive: false,
             },
+            fast_path: FastPath { use_of: FastPathUse::Auto, is_required: false, flows: 65_536 },
             timeouts: Timeouts { media_s: 60, silent_s: 3600, offer_s: 3600, final_s: 0, delete_delay_s: 30 },
             limits: Limits::default(),
             threads: Threads::default(),

@@ -1,5 +1,6 @@
 //! Options from command line, file and environment, and interfaces on a host that the tests make up.
 
+use super::FastPathUse;
 use super::interface::{ResolvedInterfaces, Resolver, resolve};
 use super::table::find;
 use super::*;
@@ -99,7 +100,13 @@ fn the_command_line_of_everyday() {
 #[test]
 fn negative_numbers_and_repeats() {
     assert_eq!(with_least("-t -1").warnings, Vec::<String>::new());
-    assert_eq!(with_least("--table 0").warnings.len(), 1);
+    let use_of = |words| with_least(words).fast_path.use_of;
+    assert_eq!(
+        (use_of("-t -1"), use_of("--table 0"), use_of("")),
+        (FastPathUse::Off, FastPathUse::Auto, FastPathUse::Auto)
+    );
+    assert_eq!((use_of("-t -1 --fastpath xdp"), use_of("--fastpath off")), (FastPathUse::Xdp, FastPathUse::Off));
+    assert!(with_least("--no-fallback").fast_path.is_required);
     assert_eq!(with_least("-m 40000 -m 30000").media.port_min, 30000);
     assert_eq!(with_least("--timeout -5 --silent-timeout 0").timeouts, Config::default().timeouts);
     assert!(!with_least("-f --foreground=false").process.foreground);
@@ -173,7 +180,7 @@ fn what_does_nothing_is_named() {
 fn a_file_that_ran_rtpengine_starts() {
     let file = "[rtpengine]\ntable = 0\ninterface = any\nlisten-ng = 127.0.0.1:2223\nlisten-http = 127.0.0.1:2225\nlisten-cli = 127.0.0.1:2224\nrecording-dir = /var/spool/rtpengine\nrecording-method = proc\nredis = 127.0.0.1:6379/1\n";
     let warnings = with_file(file, "").unwrap().config.warnings;
-    for name in ["table", "listen-http", "recording-dir", "recording-method", "redis"] {
+    for name in ["listen-http", "recording-dir", "recording-method", "redis"] {
         assert!(warnings.iter().any(|warning| warning.contains(&format!("`{name}"))), "{name}: {warnings:?}");
     }
 }

@@ -12,14 +12,16 @@ use crate::call::Interfaces;
 use crate::call::interface::{Interface, LocalAddress};
 use crate::call::lifecycle::Timeouts;
 use crate::config::interface::ResolvedInterfaces;
-use crate::config::{self, Config};
+use crate::config::{self, Config, FastPathUse};
 use crate::dtls::{self, CertificateKind, Contexts, Identity, Signature};
 use crate::engine::{Settings, Shard};
 use crate::io::random::SystemRandomness;
+use crate::io::xdp::FastPath;
 use crate::io::{affinity, clock};
 use crate::ng::Defaults;
 use crate::rtp::mos;
 use std::io;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -29,7 +31,11 @@ use std::time::Duration;
 ///
 /// # Errors
 /// When the system has no descriptors or threads left.
-pub(super) fn shards(config: &Config, interfaces: &ResolvedInterfaces) -> io::Result<(Router, Vec<JoinHandle<()>>)> {
+pub(super) fn shards(
+    config: &Config,
+    interfaces: &ResolvedInterfaces,
+    fast_path: Option<&FastPath>,
+) -> io::Result<(Router, Vec<JoinHandle<()>>)> {
     let interfaces = Arc::new(model(interfaces));
     let numbers = SharedNumbers::new(&interfaces);
     let contexts = Arc::new(contexts(config)?);
@@ -40,7 +46,10 @@ pub(super) fn shards(config: &Config, interfaces: &ResolvedInterfaces) -> io::Re
     let whereabouts = Arc::new(Whereabouts::new(count));
     let (mut shards, mut threads) = (Vec::with_capacity(count), Vec::with_capacity(count));
     for index in 0..count {
-        let shard = Shard::new(settings.clone(), mos_kind(config), seed());
+        let mut shard = Shard::new(settings.clone(), mos_kind(config), seed());
+        if let Some(fast_path) = fast_path {
+            shard.use_table(fast_path.table(index, count).map_err(io::Error::other)?);
+        }
         let (queue, work) = handshake_thread::queue();
         let processor = (!processors.is_empty()).then(|| processors[index % processors.len()]);
         let shared = Shared { numbers: numbers.clone(), sessions: sessions.clone(), whereabouts: whereabouts.clone() };
@@ -58,6 +67,41 @@ pub(super) fn shards(config: &Config, interfaces: &ResolvedInterfaces) -> io::Re
     };
     let router = Router { dispatch: Arc::new(dispatch), numbers, interfaces, settings: Mutex::new(settings) };
     Ok((router, threads))
+}
+
+/// The programs in the kernel, where they are wanted and can be had.
+///
+/// # Errors
+/// When they are required and can't be had.
+pub(super) fn fast_path(config: &Config, interfaces: &ResolvedInterfaces) -> io::Result<Option<FastPath>> {
+    let wanted = &config.fast_path;
+    if wanted.use_of == FastPathUse::Off && !wanted.is_required {
+        return Ok(None);
+    }
+    let addresses: Vec<IpAddr> = interfaces
+        .interfaces
+        .iter()
+        .flat_map(|interface| interface.addresses.iter().map(|address| address.address))
+        .collect();
+    match FastPath::open(&addresses, wanted.flows) {
+        Ok(path) => {
+            let names = path.interfaces().join(", ");
+            tracing::info!(target: "core", "RTP is forwarded by XDP programs on {names}");
+            for why in path.refused() {
+                tracing::warn!(target: "core", "no XDP program, media is relayed in userspace: {why}");
+            }
+            Ok(Some(path))
+        }
+        Err(why) if wanted.is_required => Err(io::Error::other(format!("no fast path: {why}"))),
+        Err(why) if wanted.use_of == FastPathUse::Xdp => {
+            tracing::warn!(target: "core", "no fast path, media is relayed in userspace: {why}");
+            Ok(None)
+        }
+        Err(why) => {
+            tracing::info!(target: "core", "no fast path, media is relayed in userspace: {why}");
+            Ok(None)
+        }
+    }
 }
 
 /// `max-sessions` as the router counts it.

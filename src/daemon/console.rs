@@ -75,6 +75,7 @@ fn list_sessions(daemon: &Daemon, which: Sessions, reply: CliReply) {
         Sessions::Call(call_id) => {
             let shard = daemon.router.shard(&call_id).clone();
             shard.run(Box::new(move |work| {
+                work.shard.count_all_ways(work.now);
                 let found = work.shard.call(&call_id);
                 reply.send(match found {
                     Some(call) => sessions::details(call, work.shard.relay(), work.now),

@@ -106,7 +106,7 @@ impl<D: FnOnce(Dictionary) + Send + 'static> Errand<D> {
                 self.is_contended = true;
                 return self.send(&routes);
             }
-            match work.shard.depart(&id, work.lent.ports) {
+            match work.shard.depart(work.now, &id, work.lent.ports) {
                 None => self.is_in_vain = true,
                 Some(Err(reason)) => return (self.deliver)(message::error_reply(&reason.to_string())),
                 Some(Ok(departure)) => carry(departure, home, &routes),

@@ -43,6 +43,7 @@ impl Router {
         for (index, shard) in self.dispatch.shards.iter().enumerate() {
             let (ask, state) = (ask.clone(), state.clone());
             shard.run(Box::new(move |work: &mut Work| {
+                work.shard.count_all_ways(work.now);
                 let answer = ask(work);
                 let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
                 state.0[index] = Some(answer);

@@ -151,6 +151,11 @@ impl Handler for Runner {
         self.pass_on_handshakes();
     }
 
+    #[inline]
+    fn turned(&mut self, now: Now) {
+        self.shard.settle_ways(now);
+    }
+
     fn is_early(&mut self) -> bool {
         self.shard.take_earlier()
     }

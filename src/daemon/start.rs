@@ -120,7 +120,8 @@ fn run(
     let cli: Vec<CliListener> =
         places.cli.iter().map(|address| CliListener::bind(*address)).collect::<io::Result<_>>()?;
     let pidfile = config.process.pidfile.as_deref().map(|path| Pidfile::write(Path::new(path))).transpose()?;
-    let (router, threads) = build::shards(&config, &places.interfaces)?;
+    let fast_path = build::fast_path(&config, &places.interfaces)?;
+    let (router, threads) = build::shards(&config, &places.interfaces, fast_path.as_ref())?;
     let daemon = Arc::new(Daemon {
         router,
         started: clock::mono(),
@@ -149,6 +150,8 @@ fn run(
     tell(notifier.stopping());
     drop(pidfile);
     stop(&daemon.router, threads);
+    // After the shards, whose entries it serves.
+    drop(fast_path);
     Ok(())
 }
 

@@ -47,11 +47,12 @@ impl Shard {
     ///
     /// # Errors
     /// When the call can't be moved now; it stays as it is then.
-    pub fn depart(&mut self, id: &str, ports: &mut dyn Ports) -> Option<Result<Departure, Immovable>> {
+    pub fn depart(&mut self, now: Now, id: &str, ports: &mut dyn Ports) -> Option<Result<Departure, Immovable>> {
         let index = self.by_id.get(id).copied()?;
         if !self.calls[index].medias().flat_map(|(_, media)| streams(media)).all(|id| self.relay.can_leave(id)) {
             return Some(Err(Immovable::Handshake));
         }
+        self.withdraw_call(now, index);
         let call = self.calls.remove(index);
         for id in call.ids() {
             self.by_id.remove(id);

@@ -8,6 +8,7 @@ mod commands;
 mod handover;
 mod handshakes;
 mod media_ports;
+mod offload;
 mod output;
 mod settings;
 mod shard;

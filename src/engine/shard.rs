@@ -2,6 +2,7 @@
 
 use super::commands::fragment::Waiting;
 use super::media_ports::EnginePorts;
+use super::offload::Offload;
 use super::output::Output;
 use super::settings::Settings;
 use crate::base::id::PortToken;
@@ -33,6 +34,7 @@ pub struct Shard {
     pub(super) waiting: Vec<Waiting>,
     /// Calls whose handling failed; they are ended as soon as ports are lent.
     condemned: Vec<String>,
+    pub(super) offload: Offload,
 }
 
 impl Shard {
@@ -49,6 +51,7 @@ impl Shard {
             current: None,
             waiting: Vec::new(),
             condemned: Vec::new(),
+            offload: Offload::default(),
         }
     }
 
@@ -179,6 +182,7 @@ impl Shard {
         ports: &mut dyn Ports,
         numbers: &mut dyn PortNumbers,
     ) {
+        self.withdraw_call(now, index);
         let mut call = self.calls.remove(index);
         for id in call.ids() {
             self.by_id.remove(id);
@@ -205,6 +209,8 @@ impl Shard {
         ports: &mut dyn Ports,
         numbers: &mut dyn PortNumbers,
     ) {
+        let streams = |media: &Media| media.rtp_stream.into_iter().chain(media.rtcp_stream);
+        medias.iter().flat_map(streams).for_each(|id| self.withdraw(now, id));
         let mut lent = EnginePorts {
             relay: &mut self.relay,
             ports,

@@ -22,6 +22,7 @@ pub mod receiver;
 pub mod syslog;
 mod timer;
 pub mod waker;
+pub mod xdp;
 
 pub use batch::Batch;
 pub use poller::{EventLoop, Handler};

@@ -40,6 +40,11 @@ pub trait Handler {
         false
     }
 
+    /// Everything that came in a turn has been handled.
+    fn turned(&mut self, now: Now) {
+        let _ = now;
+    }
+
     /// Called when the moment that it last told has come, after each `wake` and after `ready`; tells the next one.
     fn timer(&mut self, now: Now, ports: &mut Receiver, transmit: &mut Batch) -> Option<Mono>;
 
@@ -129,6 +134,7 @@ impl EventLoop {
             self.due = handler.timer(now, &mut self.receiver, &mut self.batch);
             self.timer.set(self.due)?;
         }
+        handler.turned(now);
         self.flush(handler);
         Ok(ControlFlow::Continue(()))
     }

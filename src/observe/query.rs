@@ -161,13 +161,14 @@ fn stream_report(media: &Media, stream: &Stream, component: &str, advertised: Op
         report.set("local port", stream.local().port());
     }
     let last_packet = stream.last_packet_unix().seconds();
+    let last_elsewhere = stream.last_packet_elsewhere().seconds();
     report
         .set("local address", stream.local().ip().to_string())
         .set("family", Family::of(stream.local().ip()).long_name())
         .set("endpoint", endpoint(stream.remote().or(advertised)))
         .set("advertised endpoint", endpoint(advertised))
         .set("last packet", last_packet)
-        .set("last kernel packet", 0)
+        .set("last kernel packet", last_elsewhere)
         .set("last user packet", last_packet);
     if let Some(ssrc) = stream.first_ssrc() {
         report.set("SSRC", ssrc);
@@ -187,6 +188,11 @@ fn stream_report(media: &Media, stream: &Stream, component: &str, advertised: Op
     let flags: Value = flags.iter().filter(|(_, is_set)| *is_set).map(|(name, _)| *name).collect();
     report.set("flags", flags).set("stats", traffic(stream.received())).set("stats_out", traffic(stream.sent()));
     report.set("drops", drops(stream));
+    if stream.is_away() {
+        report.set("fast path", "xdp");
+    } else if let Some(reason) = stream.reason_to_stay() {
+        report.set("fast path", "userspace").set("fast path reason", reason);
+    }
     report
 }
 

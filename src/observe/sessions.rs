@@ -102,7 +102,7 @@ fn port_details(text: &mut String, stream: &Stream, signalled: Option<SocketAddr
     let received = stream.received();
     let _ = writeln!(
         text,
-        "-------- Port {:>15}:{:<5} <> {:>15}:{:<5}{component}, SSRC {:x}, {} p, {} b, {} e, {} uts 0 kts",
+        "-------- Port {:>15}:{:<5} <> {:>15}:{:<5}{component}, SSRC {:x}, {} p, {} b, {} e, {} uts {} kts",
         stream.local().ip(),
         stream.local().port(),
         address,
@@ -111,6 +111,7 @@ fn port_details(text: &mut String, stream: &Stream, signalled: Option<SocketAddr
         received.packets,
         received.bytes,
         received.errors,
-        stream.last_packet_unix().seconds()
+        stream.last_packet_unix().seconds(),
+        stream.last_packet_elsewhere().seconds()
     );
 }

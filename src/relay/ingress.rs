@@ -96,6 +96,9 @@ impl Relay {
             false => self.receive(now, id, from, datagram),
             true => self.receive_guarded(now, id, port, from, datagram, transmit),
         };
+        if self.streams.get(id.0 as usize).is_some_and(|stream| stream.latch.has_news()) {
+            self.note_moved(id);
+        }
         let verdict = match accepted {
             Ok(None) => return Verdict::Consumed,
             Ok(Some(accepted)) => self.distribute(now, &accepted, &datagram[..accepted.length], transmit),
@@ -231,6 +234,12 @@ impl Relay {
     /// Counts a datagram that was accepted, and finds out whose it is.
     #[inline]
     fn count(&mut self, now: Now, id: StreamId, kind: Kind, wire_bytes: usize, packet: &[u8]) -> Option<Accepted> {
+        let is_beside = match &kind {
+            Kind::Rtp(header) if self.streams.get(id.0 as usize)?.way.look_at <= now.mono => {
+                self.look_at_way(id, header, wire_bytes)
+            }
+            _ => false,
+        };
         let stream = self.streams.get_mut(id.0 as usize)?;
         if stream.received.packets == 0 {
             stream.first_packet = Some(now);
@@ -254,9 +263,11 @@ impl Relay {
         if let Kind::Rtp(header) = &accepted.kind {
             let source = stream.source_for(header);
             accepted.is_event = source.is_event();
-            let arrival = source.record(now.mono, header, wire_bytes);
-            if arrival.is_unusual() {
-                interface.add_arrival(arrival);
+            if !is_beside {
+                let arrival = source.record(now.mono, header, wire_bytes);
+                if arrival.is_unusual() {
+                    interface.add_arrival(arrival);
+                }
             }
         }
         if stream.plan().bundle.is_some() {

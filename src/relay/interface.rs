@@ -1,5 +1,6 @@
 //! Totals by local address: plain counters of one shard, summed by whoever reports them.
 
+use crate::rtp::loan::Growth;
 use crate::rtp::mos::Report;
 use crate::rtp::source::{Arrival, Order};
 use std::net::IpAddr;
@@ -18,6 +19,11 @@ impl Traffic {
     pub(super) fn count(&mut self, bytes: usize) {
         self.packets += 1;
         self.bytes += bytes as u64;
+    }
+
+    pub(super) fn add(&mut self, packets: u64, bytes: u64) {
+        self.packets += packets;
+        self.bytes += bytes;
     }
 }
 
@@ -93,6 +99,13 @@ impl Interface {
             Order::Reset => self.sequence.resets += 1,
             Order::Next | Order::Jump => {}
         }
+    }
+
+    pub(super) fn add_growth(&mut self, growth: &Growth) {
+        self.sequence.lost += growth.lost;
+        self.sequence.skips += growth.skips;
+        self.sequence.duplicates += growth.duplicates;
+        self.sequence.reordered += growth.late;
     }
 
     pub(super) fn add_loss(&mut self, packets: u64) {

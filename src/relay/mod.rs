@@ -6,6 +6,7 @@
 
 mod agenda;
 mod attach;
+pub mod away;
 mod bundle;
 mod connectivity;
 mod egress;
@@ -34,6 +35,7 @@ use crate::base::time::{Mono, Now};
 use crate::plan::{ForwardingPlan, StreamId};
 use crate::rtp::mos;
 use agenda::Agenda;
+use away::Way;
 use handshake::HandshakeDesk;
 use interface::Interfaces;
 use nonce::Nonces;
@@ -66,6 +68,10 @@ pub struct Relay {
     /// A packet on its way to one sink.
     outgoing: Box<[u8]>,
     mos: mos::Kind,
+    /// RTP may be forwarded on another path than this.
+    has_other_path: bool,
+    /// Streams whose way is to be looked at.
+    way_notes: Vec<StreamId>,
 }
 
 /// The largest datagram that may come.
@@ -91,6 +97,8 @@ impl Relay {
             original: vec![0; LARGEST_DATAGRAM_BYTES].into_boxed_slice(),
             outgoing: vec![0; LARGEST_DATAGRAM_BYTES + secure::ROOM_BYTES].into_boxed_slice(),
             mos,
+            has_other_path: false,
+            way_notes: Vec::new(),
         }
     }
 
@@ -98,7 +106,8 @@ impl Relay {
     /// to, and packets never pass from one call to another.
     pub fn add(&mut self, now: Now, port: PortToken, local: SocketAddr, owner_call: u32) -> StreamId {
         let interface = self.interfaces.index(local.ip());
-        let id = StreamId(self.streams.insert(Box::new(Stream::new(now, port, local, interface, owner_call))) as u32);
+        let stream = Stream::new(now, port, local, interface, owner_call, Way::new(self.has_other_path));
+        let id = StreamId(self.streams.insert(Box::new(stream)) as u32);
         self.bind(port, id);
         id
     }
@@ -114,6 +123,7 @@ impl Relay {
         self.follow_ice(now, id);
         self.follow_handshake(id);
         self.follow_feedback(now, id);
+        self.note_plan(id);
         true
     }
 

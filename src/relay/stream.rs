@@ -2,6 +2,7 @@
 
 mod handover;
 
+use super::away::Way;
 use super::connectivity::Connectivity;
 use super::feedback::{self, Feedback, Receiver};
 use super::handshake::Handshakes;
@@ -13,7 +14,8 @@ use super::secure::{Passing, Secure};
 use super::verdict::DropCounters;
 use crate::base::time::{Mono, Now, Unix};
 use crate::plan::{Branch, Component, ForwardingPlan, Ingress, Keys, Learning, PayloadType, Security, Sink, StreamId};
-use crate::rtp::{Outgoing, Source, clock};
+use crate::rtp::loan::Growth;
+use crate::rtp::{Loan, Outgoing, Source, clock};
 use crate::wire::rtp::Header;
 use smallvec::SmallVec;
 use std::net::SocketAddr;
@@ -35,12 +37,15 @@ pub struct Stream {
     pub(super) is_guarded: bool,
     pub(super) received: Traffic,
     sources: Vec<Source>,
+    /// The place of the source that was heard last.
+    newest: usize,
     /// The sinks of the plan.
     pub(super) media: SmallVec<[Sink; 1]>,
     pub(super) secure: Option<Box<Secure>>,
     /// What the peer is told in place of its receivers.
     pub(super) feedback: Option<Box<Feedback>>,
     pub(super) last_packet: Now,
+    pub(super) way: Way,
     pub(super) sent: Traffic,
     outgoing: Vec<Outgoing>,
     local: SocketAddr,
@@ -104,7 +109,14 @@ fn no_plan() -> ForwardingPlan {
 }
 
 impl Stream {
-    pub(super) fn new(now: Now, port: PortToken, local: SocketAddr, interface: u16, owner_call: u32) -> Stream {
+    pub(super) fn new(
+        now: Now,
+        port: PortToken,
+        local: SocketAddr,
+        interface: u16,
+        owner_call: u32,
+        way: Way,
+    ) -> Stream {
         let plan = no_plan();
         Stream {
             latch: Latch::new(),
@@ -115,10 +127,12 @@ impl Stream {
             is_guarded: false,
             received: Traffic::default(),
             sources: Vec::new(),
+            newest: 0,
             media: SmallVec::new(),
             secure: None,
             feedback: None,
             last_packet: now,
+            way,
             sent: Traffic::default(),
             outgoing: Vec::new(),
             local,
@@ -218,6 +232,7 @@ impl Stream {
             Some(index) => index,
             None => self.add_source(header),
         };
+        self.newest = index;
         let source = &mut self.sources[index];
         if !source.has_payload_type(header.payload_type) {
             learn_payload_type(source, &self.plan.ingress.payload_types, header.payload_type);
@@ -246,6 +261,13 @@ impl Stream {
         let index = known.unwrap_or_else(|| self.add_outgoing(header.ssrc, origin));
         self.outgoing[index].record(header, origin.0, bytes);
         known.is_none()
+    }
+
+    /// Counts what another path has sent to the peer under the SSRC of `loan`.
+    pub(super) fn count_outgoing_elsewhere(&mut self, loan: &Loan, origin: StreamId, growth: &Growth) {
+        let known = self.outgoing.iter().position(|outgoing| outgoing.ssrc() == loan.ssrc);
+        let index = known.unwrap_or_else(|| self.add_outgoing(loan.ssrc, origin));
+        self.outgoing[index].record_elsewhere(loan, origin.0, growth);
     }
 
     #[cold]
@@ -381,6 +403,32 @@ impl Stream {
     /// Copies that were to be sent to the peer and were not, by reason.
     pub fn withheld(&self) -> &DropCounters {
         &self.withheld
+    }
+
+    /// Where the peer has been found, as far as that is final.
+    pub fn learned(&self) -> Option<SocketAddr> {
+        self.latch.learned()
+    }
+
+    /// Whether no packet from elsewhere can pass or teach.
+    pub fn is_closed(&self) -> bool {
+        self.latch.is_closed() && !self.plan.has_ice
+    }
+
+    /// Where the peer receives; none while that is not known, or it has to send first.
+    pub fn destination(&self, now: Mono) -> Option<SocketAddr> {
+        // A copy learns nothing for good.
+        self.latch.clone().destination(now).ok()
+    }
+
+    /// Whether it has or had more ports than one.
+    pub fn has_several_ports(&self) -> bool {
+        self.moved
+    }
+
+    /// The SSRC that was heard last, by the packets that came here.
+    pub fn newest_source(&self) -> Option<&Source> {
+        self.sources.get(self.newest)
     }
 
     /// The SSRC that arrived first.

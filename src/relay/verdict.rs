@@ -87,6 +87,13 @@ impl DropCounters {
         self.0.get_or_insert_default()[reason as usize] += 1;
     }
 
+    /// Counts several at once.
+    pub fn add_count(&mut self, reason: DropReason, count: u64) {
+        if count > 0 {
+            self.0.get_or_insert_default()[reason as usize] += count;
+        }
+    }
+
     pub fn get(&self, reason: DropReason) -> u64 {
         self.0.as_ref().map_or(0, |counts| counts[reason as usize])
     }

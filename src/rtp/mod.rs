@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod history;
+pub mod loan;
 pub mod missing;
 pub mod mos;
 pub mod outgoing;
@@ -10,6 +11,7 @@ pub mod source;
 pub mod transport_feedback;
 
 pub use history::History;
+pub use loan::Loan;
 pub use missing::Missing;
 pub use outgoing::Outgoing;
 pub use quality::Quality;

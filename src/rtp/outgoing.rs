@@ -1,5 +1,6 @@
 //! What has been sent under one SSRC.
 
+use super::loan::{Growth, Loan};
 use crate::wire::rtp::Header;
 
 /// The packets sent to one receiver under one SSRC.
@@ -27,6 +28,15 @@ impl Outgoing {
         self.last_sequence = header.sequence;
         self.packets += 1;
         self.bytes += bytes as u64;
+    }
+
+    /// Counts packets that another path has sent.
+    pub fn record_elsewhere(&mut self, loan: &Loan, origin: u32, growth: &Growth) {
+        self.origin = origin;
+        self.last_timestamp = loan.last_timestamp;
+        self.last_sequence = loan.last_sequence;
+        self.packets += growth.packets;
+        self.bytes += growth.bytes;
     }
 
     pub fn ssrc(&self) -> u32 {

@@ -1,6 +1,7 @@
 //! One incoming SSRC: counts, sequence validation, loss and jitter (RFC 3550, appendices A.1, A.3, A.8).
 
 use super::clock;
+use super::loan::{Growth, Loan};
 use super::quality::Quality;
 use crate::base::sequence;
 use crate::base::time::Mono;
@@ -194,6 +195,61 @@ impl Source {
         hot.has_transit = true;
     }
 
+    /// The state with which another path counts on.
+    pub fn lend(&self) -> Loan {
+        let hot = &self.hot;
+        Loan {
+            ssrc: hot.ssrc,
+            highest: hot.highest,
+            base: self.cold.base,
+            window: hot.window,
+            last_timestamp: hot.last_timestamp,
+            transit: hot.transit,
+            jitter_16ths: hot.jitter_16ths,
+            has_transit: hot.has_transit,
+            last_sequence: hot.highest as u16,
+            ..Loan::default()
+        }
+    }
+
+    /// Takes over what another path has counted, but for payload types.
+    pub(super) fn count_elsewhere(&mut self, now: &Loan, growth: &Growth) {
+        self.settle_payload_type();
+        let (hot, cold) = (&mut self.hot, &mut self.cold);
+        hot.packets += growth.packets;
+        hot.bytes += growth.bytes;
+        hot.packets_at_payload_type = hot.packets;
+        (hot.window, hot.highest, hot.last_timestamp) = (now.window, now.highest, now.last_timestamp);
+        (hot.transit, hot.jitter_16ths, hot.has_transit) = (now.transit, now.jitter_16ths, now.has_transit);
+        cold.lost += growth.lost;
+        cold.duplicates += growth.duplicates;
+        cold.late += growth.late;
+        cold.skips += growth.skips;
+    }
+
+    /// Counts a packet whose place in the sequence is looked at later, by [`Source::place`].
+    pub fn record_beside(&mut self, bytes: usize) {
+        self.hot.packets += 1;
+        self.hot.bytes += bytes as u64;
+    }
+
+    /// Finds the place of a packet that was counted before.
+    pub fn place(&mut self, sequence_number: u16) {
+        let step = sequence::distance(self.hot.highest as u16, sequence_number);
+        self.record_unusual(step, sequence_number);
+    }
+
+    /// Counts packets of a payload type that another path has seen.
+    pub(super) fn count_payload_type(&mut self, payload_type: u8, packets: u64) {
+        if packets == 0 {
+            return;
+        }
+        match self.cold.payload_types.iter_mut().find(|(known, _)| *known == payload_type) {
+            Some((_, count)) => *count += packets,
+            None => self.cold.payload_types.push((payload_type, packets)),
+        }
+    }
+
     /// Everything but the next packet in order; `step` is the distance from the newest.
     fn record_unusual(&mut self, step: i16, sequence_number: u16) -> Arrival {
         let (order, lost) = match step {
@@ -299,14 +355,7 @@ impl Source {
     fn settle_payload_type(&mut self) {
         let count = self.hot.packets - self.hot.packets_at_payload_type;
         self.hot.packets_at_payload_type = self.hot.packets;
-        if count == 0 {
-            return;
-        }
-        let payload_type = self.hot.payload_type;
-        match self.cold.payload_types.iter_mut().find(|(known, _)| *known == payload_type) {
-            Some((_, packets)) => *packets += count,
-            None => self.cold.payload_types.push((payload_type, count)),
-        }
+        self.count_payload_type(self.hot.payload_type, count);
     }
 
     /// Whether the current payload type is a telephone-event.
@@ -325,6 +374,11 @@ impl Source {
     #[inline]
     pub fn ssrc(&self) -> u32 {
         self.hot.ssrc
+    }
+
+    /// The type of the last packet, in the lower seven bits; another number before the first.
+    pub fn payload_type(&self) -> u8 {
+        self.hot.payload_type
     }
 
     pub fn packets(&self) -> u64 {

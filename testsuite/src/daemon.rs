@@ -205,7 +205,11 @@ fn command(settings: &Settings) -> Command {
         words.extend(["taskset", "-c", cores].map(String::from));
     }
     words.push(program.to_string_lossy().into_owned());
-    words.extend(["-f", "-E", "-L", "3", "--table=-1", "--config-file=none", "-n"].map(String::from));
+    if settings.kind == Kind::Rtpengine {
+        // There is no kernel module to be had.
+        words.push("--table=-1".into());
+    }
+    words.extend(["-f", "-E", "-L", "3", "--config-file=none", "-n"].map(String::from));
     words.push(settings.control.to_string());
     words.extend(["-c".into(), settings.cli.to_string()]);
     for interface in &settings.interfaces {

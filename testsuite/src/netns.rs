@@ -89,6 +89,12 @@ pub fn join(one: (&Namespace, &str), other: (&Namespace, &str)) -> Result<(), Fa
     ip(&["link", "add", one.1, "netns", here, "type", "veth", "peer", "name", other.1, "netns", there])?;
     one.0.ip(&["link", "set", one.1, "up"])?;
     other.0.ip(&["link", "set", other.1, "up"])?;
+    if system::is_installed("ethtool") {
+        // Without it, a veth does not take what an XDP program on the other side redirects to it.
+        for (home, interface) in [one, other] {
+            run(home.command("ethtool").args(["-K", interface, "gro", "on"]))?;
+        }
+    }
     Ok(())
 }
 

@@ -1,16 +1,16 @@
 //! Interfaces, control listeners, media ports, the fast path.
 
 use crate::base::learning::Learning;
-use crate::config::PathMtu;
 use crate::config::interface::InterfaceEntry;
 use crate::config::listen::ListenAddress;
 use crate::config::table::{OptionRow, Value, choice, list, number, switch, text};
+use crate::config::{FastPathUse, PathMtu};
 
 const ANY: (i64, i64) = (i64::MIN, i64::MAX);
 const AT_LEAST_0: (i64, i64) = (0, i64::MAX);
 const NO_HTTP: &str = "HTTP and WebSocket are not built";
 const NO_CHAINS: &str = "firewall rules are only needed by rtpengine's kernel module";
-const NO_KERNEL: &str = "there is no kernel forwarding";
+const NO_KERNEL: &str = "there is no kernel module; XDP programs forward, see `fastpath`";
 
 pub(super) static INTERFACES: &[OptionRow] = &[
     list(
@@ -106,15 +106,37 @@ pub(super) static MEDIA: &[OptionRow] = &[
 ];
 
 pub(super) static FAST_PATH: &[OptionRow] = &[
-    number("table", ANY, "", "-1", "The table of rtpengine's kernel module; negative relays in userspace.")
+    choice(
+        "fastpath",
+        &["auto", "xdp", "off"],
+        "auto",
+        "Forward RTP in XDP programs: where the system allows it; the same, with a warning where it does not; never.",
+    )
+    .set(|c, v| {
+        c.fast_path.use_of = match v.text() {
+            "xdp" => FastPathUse::Xdp,
+            "off" => FastPathUse::Off,
+            _ => FastPathUse::Auto,
+        };
+        Ok(())
+    }),
+    number("fastpath-flows", (1024, 262_144), "streams", "65536", "How many streams XDP programs can forward at once.")
+        .set(|c, v| {
+            c.fast_path.flows = u32::try_from(v.number()).unwrap_or(u32::MAX);
+            Ok(())
+        }),
+    number("table", ANY, "", "", "The table of rtpengine's kernel module; a negative one is `fastpath = off`.")
         .short('t')
         .set(|c, v| {
-            if v.number() >= 0 {
-                c.warnings.push(format!("`table = {}`: {NO_KERNEL}; media is relayed in userspace", v.number()));
+            if v.number() < 0 && c.fast_path.use_of == FastPathUse::Auto {
+                c.fast_path.use_of = FastPathUse::Off;
             }
             Ok(())
         }),
-    switch("no-fallback", "Do not start without kernel forwarding.").short('F').refused(NO_KERNEL),
+    switch("no-fallback", "Do not start without the fast path.").short('F').set(|c, v| {
+        c.fast_path.is_required = v.switch();
+        Ok(())
+    }),
     text("nftables-chain", "CHAIN", "(rtpengine and the table)", "The chain of the kernel module's rule.")
         .warned(NO_CHAINS),
     text("nftables-base-chain", "CHAIN", "INPUT", "The chain that jumps to it.").warned(NO_CHAINS),

@@ -60,6 +60,9 @@ impl Shard {
     /// Works off a request that is about one call and returns its reply. `from` names the client.
     pub fn command(&mut self, now: Now, request: &Request, from: &str, lent: &mut Lent) -> Dictionary {
         self.current.clone_from(&request.dialogue.call_id);
+        if let Some(index) = self.current.as_ref().and_then(|id| self.by_id.get(id)) {
+            self.count_ways(now, *index);
+        }
         let outcome = self.dispatch(now, request, from, lent);
         self.current = None;
         match outcome {

@@ -29,6 +29,8 @@ pub struct Latch {
     confirmed: bool,
     heard: bool,
     wait_for_peer: bool,
+    /// Where to send has changed since somebody looked.
+    has_news: bool,
     learned_rank: Rank,
     rules: Rules,
     candidates: Candidates,
@@ -53,6 +55,7 @@ impl Latch {
             confirmed: false,
             heard: false,
             wait_for_peer: false,
+            has_news: false,
             learned_rank: Rank::Any,
             rules: Rules {
                 learning: Learning::Off,
@@ -121,6 +124,7 @@ impl Latch {
         self.learned_rank = Rank::Exact;
         self.confirmed = remote.is_some();
         self.candidates.clear();
+        self.has_news |= self.destination != remote;
         self.destination = remote;
     }
 
@@ -156,14 +160,32 @@ impl Latch {
     /// The peer was heard, from an address that is known to be its own.
     #[inline]
     pub fn hear(&mut self) {
+        self.has_news |= !self.heard;
         self.heard = true;
+    }
+
+    /// Whether where to send, or where the peer is, has changed since [`Latch::settle_news`].
+    #[inline]
+    pub fn has_news(&self) -> bool {
+        self.has_news
+    }
+
+    /// The news were looked at.
+    pub fn settle_news(&mut self) {
+        self.has_news = false;
+    }
+
+    /// Whether no packet from elsewhere than the learned address can pass or teach.
+    pub fn is_closed(&self) -> bool {
+        let is_strict = self.rules.strict_source && !self.rules.media_handover;
+        self.confirmed && is_strict && self.learned_rank == Rank::Exact
     }
 
     /// Takes note of a datagram; false when it must not pass.
     #[inline]
     pub fn observe(&mut self, now: Mono, source: SocketAddr, teaches: bool) -> bool {
         if self.confirmed && self.learned == Some(source) {
-            self.heard = true;
+            self.hear();
             return true;
         }
         self.observe_unusual(now, source, teaches)
@@ -187,6 +209,7 @@ impl Latch {
             is_nat: self.is_nat(source),
             handover_rests: now < self.handover_rests_until,
         });
+        self.has_news |= decision.accepted && !self.heard;
         self.heard |= decision.accepted;
         self.learn(now, decision.lesson, rank, source);
         decision.accepted
@@ -210,6 +233,7 @@ impl Latch {
     }
 
     fn commit(&mut self, rank: Rank, source: SocketAddr) {
+        self.has_news |= self.learned != Some(source) || !self.confirmed;
         self.learned = Some(source);
         self.learned_rank = rank;
         self.confirmed = true;
@@ -218,7 +242,9 @@ impl Latch {
     }
 
     fn redirect(&mut self, to: Option<SocketAddr>) {
-        self.destination = if self.rules.asymmetric { self.signalled } else { to };
+        let destination = if self.rules.asymmetric { self.signalled } else { to };
+        self.has_news |= destination != self.destination;
+        self.destination = destination;
     }
 
     /// At the end of the window the best candidate is the peer.

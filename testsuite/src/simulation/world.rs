@@ -204,7 +204,7 @@ impl World {
         let mut there = Shard::new(settings, Default::default(), [1; 32]);
         let mut ids: Vec<String> = self.shard.calls().map(|call| call.id.clone()).collect();
         ids.reverse();
-        let departures = ids.iter().filter_map(|id| self.shard.depart(id, &mut self.ports));
+        let departures = ids.iter().filter_map(|id| self.shard.depart(self.now, id, &mut self.ports));
         let departures: Vec<_> = departures.filter_map(Result::ok).collect();
         let count = departures.len();
         if count < ids.len() {

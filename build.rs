@@ -1,0 +1,35 @@
+//! Compiles the programs of `ebpf/` for the kernel's virtual machine, where there is a compiler for it.
+
+// Cargo tells build programs everything through the environment.
+#![allow(clippy::disallowed_methods)]
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn main() {
+    println!("cargo::rerun-if-changed=ebpf");
+    println!("cargo::rerun-if-env-changed=MILLRACE_CLANG");
+    println!("cargo::rustc-check-cfg=cfg(has_ebpf)");
+    let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
+    match compile(Path::new("ebpf/rx.c"), &out.join("rx.o")) {
+        Ok(()) => println!("cargo::rustc-cfg=has_ebpf"),
+        Err(why) => println!("cargo::warning=built without the XDP fast path: {why}"),
+    }
+}
+
+/// Any clang from version 14 on will do.
+fn compile(source: &Path, object: &Path) -> Result<(), String> {
+    let compiler = env::var("MILLRACE_CLANG").unwrap_or_else(|_| "clang".to_owned());
+    let machine = env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
+    let mut command = Command::new(&compiler);
+    command.args(["-O2", "-g", "-Wall", "-Werror", "-target", "bpf", "-mcpu=v3"]);
+    // Debian keeps the kernel's headers for each machine apart.
+    command.arg(format!("-I/usr/include/{machine}-linux-gnu"));
+    let output = command.arg("-c").arg(source).arg("-o").arg(object).output();
+    let output = output.map_err(|error| format!("{compiler}: {error}"))?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(format!("{compiler}: {}", String::from_utf8_lossy(&output.stderr))),
+    }
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0 */
+/* The helpers of the kernel that are used, by their numbers (linux/bpf.h), and how maps are declared. */
+#pragma once
+
+#include <linux/bpf.h>
+
+#define SECTION(name) __attribute__((section(name), used))
+#define INLINE static inline __attribute__((always_inline))
+
+/* Map attributes are types, which BTF tells the loader (libbpf's convention). */
+#define ATTRIBUTE(name, value) int (*name)[value]
+#define TYPE(name, value) value *name
+
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+/* Keeps the compiler from folding what the verifier has to see. */
+#define barrier_for(x) asm volatile("" : "+r"(x))
+
+static void *(*const bpf_map_lookup_elem)(void *map, const void *key) = (void *)BPF_FUNC_map_lookup_elem;
+static __u64 (*const bpf_ktime_get_ns)(void) = (void *)BPF_FUNC_ktime_get_ns;
+static long (*const bpf_redirect)(__u32 interface, __u64 flags) = (void *)BPF_FUNC_redirect;
+static long (*const bpf_xdp_adjust_head)(struct xdp_md *context, int delta) = (void *)BPF_FUNC_xdp_adjust_head;
+static __s64 (*const bpf_csum_diff)(__be32 *from, __u32 from_size, __be32 *to, __u32 to_size,
+				    __u32 seed) = (void *)BPF_FUNC_csum_diff;
+
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define to_be16(x) ((__be16)__builtin_bswap16(x))
+#define to_be32(x) ((__be32)__builtin_bswap32(x))
+#else
+#define to_be16(x) ((__be16)(x))
+#define to_be32(x) ((__be32)(x))
+#endif
+#define from_be16(x) ((__u16)to_be16(x))
+#define from_be32(x) ((__u32)to_be32(x))

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0 */
+/*
+ * What the maps hold. src/fastpath/layout.rs says the same in Rust; a test compares sizes and offsets with those that
+ * the compiler put into the object's debug information.
+ */
+#pragma once
+
+#include <linux/types.h>
+
+/* How many of each there can be. */
+#define MOST_FLOWS 262144
+#define MOST_NEXT_HOPS 65536
+
+/* Payload types that one flow lets through. */
+#define MOST_PAYLOAD_TYPES 8
+#define NO_PLACE 255
+
+/* An address and port. IPv4 is mapped into IPv6 (RFC 4291, section 2.5.5.2). Network byte order. */
+struct endpoint {
+	__be32 address[4];
+	__be16 port;
+	__u16 zero;
+};
+
+/* struct flow, flags */
+#define FLOW_DROPS 1	    /* nobody is to hear it */
+#define FLOW_IS_STRICT 2    /* other sources are dropped */
+
+/* What is done with RTP that arrives at a local port, the map's key. Written as a whole, never changed in place. */
+struct flow {
+	__u32 flags;
+	__u32 stream; /* index of struct stream */
+	__u32 next_hop; /* index of struct next_hop */
+	__u32 clock_rate_hz;
+	struct endpoint source; /* where the peer sends from */
+	struct endpoint local; /* where copies are sent from */
+	struct endpoint destination;
+	__u8 tos;
+	__u8 events; /* bit n: the payload type with place n is a telephone-event */
+	__u16 zero;
+	__u8 places[128]; /* of each payload type, below MOST_PAYLOAD_TYPES; NO_PLACE: it does not pass here */
+};
+
+/* What changes with every packet, of the one SSRC that the flow carries. src/rtp/source.rs says what it means. */
+struct stream {
+	__u64 packets; /* sent on, or dropped because nobody is to hear them */
+	__u64 bytes;
+	__u64 window;
+	__u64 last_arrival_ns;
+	__u32 ssrc;
+	__u32 highest;
+	__u32 base;
+	__u32 last_timestamp;
+	__u32 transit;
+	__u32 jitter_16ths;
+	__u32 has_transit;
+	__u32 lost;
+	__u32 duplicates;
+	__u32 late;
+	__u32 skips;
+	__u32 wrong_source;
+	__u32 last_sequence; /* of the last packet, in order or not */
+	__u32 zero;
+	__u64 payload_packets[MOST_PAYLOAD_TYPES];
+};
+
+/* The way to a neighbour. */
+struct next_hop {
+	__u32 interface; /* 0: none is known */
+	__u16 mtu;
+	__u16 vlan; /* 0: untagged */
+	__u8 source[6];
+	__u8 destination[6];
+};
+
+/* Verdicts, as counted for each processor. Those from PASSED on name what the program left to the daemon. */
+enum verdict {
+	VERDICT_FORWARDED,
+	VERDICT_BLOCKED,
+	VERDICT_WRONG_SOURCE,
+	VERDICT_PASSED_NO_FLOW,
+	VERDICT_PASSED_OTHER_SOURCE,
+	VERDICT_PASSED_NOT_PLAIN_UDP, /* IP options, fragments, extension headers */
+	VERDICT_PASSED_NOT_RTP, /* STUN, DTLS, RTCP, too short */
+	VERDICT_PASSED_PAYLOAD_TYPE,
+	VERDICT_PASSED_SSRC,
+	VERDICT_PASSED_JUMP, /* a sequence number far from the last */
+	VERDICT_PASSED_NO_NEIGHBOUR,
+	VERDICT_PASSED_TOO_LONG, /* for the way on */
+	VERDICT_PASSED_NO_CHECKSUM, /* IPv4 without, IPv6 must have one */
+	VERDICT_PASSED_NO_ROOM, /* for another header in front */
+	VERDICTS,
+};

@@ -1,0 +1,127 @@
+//! From a plan, and what the relay has learned, to an entry.
+
+use super::entry::{Action, Entry, Passing};
+use super::reason::Reason;
+use crate::plan::{Block, Component, ForwardingPlan, Security, Sink};
+use crate::rtp::loan::PAYLOAD_TYPES;
+use smallvec::SmallVec;
+use std::net::{IpAddr, SocketAddr};
+
+/// What the sender uses, by the packets that came last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heard {
+    pub ssrc: u32,
+    pub payload_type: u8,
+    /// Zero when it is not known.
+    pub clock_rate_hz: u32,
+}
+
+/// A stream that packets arrive on.
+#[derive(Debug, Clone, Copy)]
+pub struct Ingress<'a> {
+    pub plan: &'a ForwardingPlan,
+    pub local: SocketAddr,
+    /// Packets to other ports belong to it as well.
+    pub has_several_ports: bool,
+    /// Where the peer sends from, once that is final.
+    pub source: Option<SocketAddr>,
+    /// Packets from elsewhere are dropped, whatever they hold.
+    pub is_strict: bool,
+    pub heard: Option<Heard>,
+}
+
+/// A stream that packets leave by.
+#[derive(Debug, Clone, Copy)]
+pub struct Egress<'a> {
+    pub plan: &'a ForwardingPlan,
+    pub local: SocketAddr,
+    /// Where its peer receives; none while that is not known, or it has to send first.
+    pub destination: Option<SocketAddr>,
+    pub tos: u8,
+}
+
+/// The entry for `ingress`; `egress` is the stream of its only sink.
+///
+/// # Errors
+/// The first reason that keeps it in userspace.
+pub fn compile(ingress: &Ingress, egress: Option<&Egress>) -> Result<Entry, Reason> {
+    let sink = sink(ingress.plan)?;
+    if ingress.has_several_ports {
+        return Err(Reason::SeveralPorts);
+    }
+    let action = action(ingress, sink, egress.ok_or(Reason::NoReceiver)?)?;
+    let source = ingress.source.ok_or(Reason::SourceUnknown)?;
+    let heard = ingress.heard.ok_or(Reason::NoPackets)?;
+    Ok(Entry {
+        local: ingress.local,
+        source,
+        is_strict: ingress.is_strict,
+        ssrc: heard.ssrc,
+        clock_rate_hz: heard.clock_rate_hz,
+        payload_types: payload_types(ingress.plan, heard),
+        action,
+    })
+}
+
+/// The only sink of a plan that asks for nothing but forwarding.
+fn sink(plan: &ForwardingPlan) -> Result<&Sink, Reason> {
+    match plan {
+        _ if !matches!(plan.component, Component::Rtp | Component::Muxed) => Err(Reason::NotRtp),
+        _ if plan.bundle.is_some() => Err(Reason::Bundle),
+        _ if plan.security != Security::Plain => Err(Reason::Encrypted),
+        _ if plan.feedback.is_some() => Err(Reason::Feedback),
+        _ => match plan.media.as_slice() {
+            [] => Err(Reason::NoReceiver),
+            [sink] if sink.mid.is_some() || sink.masked_extensions != 0 => Err(Reason::Rewritten),
+            [sink] => Ok(sink),
+            _ => Err(Reason::ManyReceivers),
+        },
+    }
+}
+
+fn action(ingress: &Ingress, sink: &Sink, egress: &Egress) -> Result<Action, Reason> {
+    match sink.block {
+        Some(Block::All) => return Ok(Action::Drop),
+        Some(Block::Media | Block::Dtmf) => return Err(Reason::PartlyBlocked),
+        None => {}
+    }
+    if egress.plan.security != Security::Plain {
+        return Err(Reason::Encrypted);
+    }
+    let (from, to) = (egress.local, egress.destination.ok_or(Reason::DestinationUnknown)?);
+    if ![ingress.local, from, to].into_iter().all(is_routed) {
+        return Err(Reason::NotRouted);
+    }
+    // What goes to the port itself is dropped, and counted, by the relay.
+    if to == from || to.port() == 0 {
+        return Err(Reason::DestinationUnknown);
+    }
+    Ok(Action::Forward { from, to, tos: egress.tos })
+}
+
+/// Whether an address means the same on every interface.
+fn is_routed(address: SocketAddr) -> bool {
+    match address.ip() {
+        IpAddr::V4(ip4) => !ip4.is_loopback() && !ip4.is_unspecified(),
+        IpAddr::V6(ip6) => !ip6.is_loopback() && !ip6.is_unspecified() && !ip6.is_unicast_link_local(),
+    }
+}
+
+/// The payload type in use, and those that signalling allows besides and that can be measured by the same clock.
+fn payload_types(plan: &ForwardingPlan, heard: Heard) -> SmallVec<[Passing; PAYLOAD_TYPES]> {
+    let signalled = &plan.ingress.payload_types;
+    let is_event = signalled.iter().any(|known| known.number == heard.payload_type && known.is_dtmf);
+    let mut all: SmallVec<[Passing; PAYLOAD_TYPES]> = SmallVec::new();
+    all.push(Passing { number: heard.payload_type, is_event });
+    for known in signalled {
+        let is_alike = known.is_dtmf || known.clock_rate_hz == heard.clock_rate_hz;
+        if is_alike
+            && known.number < 128
+            && all.len() < PAYLOAD_TYPES
+            && all.iter().all(|one| one.number != known.number)
+        {
+            all.push(Passing { number: known.number, is_event: known.is_dtmf });
+        }
+    }
+    all
+}

@@ -1,0 +1,67 @@
+//! Why a stream's RTP stays in userspace.
+
+use crate::base::recheck::Recheck;
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $variant:ident, $name:literal, $recheck:ident;)*) => {
+        /// Why a stream's RTP can't be forwarded below the daemon.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Reason {
+            $($(#[$doc])* $variant,)*
+        }
+
+        impl Reason {
+            /// Every reason.
+            pub const ALL: &'static [Reason] = &[$(Reason::$variant,)*];
+
+            /// The stable name under which it is shown.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Reason::$variant => $name,)*
+                }
+            }
+
+            /// When it is worth a look again.
+            pub fn recheck(self) -> Recheck {
+                match self {
+                    $(Reason::$variant => Recheck::$recheck,)*
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The port carries no RTP.
+    NotRtp, "not_rtp", Never;
+    /// Several medias share the port.
+    Bundle, "bundle", Never;
+    /// The sender is told of its packets, or they are kept for receivers.
+    Feedback, "feedback", Never;
+    /// SRTP on one of the sides.
+    Encrypted, "encrypted", Never;
+    /// More receivers than one.
+    ManyReceivers, "many_receivers", Never;
+    /// Nobody receives.
+    NoReceiver, "no_receiver", Never;
+    /// Packets are changed on the way.
+    Rewritten, "rewritten", Never;
+    /// Only media, or only telephone-events, are to pass.
+    PartlyBlocked, "partly_blocked", Never;
+    /// The stream has or had several ports.
+    SeveralPorts, "several_ports", Never;
+    /// One of the addresses is of the loopback device, or of a link only.
+    NotRouted, "not_routed", Never;
+    /// The sender's address is not final.
+    SourceUnknown, "source_unknown", Soon;
+    /// The receiver's address is not known, or it has to send first.
+    DestinationUnknown, "destination_unknown", Soon;
+    /// No packet has come yet that tells an SSRC.
+    NoPackets, "no_packets", Soon;
+    /// The way to the receiver is not known, or its device sends nothing that is redirected to it.
+    WayUnknown, "way_unknown", Less;
+    /// Packets came to the daemon that an entry should have taken: the stream stays for a while.
+    Strays, "strays", Later;
+    /// The maps have no room left, or did not take the entry.
+    TableFull, "table_full", Less;
+}

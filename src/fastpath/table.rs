@@ -1,0 +1,30 @@
+//! The seam to the kernel's maps.
+
+use super::entry::Entry;
+use super::reason::Reason;
+use crate::rtp::Loan;
+
+/// The place of an installed entry's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Slot(pub u32);
+
+/// Installs and withdraws entries. What can't be installed stays in userspace: nothing here fails for a client.
+pub trait Table: Send {
+    /// Installs an entry with the state to count on from.
+    ///
+    /// # Errors
+    /// When there is no room, or the kernel does not take it.
+    fn install(&mut self, entry: &Entry, state: &Loan) -> Result<Slot, Reason>;
+
+    /// Replaces the entry at a slot by one that counts alike.
+    ///
+    /// # Errors
+    /// When the kernel does not take it; the entry is as it was.
+    fn reroute(&mut self, slot: Slot, old: &Entry, new: &Entry) -> Result<(), Reason>;
+
+    /// What has been counted at a slot since its entry was installed.
+    fn read(&self, slot: Slot) -> Loan;
+
+    /// Takes an entry out; what it has counted.
+    fn withdraw(&mut self, slot: Slot, entry: &Entry) -> Loan;
+}
