@@ -8,6 +8,7 @@ use crate::call::media::RtcpMux;
 use crate::call::participant::Role;
 use crate::call::{Call, Media, MediaId, ParticipantId};
 use crate::ng::Request;
+use crate::sdp::attribute::TRANSPORT_WIDE_EXTENSION;
 use crate::sdp::{Attribute, Codec, Direction, MediaSection, Origin, Session};
 
 /// Encodings that the daemon could take part in itself.
@@ -38,6 +39,7 @@ pub fn publish(call: &mut Call, tag: &str, request: &Request, around: &mut Surro
         return Err(Failure::NothingToCreate);
     }
     bundle::accept(call, publisher, request);
+    number_one_transport(call, &medias);
     let mut sections = Vec::with_capacity(medias.len());
     for id in medias {
         match call.media(id).is_rejected {
@@ -49,6 +51,33 @@ pub fn publish(call: &mut Call, tag: &str, request: &Request, around: &mut Surro
     let mut session = made_here(call, publisher, around);
     session.attributes.extend(group(call, publisher));
     show::create(call, publisher, session, sections, request, around)
+}
+
+/// Takes transport-wide sequence numbers from one transport only, the one with video where there is one: their sender
+/// numbers what it sends to all ports in one sequence, and what is told of one port would call lost what went to
+/// another.
+fn number_one_transport(call: &mut Call, medias: &[MediaId]) {
+    let is_numbered = |id: &&MediaId| {
+        let media = call.media(**id);
+        !media.is_rejected && media.attributes.iter().any(is_transport_wide)
+    };
+    let is_video = |id: &&MediaId| is_numbered(id) && call.media(**id).kind == "video";
+    let first = medias.iter().find(is_video).or_else(|| medias.iter().find(is_numbered));
+    let Some(chosen) = first.map(|id| call.transport_of(*id)) else { return };
+    for id in medias {
+        if call.transport_of(*id) == chosen {
+            continue;
+        }
+        let media = call.media_mut(*id);
+        media.attributes.retain(|attribute| !is_transport_wide(attribute));
+        for codec in media.codecs.iter_mut().chain(&mut media.shown_codecs) {
+            codec.feedback.retain(|value| value != "transport-cc");
+        }
+    }
+}
+
+fn is_transport_wide(attribute: &Attribute) -> bool {
+    attribute.extension_uri() == Some(TRANSPORT_WIDE_EXTENSION)
 }
 
 /// `a=group` of the answer (RFC 9143, section 7.3): the mids of what was taken.
