@@ -70,8 +70,9 @@ fn arguments() -> Command {
 fn run(arguments: &ArgMatches) -> Result<(), String> {
     let address = arguments.get_one::<IpAddr>("address").copied().ok_or("no address")?;
     let port = arguments.get_one::<u16>("port").copied().ok_or("no port")?;
-    let listener = TcpListener::bind((address, port))
-        .map_err(|error| format!("cannot serve the page at {address}, port {port}: {error} (--port chooses another)"))?;
+    let listener = TcpListener::bind((address, port)).map_err(|error| {
+        format!("cannot serve the page at {address}, port {port}: {error} (--port chooses another)")
+    })?;
     let at = listener.local_addr().map_err(|error| error.to_string())?;
     if let Some(control) = arguments.get_one::<SocketAddr>("control") {
         return serve(listener, at, *control, || Ok(()));
@@ -138,7 +139,9 @@ fn announce(at: SocketAddr) {
     let host = host.strip_suffix(":0").unwrap_or(&host);
     println!("open      http://{host}:{}/ in two or more tabs, and join the same room", at.port());
     if !at.ip().is_loopback() && !at.ip().is_unspecified() {
-        println!("note      browsers lend cameras only to pages of https and localhost; others get a test picture and a tone");
+        println!(
+            "note      browsers lend cameras only to pages of https and localhost; others get a test picture and a tone"
+        );
     }
     println!("stop      with Ctrl-C");
 }

@@ -11,6 +11,9 @@ pub struct Media {
     prefix: String,
 }
 
+/// How the daemon begins to say that a subscription or a whole room is not there.
+const GONE: [&str; 2] = ["To-tag not found", "Unknown call-id"];
+
 /// Why the daemon did not do something, in words.
 pub type Failure = String;
 
@@ -51,9 +54,12 @@ impl Media {
         self.ask(request).map(drop)
     }
 
-    /// Ends a subscription.
+    /// Ends a subscription. One that has gone with its publisher meanwhile is no fault.
     pub fn unsubscribe(&self, room: &str, tag: &str) -> Result<(), Failure> {
-        self.ask(json!({"command": "unsubscribe", "call-id": self.call(room), "to-tag": tag})).map(drop)
+        let request = json!({"command": "unsubscribe", "call-id": self.call(room), "to-tag": tag});
+        let reply = self.exchange(&request)?;
+        let reason = reply["error-reason"].as_str().unwrap_or_default();
+        if GONE.iter().any(|gone| reason.starts_with(gone)) { Ok(()) } else { ok(&request, reply).map(drop) }
     }
 
     /// Ends a publication and what others receive of it. The call ends with the last of them.
@@ -77,19 +83,27 @@ impl Media {
     }
 
     fn ask(&self, request: Value) -> Result<Value, Failure> {
-        let command = request["command"].as_str().unwrap_or_default().to_owned();
+        let reply = self.exchange(&request)?;
+        ok(&request, reply)
+    }
+
+    fn exchange(&self, request: &Value) -> Result<Value, Failure> {
         // Whoever panicked while asking left a client that can ask again.
         let mut client = self.client.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let reply = client.ask(&request).map_err(|error| match error {
+        client.ask(request).map_err(|error| match error {
             Error::NoReply => "The media daemon does not answer.".to_owned(),
             error => format!("The media daemon cannot be asked: {error}."),
-        })?;
-        match reply["result"].as_str() {
-            Some("ok" | "pong") => Ok(reply),
-            _ => {
-                let reason = reply["error-reason"].as_str().unwrap_or("no reason given");
-                Err(format!("The media daemon refused '{command}': {reason}."))
-            }
+        })
+    }
+}
+
+/// The reply, unless the daemon refused.
+fn ok(request: &Value, reply: Value) -> Result<Value, Failure> {
+    match reply["result"].as_str() {
+        Some("ok" | "pong") => Ok(reply),
+        _ => {
+            let reason = reply["error-reason"].as_str().unwrap_or("no reason given");
+            Err(format!("The media daemon refused {}: {reason}.", request["command"]))
         }
     }
 }

@@ -169,11 +169,7 @@ struct Seen {
 }
 
 /// Who else is in the room: at once when that has changed since the version that the page has seen, else a little later.
-async fn news(
-    Extract(state): Shared,
-    Path((room, key)): Path<(String, String)>,
-    Query(seen): Query<Seen>,
-) -> Outcome {
+async fn news(Extract(state): Shared, Path((room, key)): Path<(String, String)>, Query(seen): Query<Seen>) -> Outcome {
     let mut changes = state.rooms().watch(&room, &key, Instant::now())?;
     // Whether time was up or the room was closed, the state is told as it is then.
     let _ = tokio::time::timeout(WAIT, changes.wait_for(|version| *version != seen.version)).await;

@@ -22,7 +22,12 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "ice-restart", what: "each side restarts ICE", needs: available, run: restart },
     Scenario { name: "renegotiate", what: "video added, hold, resume", needs: available, run: renegotiate },
     Scenario { name: "trickle", what: "candidates that come one by one", needs: available, run: trickle },
-    Scenario { name: "room", what: "four tabs in a room, a fifth behind losses", needs: room::available, run: room::run },
+    Scenario {
+        name: "room",
+        what: "four tabs in a room, a fifth behind losses",
+        needs: room::available,
+        run: room::run,
+    },
 ];
 
 /// Debian's rtpengine knows neither the flag WebRTC nor bundles.

@@ -24,6 +24,8 @@ pub const SECONDS: &str = "MILLRACE_ROOM_SECONDS";
 const DEFAULT_SECONDS: u64 = 8;
 /// Datagrams that are lost on the way to the fifth tab, and as many on the way from it.
 const LOSS: &str = "0.05";
+/// Who has sound and picture on ports of their own.
+const UNBUNDLED: usize = 1;
 const NAMES: [&str; 5] = ["Ann", "Bob", "Cleo", "Dan", "Eve"];
 
 /// The daemon is ours: Debian's rtpengine knows no `publish`.
@@ -108,6 +110,7 @@ impl<'a> Tab<'a> {
     fn join(&self) -> Result<(), String> {
         let options = json!({
             "room": "kitchen", "name": self.name(), "synthetic": true, "hz": hz(self.number), "hue": hue(self.number),
+            "unbundled": self.number == UNBUNDLED,
         });
         self.page.call("millraceRoom.join", options).map(drop)
     }

@@ -6,6 +6,8 @@ import {received, sent} from './statistics.js';
 
 const $ = (id) => document.getElementById(id);
 const query = new URLSearchParams(location.search);
+// Boxes of the form that the query can tick: `?synthetic=1`.
+const CHOICES = ['synthetic', 'simulcast', 'unbundled'];
 const tiles = new Map();
 let [context, source, session] = [];
 
@@ -142,8 +144,7 @@ const recall = (key) => { try { return localStorage.getItem(key); } catch { retu
 
 $('room').value = query.get('room') || 'lobby';
 $('name').value = query.get('name') || recall('millrace-name') || '';
-$('synthetic').checked = query.get('synthetic') === '1';
-$('simulcast').checked = query.get('simulcast') === '1';
+for (const id of CHOICES) $(id).checked = query.get(id) === '1';
 $('entrance').addEventListener('submit', async (event) => {
   event.preventDefault();
   const [room, name] = [$('room').value.trim(), $('name').value.trim()];
@@ -151,7 +152,7 @@ $('entrance').addEventListener('submit', async (event) => {
   button.disabled = true;
   say('Joining: the browser may ask for camera and microphone.', true);
   try {
-    await join(room, name, {synthetic: $('synthetic').checked, simulcast: $('simulcast').checked});
+    await join(room, name, Object.fromEntries(CHOICES.map((id) => [id, $(id).checked])));
     remember('millrace-name', name);
     query.set('room', room);
     history.replaceState(null, '', `?${query}`);

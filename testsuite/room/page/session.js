@@ -50,7 +50,8 @@ export class Session extends EventTarget {
     this.isOpen = false;
   }
 
-  async join(stream, {simulcast}) {
+  // options: simulcast, and unbundled for sound and picture on ports of their own.
+  async join(stream, {simulcast, unbundled}) {
     const connection = this.publisher = new RTCPeerConnection();
     for (const track of stream.getTracks()) {
       const sendEncodings = simulcast && track.kind === 'video' ? LAYERS : undefined;
@@ -58,7 +59,8 @@ export class Session extends EventTarget {
       prefer(transceiver, track.kind, track.kind === 'audio' ? ['audio/opus'] : ['video/vp8', 'video/rtx']);
     }
     await connection.setLocalDescription();
-    const {sdp} = connection.localDescription;
+    let {sdp} = connection.localDescription;
+    if (unbundled) sdp = sdp.replace(/a=group:BUNDLE.*\r\n/, '');
     const joined = await request('POST', this.members, {name: this.name, sdp});
     this.id = joined.id;
     this.own = `${this.members}/${joined.key}`;
