@@ -8,6 +8,7 @@ use crate::Scenario;
 use crate::sip::Role;
 use millrace_testsuite::daemon::Kind;
 use phone::Phone;
+pub use room::ENVIRONMENT;
 use serde_json::{Value, json};
 use std::path::Path;
 use studio::{Side, Studio, available, with_studio};

@@ -20,7 +20,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What a browser assumes of its bandwidth before it hears of it.
 const FIRST_BITRATE: f64 = 300_000.0;
 /// Sets how long the room is looked at before somebody leaves, and how long with losses.
-pub const SECONDS: &str = "MILLRACE_ROOM_SECONDS";
+const SECONDS: &str = "MILLRACE_ROOM_SECONDS";
+/// The same for users.
+pub const ENVIRONMENT: &str = "Environment:\n  MILLRACE_ROOM_SECONDS  How long the scenario room watches four tabs, and then five [8]\n  \
+                               MILLRACE_DAEMON        The millrace to test, in place of the one beside this program";
 const DEFAULT_SECONDS: u64 = 8;
 /// Datagrams that are lost on the way to the fifth tab, and as many on the way from it.
 const LOSS: &str = "0.05";
@@ -43,7 +46,8 @@ struct Server {
 
 impl Server {
     fn start(home: &Namespace, control: SocketAddr, folder: &Path) -> Result<Server, String> {
-        let program = Kind::Millrace.program().with_file_name("millrace-room");
+        let own = std::env::current_exe().map_err(|error| format!("no own path: {error}"))?;
+        let program = own.with_file_name("millrace-room");
         let log = folder.join("room.log");
         let output = File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
         let errors = output.try_clone().map_err(|error| error.to_string())?;
