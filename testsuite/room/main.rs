@@ -55,7 +55,7 @@ fn arguments() -> Command {
                 .value_name("ADDRESS")
                 .value_parser(clap::value_parser!(IpAddr))
                 .action(ArgAction::Append)
-                .help("Where media goes; may be repeated [--address, or loopback where that is every address]"),
+                .help("Where media goes, an address that browsers reach; may be repeated [--address]"),
         )
         .arg(
             Arg::new("control")
@@ -79,7 +79,7 @@ fn run(arguments: &ArgMatches) -> Result<(), String> {
     }
     let media: Vec<IpAddr> = match arguments.get_many("media") {
         Some(list) => list.copied().collect(),
-        None if address.is_unspecified() => vec![IpAddr::from([127, 0, 0, 1])],
+        None if address.is_unspecified() => return Err(format!("--address {address} needs --media: where media goes")),
         None => vec![address],
     };
     let scratch = Scratch::make("room")?;

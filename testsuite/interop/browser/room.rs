@@ -15,8 +15,9 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 const PORT: u16 = 8080;
-/// How long anything that has to happen may take: some need a bandwidth that is found out step by step.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long anything that has to happen may take: a bandwidth is found out step by step, and five tabs are much for a
+/// small machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// What a browser assumes of its bandwidth before it hears of it.
 const FIRST_BITRATE: f64 = 300_000.0;
 /// Sets how long the room is looked at before somebody leaves, and how long with losses.
