@@ -2,13 +2,14 @@
 
 CARGO ?= cargo
 # How to run what needs root: directly as root, through sudo where that asks no password, else not at all.
-KEEP = MILLRACE_CONVERSATIONS,MILLRACE_DAEMON
+KEEP = MILLRACE_CONVERSATIONS,MILLRACE_DAEMON,MILLRACE_ROOM_SECONDS
 AS_ROOT := $(shell if [ "$$(id -u)" = 0 ]; then echo env; elif sudo -n true 2>/dev/null; then echo sudo --preserve-env=$(KEEP); fi)
 
-.PHONY: help run demo test check bench interop attack rust
+.PHONY: help run demo room test check bench interop attack rust
 
 help:
 	@echo "make demo    one call through the daemon on this machine, shown live (WAV=file SAVE=folder)"
+	@echo "make room    a page on which browser tabs see and hear each other through the daemon (ADDRESS=ip PORT=number)"
 	@echo "make run     the daemon in the foreground with config/millrace.conf"
 	@echo "make test    every test; calls of SIPp, Chromium and baresip, and attacks, where root is available"
 	@echo "make check   formatting and lints"
@@ -21,6 +22,10 @@ run: rust
 demo: rust
 	$(CARGO) build --release -p millrace -p millrace-testsuite --bin millrace --bin millrace-demo
 	@exec target/release/millrace-demo $(if $(WAV),--wav "$(WAV)") $(if $(SAVE),--save "$(SAVE)")
+
+room: rust
+	$(CARGO) build --release -p millrace -p millrace-testsuite --bin millrace --bin millrace-room
+	@exec target/release/millrace-room $(if $(ADDRESS),--address "$(ADDRESS)") $(if $(PORT),--port "$(PORT)")
 
 test: rust
 	$(CARGO) test --workspace
@@ -54,3 +59,4 @@ rust:
 	    echo "cargo is missing: install Rust 1.88 or later, from https://rustup.rs or your distribution, and try again" >&2; \
 	    exit 1; }
 	@testsuite/install-packages build
+	@testsuite/install-packages fastpath

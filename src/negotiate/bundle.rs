@@ -42,6 +42,19 @@ pub fn arrange(call: &mut Call, receiver: ParticipantId, pairs: &[Pair], step: S
     }
 }
 
+/// Decides which medias of a publisher share the transport of the first: it is answered here, as it offered, where the
+/// request accepts bundles.
+pub fn accept(call: &mut Call, publisher: ParticipantId, request: &Request) {
+    let bundle = request.transport.bundle;
+    let is_wanted = (bundle.accept || bundle.require) && !bundle.reject;
+    let participant = call.participant_mut(publisher);
+    participant.shows_bundle = is_wanted && !participant.bundle.is_empty();
+    let group = if participant.shows_bundle { participant.bundle.clone() } else { Vec::new() };
+    let members: Vec<MediaId> =
+        participant.medias.clone().into_iter().filter(|id| !call.media(*id).is_rejected).collect();
+    join(call, &members, |mid| mid.is_some_and(|mid| group.iter().any(|member| member == mid)));
+}
+
 /// What an answer of `sender` says of the group that it was offered: with it, all members share the first one's
 /// transport. An answer without a group leaves a required one as it is: its acceptance was assumed.
 pub fn settle(call: &mut Call, sender: ParticipantId, pairs: &[Pair]) {

@@ -2,12 +2,13 @@
 
 use super::exchange::Step;
 use super::local_ports::{self, Place};
-use super::{Failure, Surroundings, codecs, exchange, ice, keying, receive, rtcp_mux, show};
+use super::{Failure, Surroundings, bundle, codecs, exchange, ice, keying, receive, rtcp_mux, show};
 use crate::base::address::Family;
 use crate::call::media::RtcpMux;
 use crate::call::participant::Role;
 use crate::call::{Call, Media, MediaId, ParticipantId};
 use crate::ng::Request;
+use crate::sdp::attribute::TRANSPORT_WIDE_EXTENSION;
 use crate::sdp::{Attribute, Codec, Direction, MediaSection, Origin, Session};
 
 /// Encodings that the daemon could take part in itself.
@@ -37,6 +38,8 @@ pub fn publish(call: &mut Call, tag: &str, request: &Request, around: &mut Surro
     if refused > 0 {
         return Err(Failure::NothingToCreate);
     }
+    bundle::accept(call, publisher, request);
+    number_one_transport(call, &medias);
     let mut sections = Vec::with_capacity(medias.len());
     for id in medias {
         match call.media(id).is_rejected {
@@ -45,8 +48,45 @@ pub fn publish(call: &mut Call, tag: &str, request: &Request, around: &mut Surro
         }
         sections.push(section(call, id, request, around));
     }
-    let session = made_here(call, publisher, around);
+    let mut session = made_here(call, publisher, around);
+    session.attributes.extend(group(call, publisher));
     show::create(call, publisher, session, sections, request, around)
+}
+
+/// Takes transport-wide sequence numbers from one transport only, the one with video where there is one: their sender
+/// numbers what it sends to all ports in one sequence, and what is told of one port would call lost what went to
+/// another.
+fn number_one_transport(call: &mut Call, medias: &[MediaId]) {
+    let is_numbered = |id: &&MediaId| {
+        let media = call.media(**id);
+        !media.is_rejected && media.attributes.iter().any(is_transport_wide)
+    };
+    let is_video = |id: &&MediaId| is_numbered(id) && call.media(**id).kind == "video";
+    let first = medias.iter().find(is_video).or_else(|| medias.iter().find(is_numbered));
+    let Some(chosen) = first.map(|id| call.transport_of(*id)) else { return };
+    for id in medias {
+        if call.transport_of(*id) == chosen {
+            continue;
+        }
+        let media = call.media_mut(*id);
+        media.attributes.retain(|attribute| !is_transport_wide(attribute));
+        for codec in media.codecs.iter_mut().chain(&mut media.shown_codecs) {
+            codec.feedback.retain(|value| value != "transport-cc");
+        }
+    }
+}
+
+fn is_transport_wide(attribute: &Attribute) -> bool {
+    attribute.extension_uri() == Some(TRANSPORT_WIDE_EXTENSION)
+}
+
+/// `a=group` of the answer (RFC 9143, section 7.3): the mids of what was taken.
+fn group(call: &Call, publisher: ParticipantId) -> Option<Attribute> {
+    let participant = call.participant(publisher);
+    let medias = participant.medias.iter().map(|id| call.media(*id)).filter(|media| !media.is_rejected);
+    let is_member = |mid: &String| participant.bundle.contains(mid);
+    let mids: Vec<String> = medias.filter_map(|media| media.mid.clone().filter(is_member)).collect();
+    (participant.shows_bundle && !mids.is_empty()).then(|| bundle::group(&mids))
 }
 
 /// Reduces a media to the codecs that are accepted; false when none is left.
@@ -88,8 +128,12 @@ fn open(call: &mut Call, id: MediaId, request: &Request, around: &mut Surroundin
     rtcp_mux::on_answer(&mut ourselves, &mut media.rtcp_mux, exchange::wishes(request));
     keying::note_wishes(media, request);
     ice::note_wishes(media, request);
-    keying::answer(media, None, request, around);
     ice::answer(media, None, request, around);
+    if media.bundled_in.is_some() {
+        local_ports::release(call, id, around);
+        return Ok(());
+    }
+    keying::answer(media, None, request, around);
     let network = &request.network;
     let place = Place {
         named: network.interface.as_deref().or(network.from_interface.as_deref()),
@@ -109,7 +153,8 @@ fn section(call: &Call, id: MediaId, request: &Request, around: &Surroundings) -
     if media.is_rejected {
         return show::rejected(media, media);
     }
-    let mut section = show::frame(media, media, media, request);
+    let transport = call.media(call.transport_of(id));
+    let mut section = show::frame(media, media, transport, request);
     section.information = None;
     section.bandwidths.clear();
     section.attributes.extend(media.mid.as_deref().map(|mid| Attribute::with_value("mid", mid)));
@@ -120,10 +165,10 @@ fn section(call: &Call, id: MediaId, request: &Request, around: &Surroundings) -
     let sends_too = request.control.is_bidirectional;
     let direction = Direction::new(sends_too && media.direction.receives(), media.direction.sends());
     section.attributes.extend(media.is_rtp().then(|| Attribute::flag(direction.name())));
-    section.attributes.extend(show::rtcp(media, media, request));
-    section.attributes.extend(keying::attributes(media, around.fingerprints));
+    section.attributes.extend(show::rtcp(media, transport, request));
+    section.attributes.extend(keying::attributes(transport, around.fingerprints));
     section.attributes.extend(show::times(media, media));
-    section.attributes.extend(ice::attributes(media));
+    section.attributes.extend(ice::attributes(transport));
     section
 }
 

@@ -69,6 +69,10 @@ const FORWARDING: Status = Status::NotYet("accepted with a warning in the log; n
 const NO_RECORDING: Status = Status::NotYet("answered with an error; recording is not built");
 const NO_PLAYBACK: Status = Status::NotYet("answered with an error; media playback is not built");
 const LATER: Status = Status::NotYet("answered with an error; not built");
+const ONE_NUMBERED: Status = Status::Different(
+    "of several transports one is answered with transport-wide sequence numbers, that of video: the sender numbers all \
+     in one sequence, and feedback about one would call lost what went over another",
+);
 const NO_TRANSCODING: Status = Status::Different(
     "nothing is transcoded: parties without a common codec, or with it under different payload types, are an error and \
      nothing is changed; so is a call that would have to be moved between threads during a DTLS handshake",
@@ -97,7 +101,7 @@ pub static COMMANDS: &[CommandRow] = &[
     row(Command::Statistics, "statistics", "Stats", SAME, "Reports the daemon's counters."),
     row(Command::SilenceMedia, "silence media", "SlnMedia", SILENCE, "Replaces media by silence."),
     row(Command::UnsilenceMedia, "unsilence media", "UnslnMedia", SILENCE, "Undoes `silence media`."),
-    row(Command::Publish, "publish", "Pub", SAME, "Takes a sender's media without a receiver."),
+    row(Command::Publish, "publish", "Pub", ONE_NUMBERED, "Takes a sender's media without a receiver."),
     row(
         Command::SubscribeRequest,
         "subscribe request",

@@ -2,11 +2,9 @@
 
 use super::{Component, ForwardingPlan, StreamId};
 use crate::call::{Call, MediaId};
+use crate::sdp::attribute::TRANSPORT_WIDE_EXTENSION;
 use crate::sdp::{Attribute, Codec};
 use smallvec::SmallVec;
-
-/// The header extension with transport-wide sequence numbers.
-const TRANSPORT_WIDE_EXTENSION: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 
 /// What a sender gets in place of its receivers' RTCP.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -6,6 +6,10 @@ use std::str::FromStr;
 use webrtc_sdp::address::ExplicitlyTypedAddress;
 use webrtc_sdp::attribute_type::SdpAttribute;
 
+/// The header extension with transport-wide sequence numbers
+/// (draft-holmer-rmcat-transport-wide-cc-extensions-01, section 2).
+pub const TRANSPORT_WIDE_EXTENSION: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
+
 /// An attribute as it was written: `a=name` or `a=name:value`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Attribute {

@@ -85,6 +85,7 @@ fn run(scenario: &Scenario, kind: Kind, folder: &Path) -> Result<String, String>
 fn arguments() -> Command {
     Command::new("millrace-interop")
         .about("Places real calls through a media daemon with Kamailio, SIPp, Chromium and baresip.")
+        .after_help(browser::ENVIRONMENT)
         .arg(
             Arg::new("daemon")
                 .long("daemon")

@@ -65,11 +65,21 @@ impl Networks {
 
 /// Starts the daemon in the middle of the networks, with one interface for each side.
 pub fn start_daemon<'a>(networks: &'a Networks, kind: Kind, folder: &Path) -> Result<Daemon<'a>, String> {
-    let address = |text: &str| text.parse::<SocketAddr>().map_err(|error| format!("{text}: {error}"));
     let interfaces = [format!("external/{OUTSIDE}"), format!("internal/{INSIDE}"), format!("internal/{INSIDE_IP6}")];
+    start_daemon_on(networks, kind, interfaces.into(), folder)
+}
+
+/// Starts the daemon in the middle of the networks on these `interfaces`.
+pub fn start_daemon_on<'a>(
+    networks: &'a Networks,
+    kind: Kind,
+    interfaces: Vec<String>,
+    folder: &Path,
+) -> Result<Daemon<'a>, String> {
+    let address = |text: &str| text.parse::<SocketAddr>().map_err(|error| format!("{text}: {error}"));
     Daemon::start(Settings {
         kind,
-        interfaces: interfaces.into(),
+        interfaces,
         control: address(CONTROL)?,
         cli: address(CLI)?,
         ports: (30_000, 30_999),

@@ -77,13 +77,31 @@ impl Chromium {
 
     /// Opens a page of its own and runs `script` in it.
     pub fn open(&self, script: &str) -> Result<Page<'_>, String> {
-        let target = self.ask("Target.createTarget", json!({"url": "about:blank", "newWindow": true}), None)?;
-        let attach = json!({"targetId": target["targetId"], "flatten": true});
-        let session = self.ask("Target.attachToTarget", attach, None)?;
-        let session = session["sessionId"].as_str().ok_or("no session")?.to_owned();
-        let page = Page { browser: self, session };
+        let page = self.target("about:blank")?;
         page.evaluate(script)?;
         Ok(page)
+    }
+
+    /// Opens the page at `url` and waits until its script has set `global`.
+    pub fn visit(&self, url: &str, global: &str) -> Result<Page<'_>, String> {
+        let page = self.target(url)?;
+        let deadline = Instant::now() + PATIENCE;
+        // While the page is on its way, what is evaluated may go with the one before it.
+        while page.evaluate(&format!("typeof {global}")) != Ok("object".into()) {
+            if Instant::now() > deadline || system::interrupted() {
+                return Err(format!("{url} sets no {global}"));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(page)
+    }
+
+    fn target(&self, url: &str) -> Result<Page<'_>, String> {
+        let made = self.ask("Target.createTarget", json!({"url": url, "newWindow": true}), None)?;
+        let target = made["targetId"].as_str().ok_or("no target")?.to_owned();
+        let session = self.ask("Target.attachToTarget", json!({"targetId": target, "flatten": true}), None)?;
+        let session = session["sessionId"].as_str().ok_or("no session")?.to_owned();
+        Ok(Page { browser: self, target, session })
     }
 
     /// Sends a command and waits for its result. Events are passed over.
@@ -146,6 +164,7 @@ fn next_message(output: &mut BufReader<ChildStdout>) -> Option<Value> {
 /// A page with a script.
 pub struct Page<'a> {
     browser: &'a Chromium,
+    target: String,
     session: String,
 }
 
@@ -153,6 +172,11 @@ impl Page<'_> {
     /// Calls a function of the page's script and waits for what it promises.
     pub fn call(&self, function: &str, argument: Value) -> Result<Value, String> {
         self.evaluate(&format!("{function}({argument})")).map_err(|why| format!("{function}: {why}"))
+    }
+
+    /// Closes the tab, as its user would.
+    pub fn close(self) -> Result<(), String> {
+        self.browser.ask("Target.closeTarget", json!({"targetId": self.target}), None).map(drop)
     }
 
     fn evaluate(&self, expression: &str) -> Result<Value, String> {

@@ -1,12 +1,14 @@
 //! Calls of Chromium: with plain phones, with SRTP phones, and with each other. The control client plays the SIP server.
 
 mod phone;
+mod room;
 mod studio;
 
 use crate::Scenario;
 use crate::sip::Role;
 use millrace_testsuite::daemon::Kind;
 use phone::Phone;
+pub use room::ENVIRONMENT;
 use serde_json::{Value, json};
 use std::path::Path;
 use studio::{Side, Studio, available, with_studio};
@@ -21,6 +23,12 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "ice-restart", what: "each side restarts ICE", needs: available, run: restart },
     Scenario { name: "renegotiate", what: "video added, hold, resume", needs: available, run: renegotiate },
     Scenario { name: "trickle", what: "candidates that come one by one", needs: available, run: trickle },
+    Scenario {
+        name: "room",
+        what: "four tabs in a room, a fifth behind losses",
+        needs: room::available,
+        run: room::run,
+    },
 ];
 
 /// Debian's rtpengine knows neither the flag WebRTC nor bundles.

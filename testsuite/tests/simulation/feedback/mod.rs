@@ -1,6 +1,7 @@
 //! What a publisher is told, and what viewers get again, where their RTCP does not reach it.
 
 mod room;
+mod transports;
 
 use millrace::base::suite::Suite;
 use millrace::base::time::Mono;
