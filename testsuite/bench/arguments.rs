@@ -7,7 +7,7 @@ pub fn all() -> Command {
     Command::new("millrace-bench")
         .about("Measures media daemons on loopback.")
         .subcommand_required(true)
-        .subcommands([compare(), fanout(), cycles(), large(), srtp(), dtls()])
+        .subcommands([compare(), fanout(), forward(), cycles(), large(), srtp(), dtls()])
         .subcommand(Command::new("all").about("Everything, with its defaults"))
         .subcommand(Command::new("ceiling").about("What the generator can do without a daemon").arg(generator_core()))
 }
@@ -35,6 +35,15 @@ fn fanout() -> Command {
         .arg(number("seconds", "4", "Measured seconds a run"))
         .arg(number("copies-a-second", "25000", "Copies in all, whatever the number of receivers"))
         .arg(daemon_cores().default_value("0"))
+        .arg(generator_core())
+}
+
+fn forward() -> Command {
+    Command::new("forward")
+        .about("Plain RTP between two hosts: nftables, XDP, userspace, rtpengine")
+        .arg(number("rounds", "3", "Rounds; the medians count"))
+        .arg(number("seconds", "4", "Measured seconds a run"))
+        .arg(number("calls", "300", "Calls with RTP both ways"))
         .arg(generator_core())
 }
 

@@ -6,6 +6,7 @@ mod control;
 mod dtls;
 mod endurance;
 mod fanout;
+mod forward;
 mod load;
 mod report;
 mod srtp;
@@ -65,6 +66,12 @@ fn run(arguments: &ArgMatches) -> Result<bool, String> {
             let size = Size { calls, packets_a_second, seconds, daemon_cores, generator_core };
             endurance::large(daemon(arguments)?, &size)
         }
+        "forward" => forward::run(&forward::Plan {
+            rounds: number("rounds").max(1) as usize,
+            seconds: number("seconds").max(1),
+            calls: number("calls") as usize,
+            generator_core: generator_core(),
+        }),
         "srtp" => srtp::run(number("rounds").max(1) as usize, number("batches").max(1) as usize),
         _ => endurance::ceiling(generator_core()).map(|()| true),
     }
@@ -73,7 +80,7 @@ fn run(arguments: &ArgMatches) -> Result<bool, String> {
 /// Every measurement; whether every goal was met.
 fn all() -> Result<bool, String> {
     let mut met = true;
-    for name in ["srtp", "ceiling", "compare", "fanout", "cycles", "large", "dtls"] {
+    for name in ["srtp", "ceiling", "compare", "fanout", "forward", "cycles", "large", "dtls"] {
         met &= run(&arguments::all().get_matches_from(["millrace-bench", name]))?;
     }
     Ok(met)
