@@ -90,8 +90,12 @@ static FLAGS: &[Flag] = &[
         .flag(|r| r.rtp.reset = true),
     row("pierce NAT", SAME, "Send empty packets until something arrives.").flag(|r| r.rtp.pierce_nat = true),
     row("NAT-wait", SAME, "Send nothing until something arrived.").flag(|r| r.rtp.nat_wait = true),
-    row("unidirectional", Status::NotYet("read and kept; there is no fast path"), "Allow offload of one-way media.")
-        .flag(|r| r.rtp.is_unidirectional = true),
+    row(
+        "unidirectional",
+        Status::Different("one-way media takes the fast path without it"),
+        "Allow offload of one-way media.",
+    )
+    .flag(|r| r.rtp.is_unidirectional = true),
     row("generate RTCP", RTCP, "The same as `generate RTCP=on`.").flag(|r| r.rtp.generate_rtcp = Some(true)),
     row("RTCP mirror", SAME, "A subscriber's RTCP goes back to the publisher.")
         .aliases(&["mirror RTCP"])
