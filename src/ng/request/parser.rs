@@ -1,5 +1,6 @@
 //! Applies the keys of a message, in their order, to a request.
 
+use super::dialogue::Dialogue;
 use super::table::{Choices, find_flag, find_key, find_prefix, find_prefix_key};
 use super::{Defaults, Request, RequestError};
 use crate::base::protocol::TransportProtocol;
@@ -19,12 +20,14 @@ pub struct Parser<'a> {
     /// The first thing wrong enough to fail the request.
     error: Option<RequestError>,
     expansions: u8,
+    /// Keys of tags that a string of `rtpp-flags` has given.
+    worded_tags: Vec<String>,
 }
 
 impl<'a> Parser<'a> {
     pub(super) fn new(command: Command, encoding: Encoding, defaults: &'a Defaults) -> Parser<'a> {
         let request = Request::new(command, defaults);
-        Parser { request, encoding, defaults, key: String::new(), error: None, expansions: 0 }
+        Parser { request, encoding, defaults, key: String::new(), error: None, expansions: 0, worded_tags: Vec::new() }
     }
 
     pub(super) fn finish(self) -> Result<Request, RequestError> {
@@ -100,6 +103,17 @@ impl<'a> Parser<'a> {
         self.request.warnings.extend(parsed.warnings);
         self.apply(&parsed.dictionary);
         self.expansions -= 1;
+    }
+
+    /// Takes a tag into a field. A tag in the words of a script stands before the one that the SIP server's module adds
+    /// of itself, whatever their order: that is the tag of the dialogue at hand.
+    pub fn take_tag(&mut self, value: &Value, field: fn(&mut Dialogue) -> &mut Option<String>) {
+        if self.expansions > 0 {
+            self.worded_tags.push(self.key.clone());
+        } else if self.worded_tags.contains(&self.key) {
+            return;
+        }
+        *field(&mut self.request.dialogue) = self.text(value);
     }
 
     /// Applies a signalling template; false when there is none of that name.

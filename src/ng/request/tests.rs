@@ -62,6 +62,20 @@ fn every_name_is_known_once() {
 }
 
 #[test]
+fn a_scripts_tag_stands_before_the_dialogues() {
+    let tags = |text: &str| {
+        let dialogue = parse(text).dialogue;
+        (dialogue.from_tag.unwrap_or_default(), dialogue.to_tag.unwrap_or_default())
+    };
+    let own = r#""from-tag":"caller","to-tag":"callee""#;
+    let words = r#""rtpp-flags":"to-tag=fork""#;
+    for keys in [format!("{own},{words}"), format!("{words},{own}")] {
+        let message = format!(r#"{{"command":"subscribe answer",{keys}}}"#);
+        assert_eq!(tags(&message), ("caller".to_owned(), "fork".to_owned()), "{message}");
+    }
+}
+
+#[test]
 fn codec_operations_meet_in_one_field() {
     let request = same(&[
         r#""codec":{"strip":["opus","all"],"transcode":["PCMA/8000"]}"#,
