@@ -93,8 +93,8 @@ static KEYS: &[Key] = &[
     row("calls", SAME, "The calls that `mesh` joins.")
         .key(|p, v| p.request.dialogue.calls = words(v).map(str::to_owned).collect()),
     row("tags", SAME, "The flows that `mesh` creates: a list of `from` and `to`.").key(set_flows),
-    row("source-tag", LATER, "The participant that is injected.").key(|p, v| p.request.dialogue.source_tag = p.text(v)),
-    row("source-call-id", LATER, "The call of the participant that is injected.")
+    row("source-tag", SAME, "The participant that is injected.").key(|p, v| p.request.dialogue.source_tag = p.text(v)),
+    row("source-call-id", SAME, "The call of the participant that is injected.")
         .key(|p, v| p.request.dialogue.source_call_id = p.text(v)),
     row("alias-key", SAME, "What makes a new from-tag an alias of an earlier one.")
         .key(|p, v| p.choose_each(&ALIAS_KEY, v)),

@@ -86,6 +86,8 @@ pub enum RequestError {
     NoFromTag,
     #[error("No to-tag in message")]
     NoToTag,
+    #[error("No source-tag in message")]
+    NoSourceTag,
     #[error("unsupported sdp section")]
     UnknownSdpSection,
     #[error("unsupported sdp manipulation")]
@@ -142,6 +144,11 @@ impl Request {
     /// The to-tag, or the error of a message without.
     pub fn to_tag(&self) -> Result<&str, RequestError> {
         present(&self.dialogue.to_tag).ok_or(RequestError::NoToTag)
+    }
+
+    /// The source-tag, or the error of a message without.
+    pub fn source_tag(&self) -> Result<&str, RequestError> {
+        present(&self.dialogue.source_tag).ok_or(RequestError::NoSourceTag)
     }
 
     /// The SDP body, which may be empty, or the error of a message without.
