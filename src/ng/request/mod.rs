@@ -59,6 +59,16 @@ pub struct Request {
     pub control: control::Control,
     /// Unknown keys, flags and values, for the log.
     pub warnings: Vec<String>,
+    /// What was asked for and is not built, for the log.
+    pub unbuilt: Vec<Unbuilt>,
+}
+
+/// A key, flag or value that asks for something that is not built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unbuilt {
+    pub name: &'static str,
+    /// What is done instead.
+    pub instead: &'static str,
 }
 
 /// Why a request fails; the text is the reply's `error-reason`.
@@ -128,6 +138,7 @@ impl Request {
             t38: Default::default(),
             control: Default::default(),
             warnings: Vec::new(),
+            unbuilt: Vec::new(),
         }
     }
 

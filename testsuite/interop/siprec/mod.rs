@@ -21,12 +21,7 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "siprec", what: "OpenSIPS records a call", needs: newer, run: opensips },
     Scenario { name: "siprec-kamailio", what: "Kamailio 6 records a call", needs: newer, run: kamailio },
     Scenario { name: "siprec-srtp", what: "recorders of an encrypted call", needs: newer, run: encrypted },
-    Scenario {
-        name: "siprec-failing",
-        what: "recorders that fail cost the call nothing",
-        needs: newer,
-        run: failing,
-    },
+    Scenario { name: "siprec-failing", what: "recorders that fail cost the call nothing", needs: newer, run: failing },
 ];
 
 /// Debian's rtpengine knows neither `inactive` nor `rtpp-flags`, and ends a subscription twice.

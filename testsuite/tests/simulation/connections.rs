@@ -78,6 +78,21 @@ fn a_flow_is_added_beside_the_others() {
 }
 
 #[test]
+fn a_party_leaves_what_it_was_added_to() {
+    let mut stage = two_calls();
+    let both = json!(["directional", "bidirectional"]);
+    let talk = [(0, 1), (1, 0), (2, 3), (3, 2)];
+    let keys = json!({"from-tag": "alice", "to-tag": "carol", "to-call-id": SECOND, "flags": both});
+    stage.must("connect", keys.clone());
+    stage.must("unsubscribe", json!({"to-tag": "carol"}));
+    assert_heard(&mut stage, &[&talk[..], &[(2, 0)]].concat());
+    stage.must("connect", keys);
+    stage.must("unsubscribe", json!({"to-tag": "carol", "flags": ["bidirectional"]}));
+    assert_heard(&mut stage, &talk);
+    stage.end();
+}
+
+#[test]
 fn several_sources_flow_to_one() {
     let mut stage = two_calls();
     let all = json!({"all": "all", "to-tag": "carol", "to-call-id": SECOND, "flags": ["directional"]});
