@@ -55,6 +55,6 @@ fn is_heard(call: &Call, flow: &Subscription) -> bool {
     let (source, sink) = (call.media(flow.source), call.media(flow.sink));
     let speaker = call.participant(source.owner);
     let is_stopped = flow.is_paused || flow.is_blocked || flow.is_silenced;
-    let is_muted = speaker.blocks_media || speaker.silences_media || call.drops_traffic;
+    let is_muted = speaker.blocks_media || speaker.silences_media || call.blocks_media || call.drops_traffic;
     source.direction.sends() && sink.direction.receives() && !source.is_rejected && !is_stopped && !is_muted
 }
