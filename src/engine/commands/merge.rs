@@ -67,7 +67,8 @@ impl Shard {
 
     pub(super) fn inject_stop(&mut self, now: Now, request: &Request, lent: &mut Lent) -> Reply {
         let index = self.known(request, CommandError::UnknownCallIds)?;
-        (request.to_tag()?, request.source_tag()?);
+        request.to_tag()?;
+        request.source_tag()?;
         self.negotiate(now, index, request, lent, |call, _| inject::stop(call, request))?;
         Ok(Dictionary::new())
     }
