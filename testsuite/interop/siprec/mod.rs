@@ -85,14 +85,20 @@ fn with_call(
     Ok(format!("{note}; all freed"))
 }
 
-/// One recording from its beginning to its end: refreshed, paused, resumed, ended.
+/// One recording from its beginning to its end: moved to other ports, refreshed, paused, resumed, ended.
 fn record(room: &Room, proxy: &Proxy, wanted: Wanted) -> Result<String, String> {
     room.talk(PART)?;
     let before = room.passed();
     let mut recording = Recording::begin(room, proxy, wanted)?;
     let from = room.said();
     room.talk(PART)?;
+    let moving = room.passed();
+    let mut sum = recording.check_whole(from, moving, "before it moved")?;
+    recording.check_clean()?;
 
+    recording.move_away(wanted)?;
+    let from = room.said();
+    room.talk(PART)?;
     recording.refresh(wanted)?;
     room.talk(PART)?;
     let paused = room.passed();
@@ -114,7 +120,6 @@ fn record(room: &Room, proxy: &Proxy, wanted: Wanted) -> Result<String, String> 
     {
         recording.check_silent(from, to, part)?;
     }
-    let mut sum = 0;
     for (from, to, part) in [(from, paused, "until the pause"), (resumed, ended, "after the pause")] {
         sum += recording.check_whole(from, to, part)?;
     }
@@ -124,8 +129,15 @@ fn record(room: &Room, proxy: &Proxy, wanted: Wanted) -> Result<String, String> 
 
 /// Recorders beside a good one: one is not there, one declines lines, one never answers, one is taken out twice.
 fn failing(kind: Kind, folder: &Path) -> Result<String, String> {
-    with_call(kind, folder, Module::OpenSips, Keying::Plain, |room, proxy| {
-        let wanted = Wanted::default();
+    let plain = fail_beside(kind, folder, Keying::Plain, "RTP/AVP")?;
+    let caller = Keying::Sdes(vec![Suite::AesCm128Sha1_80]);
+    let encrypted = fail_beside(kind, folder, caller, "RTP/SAVP")?;
+    Ok(format!("plain: {plain}; encrypted: {encrypted}"))
+}
+
+fn fail_beside(kind: Kind, folder: &Path, caller: Keying, protocol: &str) -> Result<String, String> {
+    with_call(kind, folder, Module::OpenSips, caller, |room, proxy| {
+        let wanted = Wanted { protocol: Some(protocol), ..Wanted::default() };
         let good = Recording::begin(room, proxy, wanted)?;
         let from = room.said();
 

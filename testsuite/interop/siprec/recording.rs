@@ -34,23 +34,48 @@ impl<'a> Recording<'a> {
         let reply = proxy.subscribe(wanted)?;
         let offer = check(&reply, wanted)?;
         let to_tag = reply["to-tag"].as_str().ok_or("no to-tag")?.to_owned();
-        let mut legs = Vec::new();
-        for (line, section) in sections(&offer).iter().enumerate() {
-            legs.push(if declines[line] { None } else { Some(room.add_leg(new_port(), line, keying_of(section)?)?) });
-        }
-        let mut recording = Recording { room, proxy, to_tag, legs, offer };
+        let mut recording = Recording { room, proxy, to_tag, legs: Vec::new(), offer };
+        recording.open_ports(declines)?;
         recording.answer(wanted)?;
-        if wanted.protocol.is_some_and(|protocol| protocol.contains("TLS")) {
-            let legs: Vec<usize> = recording.legs.iter().flatten().copied().collect();
-            room.wait_for("handshakes", |people| legs.iter().all(|leg| people.legs[*leg].is_ready()))?;
-            // The daemon has its keys when the recorder has them, or a moment later.
-            room.talk(10)?;
-        }
+        recording.wait_for_keys(wanted)?;
         Ok(recording)
+    }
+
+    fn open_ports(&mut self, declines: [bool; 2]) -> Result<(), String> {
+        self.legs.clear();
+        for (line, section) in sections(&self.offer).iter().enumerate() {
+            let keying = keying_of(section)?;
+            self.legs.push(if declines[line] { None } else { Some(self.room.add_leg(new_port(), line, keying)?) });
+        }
+        Ok(())
+    }
+
+    fn wait_for_keys(&self, wanted: Wanted) -> Result<(), String> {
+        if !wanted.protocol.is_some_and(|protocol| protocol.contains("TLS")) {
+            return Ok(());
+        }
+        let legs: Vec<usize> = self.legs.iter().flatten().copied().collect();
+        self.room.wait_for("handshakes", |people| legs.iter().all(|leg| people.legs[*leg].is_ready()))?;
+        // The daemon has its keys when the recorder has them, or a moment later.
+        self.room.talk(10)
+    }
+
+    /// Sends a re-INVITE with other ports: its description comes as an answer, and what it is shown in return is asked
+    /// for anew, without another answer.
+    pub fn move_away(&mut self, wanted: Wanted) -> Result<(), String> {
+        self.open_ports([false; 2])?;
+        self.answer(wanted)?;
+        self.ask_anew(wanted)?;
+        self.wait_for_keys(wanted)
     }
 
     /// Is asked anew, as after a re-INVITE: the ports must stay as they are.
     pub fn refresh(&mut self, wanted: Wanted) -> Result<(), String> {
+        self.ask_anew(wanted)?;
+        self.answer(wanted)
+    }
+
+    fn ask_anew(&mut self, wanted: Wanted) -> Result<(), String> {
         let to_tag = self.to_tag.clone();
         let wanted = Wanted { to_tag: Some(&to_tag), ..wanted };
         let reply = self.proxy.subscribe(wanted)?;
@@ -59,7 +84,7 @@ impl<'a> Recording<'a> {
             return Err(format!("asked anew, it is another: {:?}, then {:?}", ports(&self.offer), ports(&offer)));
         }
         self.offer = offer;
-        self.answer(wanted)
+        Ok(())
     }
 
     fn answer(&mut self, wanted: Wanted) -> Result<(), String> {
