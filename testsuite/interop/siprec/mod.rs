@@ -76,7 +76,9 @@ fn with_call(
         room.people().is_talking = true;
         let note = body(&room, &proxy)?;
         room.talk(PART)?;
-        room.people().check_call()?;
+        room.people().is_talking = false;
+        let arrived = room.wait_for("last packets", |people| people.passed() == people.said());
+        room.people().check_call().and(arrived)?;
         proxy.delete()?;
         let [up, down] = room.said();
         format!("{note}; {up} and {down} packets between the parties, none lost")
