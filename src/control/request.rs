@@ -4,9 +4,11 @@ use super::reply_cache::{Admission, ReplyCache};
 use super::{CliReply, Reply, Service, cli};
 use crate::base::time::{Mono, Now};
 use crate::ng::message::{self, Message};
+use crate::ng::request::Unbuilt;
 use crate::ng::tally::Tallies;
 use crate::ng::{Command, Defaults, Dictionary, Encoding, Request, Value};
 use crate::wire::value::Malformed;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tracing::{debug, info, warn};
@@ -18,6 +20,8 @@ pub struct Requests {
     cache: Mutex<ReplyCache>,
     tallies: Mutex<Tallies>,
     defaults: RwLock<Arc<Defaults>>,
+    /// Names of keys, flags and values that are not built, as far as they have been asked for.
+    unbuilt: Mutex<BTreeSet<&'static str>>,
 }
 
 /// A request that is being worked off.
@@ -43,12 +47,25 @@ impl Requests {
             cache: Mutex::default(),
             tallies: Mutex::default(),
             defaults: RwLock::new(Arc::new(defaults)),
+            unbuilt: Mutex::default(),
         })
     }
 
     /// Replaces what applies to requests that say nothing themselves.
     pub fn set_defaults(&self, defaults: Defaults) {
         *self.defaults.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(defaults);
+    }
+
+    /// Says of each thing that is not built, when it is asked for the first time, what happens instead: a proxy's script
+    /// asks for the same with every call.
+    fn warn_of(&self, unbuilt: &[Unbuilt], call_id: &str) {
+        for Unbuilt { name, instead } in unbuilt {
+            if locked(&self.unbuilt).insert(name) {
+                warn!(target: "control", call_id, "`{name}` (said once): {instead}");
+            } else {
+                debug!(target: "control", call_id, "`{name}`: {instead}");
+            }
+        }
     }
 
     /// What clients have asked for so far.
@@ -121,6 +138,7 @@ impl Work {
         for warning in &request.warnings {
             warn!(target: "control", call_id = self.call_id, "{warning} in '{}'", command.name());
         }
+        self.requests.warn_of(&request.unbuilt, &self.call_id);
         let (service, client) = (self.requests.service.clone(), self.client);
         if command == Command::Cli {
             return self.run_cli(request.control.cli_line.as_deref());

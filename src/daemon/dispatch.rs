@@ -55,6 +55,7 @@ impl<D: FnOnce(Dictionary) + Send + 'static> Errand<D> {
         let dialogue = &self.request.dialogue;
         let (second, members) = match self.request.command {
             Command::Connect => (dialogue.to_call_id.as_ref().filter(|id| !id.is_empty()), &[][..]),
+            Command::InjectStart => (dialogue.source_call_id.as_ref().filter(|id| !id.is_empty()), &[][..]),
             Command::Mesh => (None, dialogue.calls.as_slice()),
             _ => (None, &[][..]),
         };

@@ -92,6 +92,22 @@ pub(super) fn add_flow(
     Ok(())
 }
 
+/// The flows of one kind of media that one participant can have from another.
+///
+/// # Errors
+/// When there is no media that can flow.
+pub(super) fn flows(
+    call: &Call,
+    from: ParticipantId,
+    to: ParticipantId,
+    kind: &str,
+) -> Result<Vec<(MediaId, MediaId)>, Failure> {
+    let mut pairs = pairs(call, from, to)?;
+    pairs.retain(|(source, _)| call.media(*source).kind == kind);
+    check(call, &pairs, false)?;
+    if pairs.is_empty() { Err(Failure::NoMedias) } else { Ok(pairs) }
+}
+
 /// Which medias belong together: those that exchange media already, then others of one kind, in the order of their
 /// lines. Medias that are left over stay alone.
 fn pairs(call: &Call, from: ParticipantId, to: ParticipantId) -> Result<Vec<(MediaId, MediaId)>, Failure> {

@@ -49,6 +49,12 @@ pub fn create(call: &mut Call, tag: &str, request: &Request, around: &mut Surrou
     }
     let mut sections = Vec::new();
     for id in call.participant(party).medias.clone() {
+        let media = call.media(id);
+        if media.is_rejected || !media.is_relayed() {
+            sections.push(show::rejected(media, media));
+            local_ports::release(call, id, around);
+            continue;
+        }
         prepare(call, id, request, around)?;
         sections.push(section(call, id, request, around));
     }

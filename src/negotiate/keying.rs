@@ -5,6 +5,7 @@
 
 use super::Surroundings;
 use crate::base::fingerprint::Fingerprint;
+use crate::base::protocol::TransportProtocol;
 use crate::base::random::Random;
 use crate::base::secret::Secret;
 use crate::base::suite::{HashFunction, SUITES, Suite};
@@ -87,10 +88,12 @@ pub fn offer_anew(receiver: &mut Media, received: &ReceivedSecurity, request: &R
 }
 
 /// Decides what a subscriber is offered. Where the source is settled with keys in its description, the subscriber may
-/// use those: packets can pass as they are.
+/// use those: packets can pass as they are. A request that names a protocol of DTLS is for one who shakes hands.
 pub fn subscribe(receiver: &mut Media, source: &Media, request: &Request, around: &mut Surroundings) {
     let is_secure = receiver.shown_protocol.as_ref().is_some_and(|protocol| protocol.is_secure());
-    let Keying::Sdes { receive, .. } = &source.security.keying else {
+    let transport = &request.transport;
+    let names_dtls = !transport.is_webrtc && transport.protocol.is_some_and(TransportProtocol::is_dtls);
+    let (Keying::Sdes { receive, .. }, false) = (&source.security.keying, names_dtls) else {
         return offer(receiver, &source.security.received, request, around);
     };
     let received = ReceivedSecurity { cryptos: vec![receive.clone()], ..ReceivedSecurity::default() };

@@ -11,6 +11,7 @@ pub mod create;
 pub mod exchange;
 pub mod fragment;
 pub mod ice;
+pub mod inject;
 pub mod keying;
 pub mod legacy;
 pub mod local_ports;
@@ -87,6 +88,14 @@ pub enum Failure {
     NoFlows,
     #[error("Several parties are connected with the flag `directional` only")]
     SeveralSources,
+    #[error("Source-tag not found")]
+    NoSuchSourceTag,
+    #[error("Trying to inject to self")]
+    InjectionToSelf,
+    #[error("Nothing is injected")]
+    NothingInjected,
+    #[error("The party hears somebody else, and mixing is not supported yet")]
+    NeedsMixing,
     #[error("The parties have no codec in common, and transcoding is not supported yet")]
     NoCommonCodec,
 }

@@ -305,8 +305,11 @@ pub fn unsubscribe(call: &mut Call, request: &Request) -> Result<Option<Particip
         if call.participant(id).role == Role::Subscriber {
             return Ok(Some(id));
         }
+        let is_both_ways = request.control.is_bidirectional;
         call.unsubscribe(|call, subscription| {
-            subscription.kind == SubscriptionKind::PublishSubscribe && call.media(subscription.sink).owner == id
+            let (source, sink) = (call.media(subscription.source).owner, call.media(subscription.sink).owner);
+            let is_own = sink == id || is_both_ways && source == id;
+            subscription.kind == SubscriptionKind::PublishSubscribe && is_own
         });
         return Ok(None);
     };

@@ -63,7 +63,10 @@ const fn row(
 }
 
 const SAME: Status = Status::Same;
-const MIXING: Status = Status::NotYet("answered with an error; mixing is not built");
+const MIXING: Status = Status::NotYet(
+    "a party that hears nobody else is given the audio as it comes; where it would have to be mixed with what the party \
+     hears, or transcoded, the answer is an error",
+);
 const SILENCE: Status = Status::NotYet("media is dropped instead of replaced by silence, with a warning in the log");
 const FORWARDING: Status = Status::NotYet("accepted with a warning in the log; nothing is streamed");
 const NO_RECORDING: Status = Status::NotYet("answered with an error; recording is not built");
@@ -118,7 +121,7 @@ pub static COMMANDS: &[CommandRow] = &[
     ),
     row(Command::Unsubscribe, "unsubscribe", "Unsub", SAME, "Removes a subscription."),
     row(Command::InjectStart, "inject start", "InjStart", MIXING, "Mixes a party's audio into what another hears."),
-    row(Command::InjectStop, "inject stop", "InjStop", MIXING, "Ends an injection."),
+    row(Command::InjectStop, "inject stop", "InjStop", SAME, "Ends an injection."),
     row(Command::Connect, "connect", "Conn", NO_TRANSCODING, "Joins two parties, of two calls perhaps."),
     row(Command::Cli, "cli", "CLI", SAME, "Runs a command of the CLI (also written `CLI`)."),
     row(Command::Transform, "transform", "Trnsfm", LATER, "Transcodes for another instance."),

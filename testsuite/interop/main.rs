@@ -9,6 +9,7 @@ mod conversations;
 mod ctl;
 mod scenarios;
 mod sip;
+mod siprec;
 mod stage;
 mod tap;
 

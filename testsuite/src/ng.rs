@@ -78,8 +78,18 @@ impl Client {
     /// Sends a request and gives the reply, whatever its `result`.
     pub fn ask(&mut self, request: &Value) -> Result<Value, Error> {
         let (cookie, datagram) = self.compose(request);
+        self.exchange(&cookie, &datagram)
+    }
+
+    /// Sends a dictionary as it stands after `cookie`, and gives the reply, whatever its `result`.
+    pub fn ask_as_is(&mut self, cookie: &str, dictionary: &[u8]) -> Result<Value, Error> {
+        let datagram = [cookie.as_bytes(), b" ", dictionary].concat();
+        self.exchange(cookie, &datagram)
+    }
+
+    fn exchange(&mut self, cookie: &str, datagram: &[u8]) -> Result<Value, Error> {
         for _ in 0..self.tries {
-            self.socket.send(&datagram)?;
+            self.socket.send(datagram)?;
             let deadline = Instant::now() + self.timeout;
             while let Some((got, reply)) = self.receive(deadline)? {
                 if got == cookie {

@@ -35,6 +35,9 @@ pub struct Heard {
     pub refused: usize,
     /// Datagrams that are no RTP of PCMU.
     pub strangers: usize,
+    /// Packets whose sequence number does not follow that of the packet before.
+    pub gaps: usize,
+    last_sequence: Option<u16>,
     /// The newest samples, 8000 a second.
     samples: Vec<i16>,
 }
@@ -164,11 +167,16 @@ impl Line {
             Some((_, unprotector)) => unprotector.unprotect_rtp(datagram).unwrap_or(0),
             None => datagram.len(),
         };
-        let Some(payload) = payload(&datagram[..length]) else {
+        let datagram = &datagram[..length];
+        let Some(payload) = payload(datagram) else {
             heard.refused += 1;
             return;
         };
         heard.packets += 1;
+        let sequence = u16::from_be_bytes([datagram[2], datagram[3]]);
+        let follows = heard.last_sequence.is_none_or(|last| sequence == last.wrapping_add(1));
+        heard.gaps += usize::from(!follows);
+        heard.last_sequence = Some(sequence);
         heard.samples.extend(payload.iter().map(|byte| tone::from_mu_law(*byte)));
         let excess = heard.samples.len().saturating_sub(MEMORY_SAMPLES);
         heard.samples.drain(..excess);
@@ -219,7 +227,7 @@ mod tests {
     #[test]
     fn a_second_of_tone_is_recognized() {
         let heard = overheard(50, &mut [None, None]);
-        assert_eq!((heard.packets, heard.refused, heard.strangers), (50, 0, 0));
+        assert_eq!((heard.packets, heard.refused, heard.strangers, heard.gaps), (50, 0, 0, 0));
         assert!(heard.share(450.0) > 0.99);
         assert!(heard.share(1000.0) < 0.01);
         assert_eq!(overheard(49, &mut [None, None]).share(450.0), 0.0);

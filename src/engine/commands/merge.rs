@@ -1,11 +1,11 @@
-//! `connect` and `mesh`: parties are joined, and the calls that they are in become one.
+//! `connect`, `mesh` and `inject`: parties are joined, and the calls that they are in become one.
 
 use super::{CommandError, Lent, Reply};
 use crate::base::id::StreamId;
 use crate::base::time::Now;
 use crate::call::{Call, Media};
 use crate::engine::{Output, Shard};
-use crate::negotiate::{Failure, connect, mesh};
+use crate::negotiate::{Failure, connect, inject, mesh};
 use crate::ng::request::dialogue::All;
 use crate::ng::{Dictionary, Request};
 
@@ -26,10 +26,7 @@ impl Shard {
             request.from_tag()?;
         }
         let to_tag = request.to_tag()?;
-        let other = match dialogue.to_call_id.as_deref().filter(|id| !id.is_empty()) {
-            Some(id) => *self.by_id.get(id).ok_or(CommandError::UnknownCallIds)?,
-            None => index,
-        };
+        let other = self.second(index, dialogue.to_call_id.as_deref())?;
         // Whoever is to be heard is in the first call, and who is to hear in the second.
         let to = self.calls[other].find_tag(to_tag).ok_or(Failure::NoSuchToTag)?;
         let mut candidate = self.merged(&[index, other]).ok_or(CommandError::TagCollision)?;
@@ -52,6 +49,36 @@ impl Shard {
         mesh::mesh(&mut candidate.call, request)?;
         self.take_on(now, candidate, request, lent);
         Ok(Dictionary::new())
+    }
+
+    /// Injects a party of this call or of another, which then become one.
+    pub(super) fn inject_start(&mut self, now: Now, request: &Request, lent: &mut Lent) -> Reply {
+        let index = self.known(request, CommandError::UnknownCallIds)?;
+        let (to_tag, source_tag) = (request.to_tag()?, request.source_tag()?);
+        let other = self.second(index, request.dialogue.source_call_id.as_deref())?;
+        let to = self.calls[index].find_tag(to_tag).ok_or(Failure::NoSuchToTag)?;
+        self.calls[other].find_tag(source_tag).ok_or(Failure::NoSuchSourceTag)?;
+        let mut candidate = self.merged(&[index, other]).ok_or(CommandError::TagCollision)?;
+        let source = candidate.call.find_tag(source_tag).ok_or(Failure::NoSuchSourceTag)?;
+        inject::start(&mut candidate.call, source, to)?;
+        self.take_on(now, candidate, request, lent);
+        Ok(Dictionary::new())
+    }
+
+    pub(super) fn inject_stop(&mut self, now: Now, request: &Request, lent: &mut Lent) -> Reply {
+        let index = self.known(request, CommandError::UnknownCallIds)?;
+        request.to_tag()?;
+        request.source_tag()?;
+        self.negotiate(now, index, request, lent, |call, _| inject::stop(call, request))?;
+        Ok(Dictionary::new())
+    }
+
+    /// The second call that a request names, or else the first again.
+    fn second(&self, first: usize, id: Option<&str>) -> Result<usize, CommandError> {
+        match id.filter(|id| !id.is_empty()) {
+            Some(id) => self.by_id.get(id).copied().ok_or(CommandError::UnknownCallIds),
+            None => Ok(first),
+        }
     }
 
     /// The calls at `indices` as one, under the first one's call-id; none when a tag is used in two of them.

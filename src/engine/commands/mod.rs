@@ -95,6 +95,8 @@ impl Shard {
             Command::PlayMedia | Command::StopMedia | Command::PlayDtmf => self.playback(request),
             Command::Connect => self.connect(now, request, lent),
             Command::Mesh => self.mesh(now, request, lent),
+            Command::InjectStart => self.inject_start(now, request, lent),
+            Command::InjectStop => self.inject_stop(now, request, lent),
             Command::Create => self.create(now, request, from, lent),
             Command::CreateAnswer => self.create_answer(now, request, lent),
             _ => Err(CommandError::NotBuilt("Command not supported yet")),

@@ -92,23 +92,21 @@ fn subscription_reply(offer: &Offer, siprec: bool) -> Dictionary {
     reply.with("from-tags", from_tags).with("to-tag", offer.to_tag.as_str())
 }
 
-/// Neighbouring medias of one participant, with the participant.
+/// Each media with its participant, in the order of the media sections.
 fn tag_medias(medias: &[Subscribed]) -> Value {
-    let entry = |group: &[Subscribed]| {
-        let mut entry = Dictionary::new().with("tag", group[0].tag.as_str());
-        if let Some(label) = &group[0].participant_label {
+    let entry = |media: &Subscribed| {
+        let mut entry = Dictionary::new().with("tag", media.tag.as_str());
+        if let Some(label) = &media.participant_label {
             entry.set("label", label.as_str());
         }
-        let medias = group.iter().map(|media| {
-            Dictionary::new()
-                .with("index", media.index as u64)
-                .with("type", media.kind.as_str())
-                .with("label", media.label.as_str())
-                .with("mode", media.mode.name())
-        });
-        entry.with("medias", medias.collect::<Value>())
+        let description = Dictionary::new()
+            .with("index", media.index as u64)
+            .with("type", media.kind.as_str())
+            .with("label", media.label.as_str())
+            .with("mode", media.mode.name());
+        entry.with("medias", std::iter::once(description).collect::<Value>())
     };
-    medias.chunks(1).map(entry).collect()
+    medias.iter().map(entry).collect()
 }
 
 fn media_labels(medias: &[Subscribed]) -> Dictionary {

@@ -73,8 +73,10 @@ pub enum All {
 static KEYS: &[Key] = &[
     row("command", SAME, "What the message asks for; mandatory.").key(|_, _| {}),
     row("call-id", SAME, "The call.").key(|p, v| p.request.dialogue.call_id = p.text(v)),
-    row("from-tag", SAME, "The tag of the sender.").key(|p, v| p.request.dialogue.from_tag = p.text(v)),
-    row("to-tag", SAME, "The tag of the receiver.").key(|p, v| p.request.dialogue.to_tag = p.text(v)),
+    row("from-tag", SAME, "The tag of the sender; one in `rtpp-flags` stands before the key.")
+        .key(|p, v| p.take_tag(v, |dialogue| &mut dialogue.from_tag)),
+    row("to-tag", SAME, "The tag of the receiver; one in `rtpp-flags` stands before the key.")
+        .key(|p, v| p.take_tag(v, |dialogue| &mut dialogue.to_tag)),
     row("via-branch", SAME, "Tells forked branches apart.").key(|p, v| p.request.dialogue.via_branch = p.text(v)),
     row("from-tags", SAME, "The tags of several sources.")
         .key(|p, v| p.request.dialogue.from_tags.extend(words(v).map(str::to_owned))),
@@ -91,8 +93,8 @@ static KEYS: &[Key] = &[
     row("calls", SAME, "The calls that `mesh` joins.")
         .key(|p, v| p.request.dialogue.calls = words(v).map(str::to_owned).collect()),
     row("tags", SAME, "The flows that `mesh` creates: a list of `from` and `to`.").key(set_flows),
-    row("source-tag", LATER, "The participant that is injected.").key(|p, v| p.request.dialogue.source_tag = p.text(v)),
-    row("source-call-id", LATER, "The call of the participant that is injected.")
+    row("source-tag", SAME, "The participant that is injected.").key(|p, v| p.request.dialogue.source_tag = p.text(v)),
+    row("source-call-id", SAME, "The call of the participant that is injected.")
         .key(|p, v| p.request.dialogue.source_call_id = p.text(v)),
     row("alias-key", SAME, "What makes a new from-tag an alias of an earlier one.")
         .key(|p, v| p.choose_each(&ALIAS_KEY, v)),

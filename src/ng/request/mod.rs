@@ -59,6 +59,16 @@ pub struct Request {
     pub control: control::Control,
     /// Unknown keys, flags and values, for the log.
     pub warnings: Vec<String>,
+    /// What was asked for and is not built, for the log.
+    pub unbuilt: Vec<Unbuilt>,
+}
+
+/// A key, flag or value that asks for something that is not built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unbuilt {
+    pub name: &'static str,
+    /// What is done instead.
+    pub instead: &'static str,
 }
 
 /// Why a request fails; the text is the reply's `error-reason`.
@@ -86,6 +96,8 @@ pub enum RequestError {
     NoFromTag,
     #[error("No to-tag in message")]
     NoToTag,
+    #[error("No source-tag in message")]
+    NoSourceTag,
     #[error("unsupported sdp section")]
     UnknownSdpSection,
     #[error("unsupported sdp manipulation")]
@@ -126,6 +138,7 @@ impl Request {
             t38: Default::default(),
             control: Default::default(),
             warnings: Vec::new(),
+            unbuilt: Vec::new(),
         }
     }
 
@@ -142,6 +155,11 @@ impl Request {
     /// The to-tag, or the error of a message without.
     pub fn to_tag(&self) -> Result<&str, RequestError> {
         present(&self.dialogue.to_tag).ok_or(RequestError::NoToTag)
+    }
+
+    /// The source-tag, or the error of a message without.
+    pub fn source_tag(&self) -> Result<&str, RequestError> {
+        present(&self.dialogue.source_tag).ok_or(RequestError::NoSourceTag)
     }
 
     /// The SDP body, which may be empty, or the error of a message without.

@@ -1,8 +1,10 @@
 //! Applies the keys of a message, in their order, to a request.
 
-use super::table::{Choices, find_flag, find_key, find_prefix, find_prefix_key};
-use super::{Defaults, Request, RequestError};
+use super::dialogue::Dialogue;
+use super::table::{Choices, Row, find_flag, find_key, find_prefix, find_prefix_key};
+use super::{Defaults, Request, RequestError, Unbuilt};
 use crate::base::protocol::TransportProtocol;
+use crate::ng::status::Status;
 use crate::ng::{Command, Dictionary, Encoding, Value, rtpp_flags};
 use std::net::IpAddr;
 
@@ -19,12 +21,14 @@ pub struct Parser<'a> {
     /// The first thing wrong enough to fail the request.
     error: Option<RequestError>,
     expansions: u8,
+    /// Keys of tags that a string of `rtpp-flags` has given.
+    worded_tags: Vec<String>,
 }
 
 impl<'a> Parser<'a> {
     pub(super) fn new(command: Command, encoding: Encoding, defaults: &'a Defaults) -> Parser<'a> {
         let request = Request::new(command, defaults);
-        Parser { request, encoding, defaults, key: String::new(), error: None, expansions: 0 }
+        Parser { request, encoding, defaults, key: String::new(), error: None, expansions: 0, worded_tags: Vec::new() }
     }
 
     pub(super) fn finish(self) -> Result<Request, RequestError> {
@@ -41,11 +45,11 @@ impl<'a> Parser<'a> {
     fn apply_key(&mut self, name: &str, value: &Value) {
         name.clone_into(&mut self.key);
         if let Some(key) = find_key(name) {
-            if key.row.scope.covers(self.request.command) {
+            if self.covers(&key.row) {
                 (key.set)(self, value);
             }
         } else if let Some(prefix) = find_prefix_key(name) {
-            if prefix.row.scope.covers(self.request.command) {
+            if self.covers(&prefix.row) {
                 words(value).for_each(|word| (prefix.set)(self, word));
             }
         } else {
@@ -68,11 +72,11 @@ impl<'a> Parser<'a> {
 
     fn apply_flag(&mut self, name: &str) {
         if let Some(flag) = find_flag(name) {
-            if flag.row.scope.covers(self.request.command) {
+            if self.covers(&flag.row) {
                 (flag.set)(&mut self.request);
             }
         } else if let Some((prefix, value)) = find_prefix(name) {
-            if prefix.row.scope.covers(self.request.command) {
+            if self.covers(&prefix.row) {
                 (prefix.set)(self, value);
             }
         } else {
@@ -83,10 +87,19 @@ impl<'a> Parser<'a> {
     /// Applies a flag that carries a value, written as prefix and value; false when no such prefix is known.
     pub fn apply_prefix(&mut self, prefix: &str, value: &str) -> bool {
         let Some(row) = find_prefix_key(prefix) else { return false };
-        if row.row.scope.covers(self.request.command) {
+        if self.covers(&row.row) {
             (row.set)(self, value);
         }
         true
+    }
+
+    /// Whether a row means something in this request; notes it where what it asks for is not built.
+    fn covers(&mut self, row: &Row) -> bool {
+        let covers = row.scope.covers(self.request.command);
+        if let (true, Status::NotYet(instead)) = (covers, row.status) {
+            self.request.unbuilt.push(Unbuilt { name: row.name, instead });
+        }
+        covers
     }
 
     /// Applies a string of `rtpp-flags`.
@@ -100,6 +113,17 @@ impl<'a> Parser<'a> {
         self.request.warnings.extend(parsed.warnings);
         self.apply(&parsed.dictionary);
         self.expansions -= 1;
+    }
+
+    /// Takes a tag into a field. A tag in the words of a script stands before the one that the SIP server's module adds
+    /// of itself, whatever their order: that is the tag of the dialogue at hand.
+    pub fn take_tag(&mut self, value: &Value, field: fn(&mut Dialogue) -> &mut Option<String>) {
+        if self.expansions > 0 {
+            self.worded_tags.push(self.key.clone());
+        } else if self.worded_tags.contains(&self.key) {
+            return;
+        }
+        *field(&mut self.request.dialogue) = self.text(value);
     }
 
     /// Applies a signalling template; false when there is none of that name.
@@ -176,7 +200,7 @@ impl<'a> Parser<'a> {
     /// Applies one word.
     pub fn choose(&mut self, choices: &Choices, word: &str) {
         match choices.find(word) {
-            Some(choice) if choice.row.scope.covers(self.request.command) => (choice.set)(&mut self.request),
+            Some(choice) if self.covers(&choice.row) => (choice.set)(&mut self.request),
             Some(_) => {}
             None => self.warn(format!("unknown value `{word}` of `{}`", choices.key)),
         }

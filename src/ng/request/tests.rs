@@ -34,9 +34,11 @@ fn offer(more: &str) -> Request {
 
 /// All of these are the same offer, whose dictionary order aside; gives it.
 fn same(forms: &[&str]) -> Request {
-    let first = offer(forms[0]);
+    // Which name was used is all that may differ.
+    let meant = |form: &str| Request { unbuilt: Vec::new(), ..offer(form) };
+    let first = meant(forms[0]);
     for form in forms {
-        assert_eq!(offer(form), first, "{form}");
+        assert_eq!(meant(form), first, "{form}");
     }
     first
 }
@@ -58,6 +60,28 @@ fn every_name_is_known_once() {
             assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len(), "a value of {} twice", choices.key);
         }
         assert!(section.prefixes.iter().flat_map(|prefix| prefix.row.names()).all(|name| name.ends_with('-')));
+    }
+}
+
+#[test]
+fn what_is_asked_for_and_not_built_is_named() {
+    let names = |more: &str| offer(more).unbuilt.iter().map(|unbuilt| unbuilt.name).collect::<Vec<_>>();
+    assert_eq!(names(r#""flags":["inject DTMF","trust-address"],"peer":"192.0.2.1""#), ["inject DTMF", "peer"]);
+    assert_eq!(names(r#""rtpp-flags":"codec-transcode=PCMA""#), ["codec-transcode-"]);
+    assert_eq!(names(r#""codec":{"strip":["PCMA"]},"to-tag":"t""#), [""; 0]);
+}
+
+#[test]
+fn a_scripts_tag_stands_before_the_dialogues() {
+    let tags = |text: &str| {
+        let dialogue = parse(text).dialogue;
+        (dialogue.from_tag.unwrap_or_default(), dialogue.to_tag.unwrap_or_default())
+    };
+    let own = r#""from-tag":"caller","to-tag":"callee""#;
+    let words = r#""rtpp-flags":"to-tag=fork""#;
+    for keys in [format!("{own},{words}"), format!("{words},{own}")] {
+        let message = format!(r#"{{"command":"subscribe answer",{keys}}}"#);
+        assert_eq!(tags(&message), ("caller".to_owned(), "fork".to_owned()), "{message}");
     }
 }
 

@@ -12,6 +12,10 @@ const SAME: Status = Status::Same;
 const BUNDLE: Status = Status::Same;
 const STRICT: Status = Status::NotYet("as `require`, and not remembered; ports of bundle-only medias are not zero");
 const WEBRTC: Status = Status::Same;
+const DTLS_FORKS: Status = Status::Different(
+    "in `subscribe request`, a protocol of DTLS offers a handshake even where the sender has keys in its SDP; rtpengine \
+     names the protocol and offers those keys alone, as both do with the flag `WebRTC`",
+);
 
 /// How media is carried.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -20,6 +24,8 @@ pub struct Transport {
     pub protocol: Option<TransportProtocol>,
     /// `transport protocol=accept`: the answerer's protocol is passed on to the offerer.
     pub accept_protocol: bool,
+    /// The flag `WebRTC` was given.
+    pub is_webrtc: bool,
     pub rtcp_mux: RtcpMux,
     pub bundle: Bundle,
     /// Add `a=mid` where it is missing.
@@ -66,7 +72,7 @@ impl Extensions {
 }
 
 static KEYS: &[Key] = &[
-    row("transport protocol", SAME, "The protocol towards the receiver, or `accept`.").key(set_protocol),
+    row("transport protocol", DTLS_FORKS, "The protocol towards the receiver, or `accept`.").key(set_protocol),
     row("rtcp-mux", SAME, "What to do about RTP and RTCP on one port.").key(|p, v| p.choose_each(&RTCP_MUX, v)),
     row("bundle", BUNDLE, "What to do about several media on one port.").key(|p, v| p.choose_each(&BUNDLES, v)),
     row("extmap", SAME, "RTP header extensions to `strip` or `mask`.").key(set_extensions),
@@ -140,6 +146,7 @@ fn set_bundle_require(request: &mut Request) {
 }
 
 fn set_webrtc(request: &mut Request) {
+    request.transport.is_webrtc = true;
     request.transport.protocol = Some(TransportProtocol::UdpTlsRtpSavpf);
     request.ice.mode = IceMode::Force;
     request.ice.trickle = true;

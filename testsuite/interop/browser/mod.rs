@@ -1,6 +1,7 @@
 //! Calls of Chromium: with plain phones, with SRTP phones, and with each other. The control client plays the SIP server.
 
 mod phone;
+mod recorded;
 mod room;
 mod studio;
 
@@ -17,6 +18,7 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "webrtc-to-rtp", what: "a browser calls a plain phone", needs: available, run: to_plain },
     Scenario { name: "rtp-to-webrtc", what: "a plain phone calls a browser", needs: available, run: from_plain },
     Scenario { name: "webrtc-flag", what: "the same with the flag WebRTC", needs: own_flag, run: from_plain_by_flag },
+    Scenario { name: "siprec-webrtc", what: "a browser's call is recorded", needs: own_flag, run: recorded::run },
     Scenario { name: "webrtc-to-sdes", what: "a browser calls an SRTP phone", needs: available, run: to_sdes },
     Scenario { name: "browsers", what: "audio and video on one port", needs: own_flag, run: on_one_port },
     Scenario { name: "unbundled", what: "audio and video on two ports", needs: available, run: on_two_ports },

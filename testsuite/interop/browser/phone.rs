@@ -26,9 +26,17 @@ pub struct Phone {
 impl Phone {
     /// A phone that speaks `protocol`, RTP/AVP or RTP/SAVP.
     pub fn new(studio: &Studio, protocol: &'static str) -> Result<Phone, String> {
-        let (talker, at) = studio.phone()?;
-        let own = (protocol == "RTP/SAVP").then(|| parameters(SUITE, 7));
-        Ok(Phone { talker, at, protocol, own })
+        Ok(Phone::at(studio.phone()?, protocol))
+    }
+
+    /// The line of a recorder at a port on the caller's side.
+    pub fn recorder(studio: &Studio, port: u16, protocol: &'static str) -> Result<Phone, String> {
+        Ok(Phone::at(studio.ear(port)?, protocol))
+    }
+
+    fn at((talker, at): (Talker, SocketAddr), protocol: &'static str) -> Phone {
+        let own = (protocol == "RTP/SAVP").then(|| parameters(SUITE, u64::from(at.port())));
+        Phone { talker, at, protocol, own }
     }
 
     /// Its offer.
@@ -68,9 +76,14 @@ impl Phone {
 
     /// Waits until it hears the tone of the caller's side.
     pub fn wait_for_tone(&self) -> Result<(), String> {
+        self.wait_for_tone_of(Role::Caller)
+    }
+
+    /// Waits until it hears the tone of `role`'s side.
+    pub fn wait_for_tone_of(&self, role: Role) -> Result<(), String> {
         wait_for(|| {
             let heard = self.heard();
-            let share = heard.share(tone_hz(Role::Caller));
+            let share = heard.share(tone_hz(role));
             Ok(if share > 0.8 {
                 Ok(())
             } else {

@@ -3,7 +3,7 @@
 
 use crate::scenarios::{Held, at};
 use crate::sip::Role;
-use crate::stage::{CALLEE, INSIDE, INSIDE_IP6, Networks, OUTSIDE, start_daemon};
+use crate::stage::{CALLEE, CALLER, INSIDE, INSIDE_IP6, Networks, OUTSIDE, start_daemon};
 use millrace_testsuite::chromium::{Chromium, Page};
 use millrace_testsuite::daemon::Kind;
 use millrace_testsuite::ng::{Client, Encoding};
@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 
 const SCRIPT: &str = include_str!("page.js");
 const MEDIA_PORT: u16 = 6000;
+/// What a recorder says, where it says something: nobody is to hear it.
+const RECORDER_HZ: f64 = 1600.0;
 /// How long anything that has to happen may take.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -78,6 +80,12 @@ impl Studio<'_> {
         Ok((Talker::start(self.networks.socket(Role::Callee, place)?, tone_hz(Role::Callee))?, place))
     }
 
+    /// A recorder's ear on the caller's side, at a port of its own.
+    pub fn ear(&self, port: u16) -> Result<(Talker, SocketAddr), String> {
+        let place = at(CALLER, port)?;
+        Ok((Talker::start(self.networks.socket(Role::Caller, place)?, RECORDER_HZ)?, place))
+    }
+
     /// Passes an offer of `role` through the daemon; what the other side gets.
     pub fn offer(&self, role: Role, sdp: &str, extra: &Value) -> Result<String, String> {
         self.pass("offer", role, sdp, extra)
@@ -109,13 +117,18 @@ impl Studio<'_> {
             Role::Caller => ("caller", "callee"),
             Role::Callee => ("callee", "caller"),
         };
-        request["command"] = command.into();
-        request["call-id"] = "browser-call".into();
         request["from-tag"] = from.into();
         // The first offer knows nothing of the other side.
         if command != "offer" || request.get("direction").is_none() {
             request["to-tag"] = to.into();
         }
+        self.ask(command, request)
+    }
+
+    /// A command about the call that must succeed.
+    pub fn ask(&self, command: &str, mut request: Value) -> Result<Value, String> {
+        request["command"] = command.into();
+        request["call-id"] = "browser-call".into();
         let reply = self.client.borrow_mut().ask(&request).map_err(|error| format!("{command}: {error}"))?;
         self.note(&request, &reply);
         if reply["result"] == "ok" { Ok(reply) } else { Err(format!("{command}: {reply}")) }

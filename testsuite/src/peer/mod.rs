@@ -322,6 +322,15 @@ impl Peer {
         }
     }
 
+    /// Closes the port that media comes to: the host refuses what is still sent there.
+    ///
+    /// # Errors
+    /// When there is no other port to be had.
+    pub fn hang_up(&mut self) -> io::Result<()> {
+        self.media = UdpSocket::bind("127.0.0.1:0")?;
+        self.media.set_nonblocking(true)
+    }
+
     /// Sends with IP options from now on, or without.
     pub fn set_ip_options(&self, is_on: bool) -> io::Result<()> {
         // Record route (RFC 791, section 3.1) with room for one address, and an end.

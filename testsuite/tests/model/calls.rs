@@ -32,6 +32,7 @@ impl Calls {
             Action::Connect { from, to, is_directional, is_bidirectional } => {
                 self.connect((number, *from), *to, *is_directional, *is_bidirectional)
             }
+            Action::InjectStart { to, source } => self.inject((number, *to), *source),
             Action::Mesh { from, to, unsubscribes, is_bidirectional } => {
                 self.mesh((number, *from), to, *unsubscribes, *is_bidirectional)
             }
@@ -75,6 +76,23 @@ impl Calls {
         let is_ok = is_known && merged.connect(&names[0], &names[1], !is_directional, is_bidirectional);
         if is_ok {
             self.take_on(&[from.0, to.0], merged);
+        }
+        Some((request, is_ok))
+    }
+
+    fn inject(&mut self, to: (usize, usize), source: (usize, usize)) -> Option<(Value, bool)> {
+        let names = [party_name(to.0, to.1), party_name(source.0, source.1)];
+        let mut request = json!({
+            "command": "inject start", "call-id": call_id(to.0), "to-tag": names[0], "source-tag": names[1],
+        });
+        if to.0 != source.0 {
+            request["source-call-id"] = json!(call_id(source.0));
+        }
+        let is_known = self.of(to.0).has_tag(&names[0]) && self.of(source.0).has_tag(&names[1]);
+        let Some(mut merged) = self.merged(&[to.0, source.0])? else { return Some((request, false)) };
+        let is_ok = is_known && merged.inject(&names[1], &names[0]);
+        if is_ok {
+            self.take_on(&[to.0, source.0], merged);
         }
         Some((request, is_ok))
     }

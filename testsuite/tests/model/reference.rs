@@ -1,6 +1,8 @@
 //! Who hears whom in one call, told by simple means.
 
-use super::action::{Action, Line, PARTIES};
+mod commands;
+
+use super::action::{Action, Line, PARTIES, Receiver, Sources, Way};
 use millrace::call::Call;
 use millrace::plan::Block;
 use millrace_testsuite::simulation::lines;
@@ -29,6 +31,7 @@ struct Media {
     is_described: bool,
     is_rejected: bool,
     receives: bool,
+    sends: bool,
     /// The party has been shown a port for it.
     is_open: bool,
 }
@@ -39,7 +42,9 @@ struct Party {
     role: Role,
     /// Whose offer waits for this party's first answer.
     pending_of: Option<String>,
-    is_blocked: bool,
+    blocks_media: bool,
+    blocks_dtmf: bool,
+    is_silenced: bool,
     medias: Vec<Media>,
 }
 
@@ -49,6 +54,9 @@ struct Link {
     sink: Place,
     is_subscription: bool,
     is_paused: bool,
+    is_egress: bool,
+    is_blocked: bool,
+    is_silenced: bool,
 }
 
 /// One call.
@@ -56,7 +64,27 @@ struct Link {
 pub struct Reference {
     parties: Vec<Party>,
     links: Vec<Link>,
+    blocks_media: bool,
+    blocks_dtmf: bool,
     next_number: usize,
+}
+
+impl Link {
+    fn new(source: &Place, sink: &Place, is_subscription: bool) -> Link {
+        Link {
+            source: source.clone(),
+            sink: sink.clone(),
+            is_subscription,
+            is_paused: false,
+            is_egress: false,
+            is_blocked: false,
+            is_silenced: false,
+        }
+    }
+
+    fn is_muted(&self) -> bool {
+        self.is_blocked || self.is_silenced
+    }
 }
 
 impl Media {
@@ -74,6 +102,19 @@ impl Line {
         let has_direction = ["audio", "video"].contains(&self.kind);
         !has_direction || ["sendrecv", "recvonly"].contains(&self.direction)
     }
+
+    fn sends(&self) -> bool {
+        let has_direction = ["audio", "video"].contains(&self.kind);
+        !has_direction || ["sendrecv", "sendonly"].contains(&self.direction)
+    }
+}
+
+/// What passes neither passes not.
+fn strictest(one: Option<Block>, other: Option<Block>) -> Option<Block> {
+    match (one, other) {
+        (Some(one), Some(other)) if one != other => Some(Block::All),
+        (one, other) => one.or(other),
+    }
 }
 
 fn body(name: &str, lines: &[Line]) -> String {
@@ -86,7 +127,7 @@ fn body(name: &str, lines: &[Line]) -> String {
         let direction = line.direction;
         let _ = match line.kind {
             "audio" => write!(text, "m=audio {port} RTP/AVP 8\r\na={direction}\r\n{mux}"),
-            "video" => write!(text, "m=video {port} RTP/AVP 97\r\na=rtpmap:97 H264/90000\r\na={direction}\r\n{mux}"),
+            "video" => write!(text, "m=video {port} RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na={direction}\r\n{mux}"),
             "image" => write!(text, "m=image {port} udptl t38\r\n"),
             _ => write!(text, "m=message {port} TCP/MSRP *\r\n"),
         };
@@ -124,20 +165,51 @@ impl Reference {
         &mut self.party_mut(&place.0).expect("a party").medias[place.1 - 1]
     }
 
+    /// How many subscriptions there are, whether anything flows or not.
+    pub fn links(&self) -> usize {
+        self.links.len()
+    }
+
     /// Every flow, with what is blocked of it.
     pub fn flows(&self) -> BTreeMap<Flow, Option<Block>> {
         let mut flows = BTreeMap::new();
-        for link in &self.links {
-            let (source, sink) = (self.media(&link.source), self.media(&link.sink));
-            if !source.is_open || !sink.is_open {
-                continue;
+        for link in self.links.iter().filter(|link| !link.is_egress && self.media(&link.source).is_open) {
+            let block = self.block_of(link);
+            if self.media(&link.sink).is_open {
+                flows.insert((link.source.clone(), link.sink.clone()), block);
             }
-            let is_unwanted = source.is_rejected || sink.is_rejected || !sink.receives || link.is_paused;
-            let is_blocked = self.party(&link.source.0).is_some_and(|party| party.is_blocked);
-            let block = if is_unwanted { Some(Block::All) } else { is_blocked.then_some(Block::Media) };
-            flows.insert((link.source.clone(), link.sink.clone()), block);
+            let is_listener = |other: &&Link| other.is_egress && other.source == link.sink;
+            for listener in self.links.iter().filter(is_listener) {
+                if self.media(&listener.sink).is_open {
+                    let block = strictest(block, self.block_of_listener(listener));
+                    flows.insert((link.source.clone(), listener.sink.clone()), block);
+                }
+            }
         }
         flows
+    }
+
+    fn block_of(&self, link: &Link) -> Option<Block> {
+        let (source, sink) = (self.media(&link.source), self.media(&link.sink));
+        let speaker = self.party(&link.source.0).expect("a party");
+        if source.is_rejected || sink.is_rejected || !sink.receives || link.is_paused {
+            return Some(Block::All);
+        }
+        let is_muted = self.blocks_media || speaker.blocks_media || speaker.is_silenced || link.is_muted();
+        match (is_muted, self.blocks_dtmf || speaker.blocks_dtmf) {
+            (true, true) => Some(Block::All),
+            (true, false) => Some(Block::Media),
+            (false, true) => Some(Block::Dtmf),
+            (false, false) => None,
+        }
+    }
+
+    fn block_of_listener(&self, link: &Link) -> Option<Block> {
+        let sink = self.media(&link.sink);
+        if sink.is_rejected || !sink.receives || link.is_paused {
+            return Some(Block::All);
+        }
+        link.is_muted().then_some(Block::Media)
     }
 
     /// Carries an action out under the call-id of number `call`; returns the request and whether it succeeds. None when
@@ -151,12 +223,30 @@ impl Reference {
             }
             Action::Answer { from, to, lines } => self.answer(&party_name(*from), &party_name(*to), lines),
             Action::Publish { from, lines } => self.publish(&party_name(*from), lines),
-            Action::Subscribe { viewer, source, is_paused } => {
-                Some(self.subscribe(&viewer_name(*viewer), source.map(party_name), *is_paused))
+            Action::Subscribe { viewer, sources, way, is_mixed, is_paused } => {
+                let sources: Option<Vec<String>> = match sources {
+                    Sources::All => None,
+                    Sources::One(number) => Some(vec![party_name(*number)]),
+                    Sources::Several(numbers) => Some(numbers.iter().copied().map(party_name).collect()),
+                };
+                Some(self.subscribe(&viewer_name(*viewer), sources, *way, *is_mixed, *is_paused))
             }
             Action::SubscribeAnswer { viewer, lines } => self.answer_subscription(&viewer_name(*viewer), lines),
-            Action::Unsubscribe { viewer } => Some(self.unsubscribe(&viewer_name(*viewer))),
-            Action::Block { party, is_blocked } => self.block(&party_name(*party), *is_blocked),
+            Action::Unsubscribe { of, from, is_bidirectional } => {
+                let of = match of {
+                    Receiver::Viewer(number) => viewer_name(*number),
+                    Receiver::Party(number) => party_name(*number),
+                };
+                Some(self.unsubscribe(&of, from.map(party_name).as_deref(), *is_bidirectional))
+            }
+            Action::Create { party, kinds } => self.create(&party_name(*party), kinds),
+            Action::CreateAnswer { party, lines } => self.answer_creation(&party_name(*party), lines),
+            Action::Mute { what, is_on, whom } => Some(self.mute(*what, *is_on, *whom, party_name)),
+            Action::InjectStop { which, to, source } => {
+                let named = (party_name(*source), party_name(*to));
+                let (source, to) = self.injection(*which).unwrap_or(named);
+                Some(self.stop_injection(&to, &source))
+            }
             Action::DeleteParty { party } => {
                 let name = party_name(*party);
                 let is_known = self.party(&name).is_some_and(|party| party.pending_of.is_none());
@@ -167,12 +257,15 @@ impl Reference {
                 let request = json!({"command": "delete", "delete delay": 0, "flags": ["fatal"]});
                 Some((request, !self.parties.is_empty()))
             }
-            Action::Connect { .. } | Action::Mesh { .. } | Action::Move => None,
+            Action::Connect { .. } | Action::Mesh { .. } | Action::InjectStart { .. } | Action::Move => None,
         }
     }
 
     /// Forgets who is gone after a delete.
     pub fn remain(&mut self, call: Option<&Call>) {
+        if call.is_none() {
+            *self = Reference::default();
+        }
         let is_there = |party: &Party| {
             let Some(call) = call else { return false };
             let is_pending = |other: &millrace::call::Participant| {
@@ -191,7 +284,15 @@ impl Reference {
     fn add(&mut self, name: &str, role: Role, pending_of: Option<&str>) {
         if self.party(name).is_none() {
             let pending_of = pending_of.map(str::to_owned);
-            self.parties.push(Party { name: name.to_owned(), role, pending_of, is_blocked: false, medias: Vec::new() });
+            self.parties.push(Party {
+                name: name.to_owned(),
+                role,
+                pending_of,
+                blocks_media: false,
+                blocks_dtmf: false,
+                is_silenced: false,
+                medias: Vec::new(),
+            });
         }
     }
 
@@ -202,6 +303,7 @@ impl Reference {
             is_described: false,
             is_rejected: false,
             receives: true,
+            sends: true,
             is_open: false,
         };
         self.next_number += 1;
@@ -220,7 +322,7 @@ impl Reference {
             media.kind = line.kind;
             media.is_described = true;
             media.is_rejected = line.is_rejected;
-            media.receives = line.receives();
+            (media.receives, media.sends) = (line.receives(), line.sends());
         }
         for media in self.party_mut(name).expect("a party").medias.iter_mut().skip(lines.len()) {
             media.is_rejected = true;
@@ -234,10 +336,10 @@ impl Reference {
     }
 
     /// One flow has one link; an exchange takes the place of a subscription.
-    fn link(&mut self, source: &Place, sink: &Place, is_subscription: bool, is_paused: bool) {
-        let link = Link { source: source.clone(), sink: sink.clone(), is_subscription, is_paused };
-        match self.links.iter_mut().find(|other| (&other.source, &other.sink) == (source, sink)) {
-            Some(present) if present.is_subscription && !is_subscription => *present = link,
+    fn link(&mut self, link: Link) {
+        let flow = |other: &Link| (other.source.clone(), other.sink.clone(), other.is_egress);
+        match self.links.iter_mut().find(|other| flow(other) == flow(&link)) {
+            Some(present) if present.is_subscription && !link.is_subscription => *present = link,
             Some(_) => {}
             None => self.links.push(link),
         }
@@ -260,6 +362,8 @@ impl Reference {
         let first = self.next_number;
         other.parties.iter_mut().flat_map(|party| &mut party.medias).for_each(|media| media.number += first);
         self.next_number += other.next_number;
+        self.blocks_media |= other.blocks_media;
+        self.blocks_dtmf |= other.blocks_dtmf;
         self.parties.append(&mut other.parties);
         self.links.append(&mut other.links);
     }
@@ -271,14 +375,19 @@ impl Reference {
 
     /// Ends what flows from `name`, and to it where it `is_both_ways`. Half an exchange is a subscription.
     pub fn unlink(&mut self, name: &str, is_both_ways: bool) {
-        let ends = |link: &Link| link.source.0 == name || is_both_ways && link.sink.0 == name;
-        let (ended, rest) = std::mem::take(&mut self.links).into_iter().partition(ends);
+        self.end(|link| link.source.0 == name || is_both_ways && link.sink.0 == name);
+    }
+
+    /// Ends the links for which `ends` is true; how many these are.
+    fn end(&mut self, ends: impl Fn(&Link) -> bool) -> usize {
+        let (ended, rest) = std::mem::take(&mut self.links).into_iter().partition(|link| ends(link));
         self.links = rest;
         let ended: Vec<Link> = ended;
         for link in &mut self.links {
             let is_other_way = |other: &Link| other.source == link.sink && other.sink == link.source;
             link.is_subscription |= ended.iter().any(|other| !other.is_subscription && is_other_way(other));
         }
+        ended.len()
     }
 
     /// Joins two parties, by an exchange or by flows; false when there is nothing to join.
@@ -292,9 +401,9 @@ impl Reference {
             self.links.retain(|link| link.is_subscription || is_party(&link.source.0) == is_party(&link.sink.0));
         }
         for (source, sink) in pairs {
-            self.link(&source, &sink, !is_exchange, false);
+            self.link(Link::new(&source, &sink, !is_exchange));
             if is_exchange || is_both_ways {
-                self.link(&sink, &source, !is_exchange, false);
+                self.link(Link::new(&sink, &source, !is_exchange));
             }
         }
         true
@@ -336,8 +445,8 @@ impl Reference {
                 let is_there = self.party(to).is_some_and(|party| party.medias.len() > index);
                 let same = Some(same).filter(|same| is_there && self.partner(same, from).is_none());
                 let found = same.or_else(|| may_add.then(|| self.add_media(to, line.kind)))?;
-                self.link(&place, &found, false, false);
-                self.link(&found, &place, false, false);
+                self.link(Link::new(&place, &found, false));
+                self.link(Link::new(&found, &place, false));
                 Some(found)
             });
             pairs.push((place, partner));
@@ -442,42 +551,76 @@ impl Reference {
         Some((request, is_ok))
     }
 
-    fn subscribe(&mut self, viewer: &str, source: Option<String>, is_paused: bool) -> (Value, bool) {
-        let mut request = json!({"command": "subscribe request", "to-tag": viewer, "flags": []});
-        match &source {
-            Some(name) => request["from-tag"] = json!(name),
-            None => request["flags"] = json!(["all"]),
+    fn subscribe(
+        &mut self,
+        viewer: &str,
+        of: Option<Vec<String>>,
+        way: Way,
+        is_mixed: bool,
+        is_paused: bool,
+    ) -> (Value, bool) {
+        let mut request = json!({"command": "subscribe request", "to-tag": viewer});
+        match of.as_deref() {
+            Some([name]) => request["from-tag"] = json!(name),
+            Some(names) => request["from-tags"] = json!(names),
+            None => {}
         }
-        if is_paused {
-            request["flags"].as_array_mut().expect("a list").push(json!("inactive"));
-        }
-        let sources = self.sources(source.as_deref());
+        let named = [
+            (of.is_none(), "all"),
+            (is_paused, "inactive"),
+            (is_mixed, "mix"),
+            (way == Way::Both, "bidirectional"),
+            (way == Way::Egress, "egress"),
+        ];
+        request["flags"] = named.iter().filter(|(is_set, _)| *is_set).map(|(_, name)| *name).collect();
+        let sources = self.sources(of.as_deref());
         if sources.is_empty() {
             return (request, false);
         }
         self.add(viewer, Role::Viewer, None);
-        let places = self.arrange(viewer, &sources);
+        let groups = self.group(sources, is_mixed);
+        let places = self.arrange(viewer, &groups);
         let is_own = |place: &Place| place.0 == viewer;
-        self.links.retain(|link| !link.is_subscription || !is_own(&link.source) && !is_own(&link.sink));
+        self.end(|link| link.is_subscription && (is_own(&link.source) || is_own(&link.sink)));
         let medias = &mut self.party_mut(viewer).expect("just added").medias;
         medias.iter_mut().for_each(|media| (media.is_rejected, media.is_open) = (true, false));
-        for (source, position) in sources.into_iter().zip(places) {
-            let kind = self.media(&source).kind;
+        for (group, position) in groups.into_iter().zip(places) {
+            let kind = self.media(&group[0]).kind;
             while self.party(viewer).is_some_and(|party| party.medias.len() <= position) {
                 self.add_media(viewer, kind);
             }
             let sink = (viewer.to_owned(), position + 1);
             let media = self.media_mut(&sink);
             (media.kind, media.is_rejected, media.is_open, media.receives) = (kind, false, true, true);
-            self.link(&source, &sink, true, is_paused);
+            media.sends = false;
+            for source in group {
+                let is_egress = way == Way::Egress;
+                self.link(Link { is_paused, is_egress, ..Link::new(&source, &sink, true) });
+                if way == Way::Both {
+                    self.link(Link::new(&sink, &source, true));
+                }
+            }
         }
         (request, true)
     }
 
+    /// The sources of each line: one, or all of one kind.
+    fn group(&self, sources: Vec<Place>, is_mixed: bool) -> Vec<Vec<Place>> {
+        let mut groups: Vec<Vec<Place>> = Vec::new();
+        for source in sources {
+            let is_same_kind = |group: &&mut Vec<Place>| self.media(&group[0]).kind == self.media(&source).kind;
+            match groups.iter_mut().find(is_same_kind).filter(|_| is_mixed) {
+                Some(group) => group.push(source),
+                None => groups.push(vec![source]),
+            }
+        }
+        groups
+    }
+
     /// The lines that can be subscribed to, in the order of their coming.
-    fn sources(&self, of: Option<&str>) -> Vec<Place> {
+    fn sources(&self, of: Option<&[String]>) -> Vec<Place> {
         let is_chosen = |party: &&Party| match of {
-            Some(name) => party.role != Role::Viewer && party.name == name && party.pending_of.is_none(),
+            Some(names) => party.role != Role::Viewer && names.contains(&party.name) && party.pending_of.is_none(),
             None => party.role == Role::Caller,
         };
         let mut list: Vec<(usize, Place)> = Vec::new();
@@ -492,20 +635,22 @@ impl Reference {
         list.into_iter().map(|(_, place)| place).collect()
     }
 
-    /// The position of each source's line: the former one, else a vacant one of the same kind, else a new one.
-    fn arrange(&self, viewer: &str, sources: &[Place]) -> Vec<usize> {
+    /// The position of each group's line: the former one of its first source, else a vacant one of the same kind, else
+    /// a new one.
+    fn arrange(&self, viewer: &str, groups: &[Vec<Place>]) -> Vec<usize> {
         let medias = &self.party(viewer).expect("a party").medias;
         let mut is_taken = vec![false; medias.len()];
         let mut places: Vec<Option<usize>> = Vec::new();
-        for source in sources {
-            let is_former = |link: &&Link| link.is_subscription && link.source == *source && link.sink.0 == viewer;
+        for group in groups {
+            let is_former = |link: &&Link| link.is_subscription && link.source == group[0] && link.sink.0 == viewer;
             let former = self.links.iter().find(is_former).map(|link| link.sink.1 - 1);
-            places.extend([former]);
+            let former = former.filter(|position| !is_taken[*position]);
+            places.push(former);
             former.into_iter().for_each(|position| is_taken[position] = true);
         }
-        let found = places.into_iter().zip(sources).map(|(former, source)| {
+        let found = places.into_iter().zip(groups).map(|(former, group)| {
             former.unwrap_or_else(|| {
-                let kind = self.media(source).kind;
+                let kind = self.media(&group[0]).kind;
                 let is_free = |position: &usize| {
                     !is_taken[*position] && medias.get(*position).is_some_and(|media| media.kind == kind)
                 };
@@ -526,39 +671,5 @@ impl Reference {
         let shown: Vec<(String, bool)> = lines(sdp).into_iter().map(|line| (line.kind, line.rtp.is_some())).collect();
         proptest::prop_assert_eq!(shown, expected);
         Ok(())
-    }
-
-    fn answer_subscription(&mut self, viewer: &str, lines: &[Line]) -> Option<(Value, bool)> {
-        let medias = self.party(viewer)?.medias.clone();
-        // The viewer answers every line with the kind that it was shown.
-        let fill = |(index, media): (usize, &Media)| {
-            let given = lines.get(index).copied();
-            let plain = Line { kind: "audio", direction: "recvonly", is_rejected: false, is_muxed: false, port: 9000 };
-            Line { kind: media.kind, ..given.unwrap_or(plain) }
-        };
-        let lines: Vec<Line> = medias.iter().enumerate().map(fill).collect();
-        let request = json!({"command": "subscribe answer", "to-tag": viewer, "sdp": body(viewer, &lines)});
-        self.describe(viewer, &lines);
-        for media in self.party_mut(viewer)?.medias.iter_mut().filter(|media| media.is_rejected) {
-            media.is_open = false;
-        }
-        Some((request, true))
-    }
-
-    fn unsubscribe(&mut self, viewer: &str) -> (Value, bool) {
-        let request = json!({"command": "unsubscribe", "to-tag": viewer});
-        let is_known = self.party(viewer).is_some();
-        self.parties.retain(|party| party.name != viewer);
-        self.links.retain(|link| link.source.0 != viewer && link.sink.0 != viewer);
-        (request, is_known)
-    }
-
-    fn block(&mut self, name: &str, is_blocked: bool) -> Option<(Value, bool)> {
-        let command = if is_blocked { "block media" } else { "unblock media" };
-        let request = json!({"command": command, "from-tag": name, "flags": ["directional"]});
-        let party = self.party_mut(name).filter(|party| party.pending_of.is_none());
-        let is_known = party.is_some();
-        party.into_iter().for_each(|party| party.is_blocked = is_blocked);
-        Some((request, is_known))
     }
 }

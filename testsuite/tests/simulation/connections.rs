@@ -1,4 +1,4 @@
-//! `connect` and `mesh`: who hears whom once parties are joined, of one call or of several.
+//! `connect`, `mesh` and `inject`: who hears whom once parties are joined, of one call or of several.
 
 use super::{alice, bob, carol};
 use millrace_testsuite::simulation::{Phone, Stage};
@@ -74,6 +74,21 @@ fn a_flow_is_added_beside_the_others() {
     // An exchange takes the place of flows that were there.
     stage.must("connect", keys(json!([])));
     assert_heard(&mut stage, &[(0, 2), (2, 0)]);
+    stage.end();
+}
+
+#[test]
+fn a_party_leaves_what_it_was_added_to() {
+    let mut stage = two_calls();
+    let both = json!(["directional", "bidirectional"]);
+    let talk = [(0, 1), (1, 0), (2, 3), (3, 2)];
+    let keys = json!({"from-tag": "alice", "to-tag": "carol", "to-call-id": SECOND, "flags": both});
+    stage.must("connect", keys.clone());
+    stage.must("unsubscribe", json!({"to-tag": "carol"}));
+    assert_heard(&mut stage, &[&talk[..], &[(2, 0)]].concat());
+    stage.must("connect", keys);
+    stage.must("unsubscribe", json!({"to-tag": "carol", "flags": ["bidirectional"]}));
+    assert_heard(&mut stage, &talk);
     stage.end();
 }
 
@@ -259,5 +274,52 @@ fn calls_that_move_to_another_shard_go_on() {
     stage.offer(0, 2, json!({"to-tag": "carol"}));
     stage.answer(0, 2, json!({}));
     assert_heard(&mut stage, &[(0, 2), (2, 0)]);
+    stage.end();
+}
+
+/// carol's audio into what alice hears; carol is in the second call.
+fn whisper() -> Value {
+    json!({"to-tag": "alice", "source-tag": "carol", "source-call-id": SECOND})
+}
+
+#[test]
+fn a_party_that_hears_nobody_else_is_whispered_to() {
+    let mut stage = two_calls();
+    stage.must("block media", json!({"from-tag": "bob", "flags": ["directional"]}));
+    let talk = [(0, 1), (2, 3), (3, 2)];
+    stage.must("inject start", whisper());
+    assert_heard(&mut stage, &[&talk[..], &[(2, 0)]].concat());
+    assert_eq!(stage.world.shard.calls().count(), 1);
+    // Once more makes no second copy.
+    stage.must("inject start", json!({"to-tag": "alice", "source-tag": "carol"}));
+    assert_heard(&mut stage, &[&talk[..], &[(2, 0)]].concat());
+    stage.must("inject stop", json!({"call-id": SECOND, "to-tag": "alice", "source-tag": "carol"}));
+    assert_heard(&mut stage, &talk);
+    let again = json!({"to-tag": "alice", "source-tag": "carol"});
+    assert_eq!(refused(&mut stage, "inject stop", again), "Nothing is injected");
+    stage.must("unblock media", json!({"from-tag": "bob", "flags": ["directional"]}));
+    assert_heard(&mut stage, &[&talk[..], &[(1, 0)]].concat());
+    stage.end();
+}
+
+#[test]
+fn what_can_not_be_injected_changes_nothing() {
+    let mut stage = two_calls();
+    assert!(refused(&mut stage, "inject start", whisper()).contains("mixing"));
+    let reasons = [
+        (json!({"to-tag": "alice", "source-tag": "alice"}), "Trying to inject to self"),
+        (json!({"to-tag": "nobody", "source-tag": "bob"}), "To-tag not found"),
+        (json!({"to-tag": "alice", "source-tag": "carol"}), "Source-tag not found"),
+        (json!({"to-tag": "alice"}), "No source-tag in message"),
+        (json!({"source-tag": "bob"}), "No to-tag in message"),
+        (json!({"to-tag": "alice", "source-tag": "x", "source-call-id": "none"}), "Unknown call-ID(s)"),
+        (json!({"call-id": "none", "to-tag": "alice", "source-tag": "bob"}), "Unknown call-ID(s)"),
+    ];
+    for (keys, reason) in reasons {
+        assert_eq!(refused(&mut stage, "inject start", keys), reason);
+    }
+    assert_eq!(stage.world.shard.calls().count(), 2);
+    assert_heard(&mut stage, &[(0, 1), (1, 0), (2, 3), (3, 2)]);
+    stage.must("delete", json!({"call-id": SECOND, NOW: 0}));
     stage.end();
 }

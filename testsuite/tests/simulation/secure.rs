@@ -252,6 +252,20 @@ fn a_party_is_created_and_answers() {
 }
 
 #[test]
+fn one_who_shakes_hands_can_record_a_party_with_keys_in_its_description() {
+    let mut call = Call::new([Keys::Sdes(Suite::AesCm128Sha1_80), Keys::None], [false; 2]);
+    call.set_up(["RTP/SAVP", "RTP/AVP"], ["", ""], json!({"transport-protocol": "RTP/AVP"}));
+    for (off, keys) in [(json!([]), true), (json!(["off"]), false)] {
+        let fork = json!({"from-tag": "a", "transport-protocol": "UDP/TLS/RTP/SAVP", "SDES": off});
+        let shown = call.ask("subscribe request", "", fork);
+        let media = &shown.medias[0];
+        assert!(media.attribute("fingerprint").is_some() && media.attribute("setup").is_some(), "{shown:?}");
+        assert_eq!(media.attribute("crypto").is_some(), keys);
+    }
+    call.end();
+}
+
+#[test]
 fn a_handshake_under_way_keeps_the_call_where_it_is() {
     let mut call = Call::new([Keys::Dtls, Keys::None], [false; 2]);
     call.set_up(["UDP/TLS/RTP/SAVP", "RTP/AVP"], ["passive", ""], json!({"transport-protocol": "RTP/AVP"}));
