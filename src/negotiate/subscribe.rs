@@ -279,9 +279,11 @@ pub fn answer(call: &mut Call, request: &Request, around: &mut Surroundings) -> 
 }
 
 /// Whether the receiver accepts every codec that it was offered: otherwise some packets would have to be transcoded.
+/// Without that for retransmissions it gets packets again as they were.
 fn accepts_all(section: &MediaSection, offered: &Media) -> bool {
     let is_accepted = |codec: &Codec| {
-        codec.is_supplemental() || section.formats.iter().any(|format| format.parse() == Ok(codec.payload_type))
+        let is_optional = codec.is_supplemental() || codec.repaired_payload_type().is_some();
+        is_optional || section.formats.iter().any(|format| format.parse() == Ok(codec.payload_type))
     };
     section.is_rejected() || !offered.is_rtp() || offered.shown_codecs.iter().all(is_accepted)
 }

@@ -1,13 +1,29 @@
 //! Builds the plans of a call.
 
 use super::{
-    Block, Component, ForwardingPlan, Ingress, KeyframeRequest, PayloadType, Security, Sink, StreamId, feedback,
-    transport,
+    Block, Component, ForwardingPlan, Ingress, KeyframeRequest, PayloadType, Repair, Security, Sink, StreamId,
+    feedback, repair, transport,
 };
 use crate::call::{Call, Media, MediaId, Subscription};
 use smallvec::SmallVec;
 
 pub(super) type Sinks = SmallVec<[Sink; 1]>;
+
+/// What sinks of one plan name entries of.
+#[derive(Default)]
+struct Tables {
+    repairs: Vec<Repair>,
+}
+
+/// The place of `entry` in a table, to which it is added if it is not there.
+fn place_of<T: PartialEq>(table: &mut Vec<T>, entry: T) -> Option<u16> {
+    let known = table.iter().position(|other| *other == entry);
+    let place = known.unwrap_or_else(|| {
+        table.push(entry);
+        table.len() - 1
+    });
+    u16::try_from(place).ok()
+}
 
 /// The plan of every stream of `call`. Streams whose ports are closed get one too: what was planned for them before
 /// must not outlive its reasons.
@@ -28,7 +44,7 @@ fn control_plan(flows: &Flows, id: MediaId, rtp: StreamId) -> ForwardingPlan {
     let media = flows.call.media(id);
     let is_in_use = media.is_rtp() && media.ports().is_some_and(|set| set.rtcp.is_some());
     let ingress = ingress(media, media.signalled.rtcp.filter(|_| is_in_use));
-    let control = if is_in_use { flows.sinks(id).1 } else { Sinks::new() };
+    let control = if is_in_use { flows.sinks(id, &mut Tables::default()).1 } else { Sinks::new() };
     ForwardingPlan { control, sources: Some(rtp), ..protected(Component::Rtcp, ingress, media) }
 }
 
@@ -41,13 +57,16 @@ fn media_plan(flows: &Flows, id: MediaId, rtp: StreamId) -> ForwardingPlan {
         (true, false) => Component::Rtp,
     };
     let ingress = ingress(media, media.signalled.rtp.filter(|_| media.ports().is_some()));
-    let (media_sinks, control) = flows.sinks(id);
+    let mut tables = Tables::default();
+    let (media_sinks, control) = flows.sinks(id, &mut tables);
+    let bundle = transport::bundle(call, id, |member| flows.sinks(member, &mut tables)).map(Box::new);
     let has_own_reports = media.ports().is_some_and(|set| set.rtcp.is_some()) && !media.rtcp_mux.is_agreed;
     ForwardingPlan {
         media: media_sinks,
         control,
         ice: transport::ice(media).map(Box::new),
-        bundle: transport::bundle(call, id, |member| flows.sinks(member)).map(Box::new),
+        bundle,
+        repairs: tables.repairs,
         keyframes: keyframes(call, id),
         reports: if has_own_reports { media.rtcp_stream } else { Some(rtp) },
         sources: Some(rtp),
@@ -129,15 +148,17 @@ impl<'a> Flows<'a> {
     }
 
     /// Where RTP and RTCP of a media go.
-    fn sinks(&self, source: MediaId) -> (Sinks, Sinks) {
+    fn sinks(&self, source: MediaId, tables: &mut Tables) -> (Sinks, Sinks) {
         let (mut media, mut control) = (Sinks::new(), Sinks::new());
         for flow in self.from(source).iter().filter(|flow| !flow.is_egress) {
             let block = block(self.call, flow);
-            self.add(source, flow.sink, block, &mut media, &mut control);
+            media.extend(self.media_sink(source, flow.sink, block, tables));
+            control.extend(self.control_sink(source, flow.sink, self.drops_all()));
             // Who listens to what the sink is sent hears this source too.
             for listener in self.from(flow.sink).iter().filter(|listener| listener.is_egress) {
                 let block = strictest(block, block_of_listener(self.call, listener));
-                self.add(source, listener.sink, block, &mut media, &mut control);
+                media.extend(self.media_sink(source, listener.sink, block, tables));
+                control.extend(self.control_sink(source, listener.sink, self.drops_all()));
             }
         }
         for mirror in equal(&self.mirrored_by_sink, source, |subscription| subscription.sink) {
@@ -146,15 +167,19 @@ impl<'a> Flows<'a> {
         (media, control)
     }
 
-    fn add(&self, source: MediaId, sink: MediaId, block: Option<Block>, media: &mut Sinks, control: &mut Sinks) {
+    fn drops_all(&self) -> Option<Block> {
+        self.call.drops_traffic.then_some(Block::All)
+    }
+
+    /// The stream that RTP for `sink` goes through.
+    fn media_sink(&self, source: MediaId, sink: MediaId, block: Option<Block>, tables: &mut Tables) -> Option<Sink> {
         let transport = self.call.media(self.call.transport_of(sink));
-        if let Some(egress) = transport.rtp_stream.filter(|_| transport.ports().is_some()) {
-            let masked_extensions = self.call.media(source).masked_numbers();
-            let mid = transport::mid_element(self.call.media(source), self.call.media(sink));
-            let passes = masked_extensions == 0 && mid.is_none() && self.passes(source, transport);
-            media.push(Sink { egress, block, passes, strips_feedback: false, masked_extensions, mid });
-        }
-        control.extend(self.control_sink(source, sink, self.call.drops_traffic.then_some(Block::All)));
+        let egress = transport.rtp_stream.filter(|_| transport.ports().is_some())?;
+        let (from, to) = (self.call.media(source), self.call.media(sink));
+        let (masked_extensions, mid) = (from.masked_numbers(), transport::mid_element(from, to));
+        let passes = masked_extensions == 0 && mid.is_none() && self.passes(source, transport);
+        let repair = repair::between(from, to).and_then(|repair| place_of(&mut tables.repairs, repair));
+        Some(Sink { block, passes, masked_extensions, mid, repair, ..Sink::plain(egress) })
     }
 
     fn passes(&self, source: MediaId, sink: &Media) -> bool {
@@ -171,7 +196,7 @@ impl<'a> Flows<'a> {
         let has_feedback = |media: &Media| media.protocol.as_ref().is_some_and(|protocol| protocol.has_feedback());
         let strips_feedback = has_feedback(self.call.media(source)) && !has_feedback(media);
         let passes = !strips_feedback && self.passes(source, transport);
-        stream.map(|egress| Sink { egress, block, passes, strips_feedback, masked_extensions: 0, mid: None })
+        stream.map(|egress| Sink { block, passes, strips_feedback, ..Sink::plain(egress) })
     }
 }
 

@@ -82,7 +82,7 @@ pub(super) fn ice(media: &Media) -> Option<Ice> {
 }
 
 /// The medias that share the port of `head`, which is the first; none when it has the port alone.
-pub(super) fn bundle(call: &Call, head: MediaId, sinks: impl Fn(MediaId) -> (Sinks, Sinks)) -> Option<Bundle> {
+pub(super) fn bundle(call: &Call, head: MediaId, mut sinks: impl FnMut(MediaId) -> (Sinks, Sinks)) -> Option<Bundle> {
     let owner = call.participant(call.media(head).owner);
     let members: Vec<MediaId> =
         owner.medias.iter().copied().filter(|id| call.transport_of(*id) == head && call.media(*id).is_rtp()).collect();

@@ -68,6 +68,14 @@ pub(super) fn find(packet: &[u8], id: u8) -> Option<&[u8]> {
     Some(&packet[element.data])
 }
 
+/// Puts `number` in the first two bytes of the element `id`, if there is one so long.
+pub(super) fn set_number(packet: &mut [u8], id: u8, number: impl FnOnce() -> u16) {
+    let element = Elements::of(packet).and_then(|mut elements| elements.find(|element| element.id == id));
+    if let Some(room) = element.and_then(|element| packet[element.data].first_chunk_mut()) {
+        *room = number().to_be_bytes();
+    }
+}
+
 /// Turns the elements whose numbers are bits of `mask` into padding.
 pub(super) fn blank(packet: &mut [u8], mask: u16) {
     let mut from = 0;
@@ -175,6 +183,16 @@ mod tests {
             assert_eq!(MidElement::new(number, mid), None, "{number} {mid}");
         }
         assert!(MidElement::new(14, "1234567890123456").is_some());
+    }
+
+    #[test]
+    fn a_number_is_put_where_there_is_room_for_it() {
+        let mut bytes = packet(0xbede, &[0x10, 7, 0x51, 1, 2, 0, 0, 0]);
+        set_number(&mut bytes, 5, || 0x0a0b);
+        assert_eq!(find(&bytes, 5), Some(&[0x0a, 0x0b][..]));
+        let before = bytes.clone();
+        [1, 2, 15].iter().for_each(|id| set_number(&mut bytes, *id, || panic!("none is used up")));
+        assert_eq!(bytes, before);
     }
 
     #[test]

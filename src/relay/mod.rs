@@ -20,6 +20,7 @@ pub mod latch;
 mod nonce;
 mod pierce;
 pub mod ports;
+mod rewriting;
 mod rtcp;
 mod secure;
 pub mod stream;

@@ -10,6 +10,7 @@ use super::interface::Traffic;
 use super::keyframes::Asked;
 use super::latch::Latch;
 use super::ports::PortToken;
+use super::rewriting::Rewriting;
 use super::secure::{Passing, Secure};
 use super::verdict::DropCounters;
 use crate::base::time::{Mono, Now, Unix};
@@ -66,6 +67,8 @@ pub struct Stream {
     pub(super) asked: Asked,
     /// What the peer has asked for as a receiver.
     pub(super) receiver: Option<Box<Receiver>>,
+    /// What packets to the peer are given that is its own.
+    pub(super) rewriting: Option<Box<Rewriting>>,
     /// Which sinks take RTP, and which RTCP, as it came.
     pub(super) passing: (Passing, Passing),
     pub(super) dropped: DropCounters,
@@ -147,6 +150,7 @@ impl Stream {
             branches: Vec::new(),
             asked: Asked::default(),
             receiver: None,
+            rewriting: None,
             passing: (Passing::None, Passing::None),
             dropped: DropCounters::default(),
             withheld: DropCounters::default(),

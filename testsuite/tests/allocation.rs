@@ -3,7 +3,8 @@
 use millrace::base::suite::Suite;
 use millrace::base::time::{Mono, Now, Unix};
 use millrace::plan::{
-    Bandwidth, Component, Feedback, ForwardingPlan, Ingress, Keys, Learning, PayloadType, Security, Sink, StreamId,
+    Bandwidth, Component, Feedback, ForwardingPlan, Ingress, Keys, Learning, PayloadType, Repair, Security, Sink,
+    StreamId,
 };
 use millrace::relay::{PortToken, Relay, Transmit, Verdict};
 use millrace::rtp::mos;
@@ -166,11 +167,17 @@ fn feedback_allocates_nothing_once_it_is_warm() {
         plan.reports = Some(StreamId(stream));
         let feedback = Feedback {
             kept: [8].into_iter().collect(),
-            retransmissions: [101].into_iter().collect(),
+            repair: Repair { payload_types: [(8, 101)].into_iter().collect(), ..Repair::default() },
+            reached: Default::default(),
             is_sole: true,
             bandwidth: Some(Bandwidth::Transport(3)),
         };
+        plan.repairs.push(feedback.repair.clone());
         plan.feedback = (stream == 0).then(|| Box::new(feedback));
+        // The second listener has negotiated retransmissions.
+        if let Some(sink) = plan.media.get_mut(1) {
+            (sink.repair, sink.transport_wide) = (Some(0), Some(3));
+        }
         relay.set_plan(Now::default(), StreamId(stream), plan);
     }
     let mut wire = Wire::default();
