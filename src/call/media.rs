@@ -161,6 +161,14 @@ impl Media {
         numbers.filter(|number| (1..15).contains(number)).fold(0, |mask, number| mask | 1 << number)
     }
 
+    /// The codecs that the participant may send, under the numbers that it was shown (RFC 3264, section 5.1). While it has
+    /// agreed to nothing that it was shown, those of its own description.
+    pub fn sent_codecs(&self) -> &[Codec] {
+        let is_own = |codec: &Codec| self.codecs.iter().any(|own| own.same_encoding(codec));
+        let is_agreed = self.shown_codecs.iter().any(|codec| !codec.is_supplemental() && is_own(codec));
+        if is_agreed { &self.shown_codecs } else { &self.codecs }
+    }
+
     /// The local ports in use.
     pub fn ports(&self) -> Option<&PortSet> {
         self.port_sets.last()

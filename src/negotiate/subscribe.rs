@@ -8,6 +8,7 @@ use crate::call::media::RtcpMux;
 use crate::call::participant::Role;
 use crate::call::{Call, Media, MediaId, ParticipantId, Subscription, SubscriptionKind};
 use crate::ng::Request;
+use crate::sdp::format::counterpart;
 use crate::sdp::{Attribute, Codec, Direction, MediaSection, Protocol, Session};
 
 /// One media of a subscription.
@@ -278,12 +279,14 @@ pub fn answer(call: &mut Call, request: &Request, around: &mut Surroundings) -> 
     Ok(())
 }
 
-/// Whether the receiver accepts every codec that it was offered: otherwise some packets would have to be transcoded.
-/// Without that for retransmissions it gets packets again as they were.
+/// Whether the receiver accepts every codec that it was offered, under whatever numbers: otherwise some packets would
+/// have to be transcoded. Without that for retransmissions it gets packets again as they were.
 fn accepts_all(section: &MediaSection, offered: &Media) -> bool {
+    let taken = Codec::list(section);
     let is_accepted = |codec: &Codec| {
         let is_optional = codec.is_supplemental() || codec.repaired_payload_type().is_some();
-        is_optional || section.formats.iter().any(|format| format.parse() == Ok(codec.payload_type))
+        let is_known = || taken.iter().any(|other| other.payload_type == codec.payload_type);
+        is_optional || is_known() || counterpart(codec, &offered.shown_codecs, &taken).is_some()
     };
     section.is_rejected() || !offered.is_rtp() || offered.shown_codecs.iter().all(is_accepted)
 }

@@ -1,8 +1,8 @@
 //! Builds the plans of a call.
 
 use super::{
-    Block, Component, ForwardingPlan, Ingress, KeyframeRequest, PayloadType, Repair, Security, Sink, StreamId,
-    feedback, repair, transport,
+    Block, Component, ForwardingPlan, Ingress, KeyframeRequest, PayloadType, Repair, Rewrite, Security, Sink, StreamId,
+    feedback, rewrite, transport,
 };
 use crate::call::{Call, Media, MediaId, Subscription};
 use smallvec::SmallVec;
@@ -13,6 +13,7 @@ pub(super) type Sinks = SmallVec<[Sink; 1]>;
 #[derive(Default)]
 struct Tables {
     repairs: Vec<Repair>,
+    rewrites: Vec<Rewrite>,
 }
 
 /// The place of `entry` in a table, to which it is added if it is not there.
@@ -67,6 +68,7 @@ fn media_plan(flows: &Flows, id: MediaId, rtp: StreamId) -> ForwardingPlan {
         ice: transport::ice(media).map(Box::new),
         bundle,
         repairs: tables.repairs,
+        rewrites: tables.rewrites,
         keyframes: keyframes(call, id),
         reports: if has_own_reports { media.rtcp_stream } else { Some(rtp) },
         sources: Some(rtp),
@@ -176,10 +178,20 @@ impl<'a> Flows<'a> {
         let transport = self.call.media(self.call.transport_of(sink));
         let egress = transport.rtp_stream.filter(|_| transport.ports().is_some())?;
         let (from, to) = (self.call.media(source), self.call.media(sink));
-        let (masked_extensions, mid) = (from.masked_numbers(), transport::mid_element(from, to));
-        let passes = masked_extensions == 0 && mid.is_none() && self.passes(source, transport);
-        let repair = repair::between(from, to).and_then(|repair| place_of(&mut tables.repairs, repair));
-        Some(Sink { block, passes, masked_extensions, mid, repair, ..Sink::plain(egress) })
+        let mid = transport::mid_element(from, to);
+        let masked_extensions = from.masked_numbers() | mid.map_or(0, |(_, replaced)| replaced);
+        let rewrite = rewrite::between(from, to);
+        let repair = rewrite::repair_between(from, to, rewrite.as_ref());
+        let is_same = masked_extensions == 0 && mid.is_none() && rewrite.is_none();
+        Some(Sink {
+            block,
+            passes: is_same && self.passes(source, transport),
+            masked_extensions,
+            mid: mid.map(|(element, _)| element),
+            repair: repair.and_then(|repair| place_of(&mut tables.repairs, repair)),
+            rewrite: rewrite.and_then(|rewrite| place_of(&mut tables.rewrites, rewrite)),
+            ..Sink::plain(egress)
+        })
     }
 
     fn passes(&self, source: MediaId, sink: &Media) -> bool {

@@ -7,6 +7,7 @@
 pub mod build;
 mod feedback;
 mod repair;
+mod rewrite;
 mod transport;
 
 use crate::base::fingerprint::Fingerprint;
@@ -18,6 +19,7 @@ use crate::call::connectivity::ReceivedIce;
 use crate::srtp::Parameters;
 pub use feedback::{Bandwidth, Feedback};
 pub use repair::Repair;
+pub use rewrite::{EXTENSION_NUMBERS, Rewrite};
 use smallvec::SmallVec;
 use std::net::SocketAddr;
 
@@ -95,6 +97,8 @@ pub struct Sink {
     pub transport_wide: Option<u8>,
     /// How the receiver gets packets again: a place among the plan's [`ForwardingPlan::repairs`]. None: as they were.
     pub repair: Option<u16>,
+    /// What the receiver numbers otherwise than the source: a place among the plan's [`ForwardingPlan::rewrites`].
+    pub rewrite: Option<u16>,
 }
 
 impl Sink {
@@ -109,6 +113,7 @@ impl Sink {
             mid: None,
             transport_wide: None,
             repair: None,
+            rewrite: None,
         }
     }
 }
@@ -234,6 +239,8 @@ pub struct ForwardingPlan {
     pub control: SmallVec<[Sink; 1]>,
     /// How receivers get packets again that they have lost.
     pub repairs: Vec<Repair>,
+    /// What receivers number otherwise.
+    pub rewrites: Vec<Rewrite>,
     pub security: Security,
     /// ICE of this stream and of its RTCP stream; on the stream of RTP only.
     pub ice: Option<Box<Ice>>,
@@ -265,6 +272,7 @@ impl ForwardingPlan {
             media: SmallVec::new(),
             control: SmallVec::new(),
             repairs: Vec::new(),
+            rewrites: Vec::new(),
             security: Security::Plain,
             ice: None,
             has_ice: false,

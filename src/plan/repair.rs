@@ -39,10 +39,3 @@ pub(super) fn payload_types(media: &Media) -> impl Iterator<Item = (u8, u8)> {
 pub(super) fn sources(media: &Media) -> impl Iterator<Item = (u32, u32)> {
     media.attributes.iter().filter_map(Attribute::repair_flow)
 }
-
-/// How the receiver of `sink` gets packets of `source` again; none where it has not negotiated that.
-pub(super) fn between(source: &Media, sink: &Media) -> Option<Repair> {
-    let numbers = payload_types(sink).filter(|pair| source.codecs.iter().any(|codec| codec.payload_type == pair.0));
-    let repair = Repair { payload_types: numbers.collect(), sources: sources(source).collect() };
-    (!repair.payload_types.is_empty()).then_some(repair)
-}

@@ -64,7 +64,7 @@ impl Relay {
         ssrc: u32,
         transmit: &mut (impl Transmit + ?Sized),
     ) {
-        let Some(origin) = self.streams.get(egress.0 as usize).and_then(|stream| stream.origin_of(ssrc)) else {
+        let Some((origin, ssrc)) = self.streams.get(egress.0 as usize).and_then(|stream| stream.origin_of(ssrc)) else {
             return;
         };
         if !self.reaches(arrived, origin) {

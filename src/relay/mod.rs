@@ -24,6 +24,7 @@ mod rewriting;
 mod rtcp;
 mod secure;
 pub mod stream;
+mod translate;
 pub mod verdict;
 
 pub use interface::{Interface, Traffic};

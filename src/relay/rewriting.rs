@@ -1,10 +1,14 @@
 //! What packets are given on their way to one receiver that is its own: sequence numbers, SSRCs. It exists where a plan
 //! asks for it.
 
+use super::extension;
+use super::nonce::Nonces;
 use crate::base::random::Random;
-use crate::relay::nonce::Nonces;
+use crate::plan::{EXTENSION_NUMBERS, StreamId};
 use crate::wire::rtp::{FIXED_HEADER_BYTES, Header, Packet};
 
+/// SSRCs under which one receiver knows a source that has another.
+const MOST_ALIASES: usize = 16;
 /// Streams of retransmissions that one receiver gets.
 const MOST_REPAIRS: usize = 16;
 /// Bytes of the original sequence number (RFC 4588, section 4).
@@ -14,13 +18,44 @@ pub(super) const ORIGINAL_BYTES: usize = 2;
 #[derive(Debug, Default)]
 pub(super) struct Rewriting {
     next_transport_wide: u16,
+    aliases: Vec<Alias>,
     repairs: Vec<RepairFlow>,
+    /// Some stream of retransmissions had to make room: an SSRC that a description names may have been used before.
+    has_forgotten: bool,
+}
+
+/// A source whose SSRC the receiver has from somebody else already.
+#[derive(Debug, Clone, Copy)]
+struct Alias {
+    origin: StreamId,
+    ssrc: u32,
+    shown: u32,
+}
+
+/// What an RTP packet has for one receiver in place of what it came with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Changes {
+    pub(super) payload_type: u8,
+    pub(super) ssrc: u32,
+    pub(super) extensions: Option<[u8; EXTENSION_NUMBERS]>,
+}
+
+impl Changes {
+    /// Changes the packet.
+    pub(super) fn apply(&self, packet: &mut [u8]) {
+        packet[1] = packet[1] & 0x80 | self.payload_type & 0x7f;
+        packet[8..FIXED_HEADER_BYTES].copy_from_slice(&self.ssrc.to_be_bytes());
+        if let Some(numbers) = &self.extensions {
+            extension::renumber(packet, numbers);
+        }
+    }
 }
 
 /// The retransmissions of one SSRC to one receiver.
 #[derive(Debug, Clone, Copy)]
 struct RepairFlow {
-    media: u32,
+    /// The stream and the SSRC that the media comes from.
+    media: (StreamId, u32),
     ssrc: u32,
     next: u16,
 }
@@ -40,23 +75,61 @@ impl Rewriting {
         self.next_transport_wide
     }
 
-    /// What the next retransmission of a packet of `media` has, under the SSRC `named`, else one of ours; none where
-    /// there are too many streams.
+    /// What the next retransmission of a packet of `media` has, under the SSRC `named` if it can be, else one of ours.
     pub(super) fn next_repair(
         &mut self,
         payload_type: u8,
-        (media, named): (u32, Option<u32>),
+        (media, named): ((StreamId, u32), Option<u32>),
         random: &mut Nonces,
-    ) -> Option<RepairHeader> {
+    ) -> RepairHeader {
         let known = self.repairs.iter().position(|flow| flow.media == media);
-        if known.is_none() && self.repairs.len() < MOST_REPAIRS {
-            let ssrc = named.unwrap_or_else(|| random.u32());
+        let place = known.unwrap_or_else(|| {
+            if self.repairs.len() >= MOST_REPAIRS {
+                self.repairs.remove(0);
+                self.has_forgotten = true;
+            }
+            // Under one SSRC numbers go on where they were, or two packets would have one SRTP index.
+            let is_free = |ssrc: &u32| !self.has_forgotten && self.repairs.iter().all(|flow| flow.ssrc != *ssrc);
+            let ssrc = named.filter(is_free).unwrap_or_else(|| random.u32());
             self.repairs.push(RepairFlow { media, ssrc, next: random.u32() as u16 });
-        }
-        let flow = self.repairs.iter_mut().find(|flow| flow.media == media)?;
+            self.repairs.len() - 1
+        });
+        let flow = &mut self.repairs[place];
         let sequence = flow.next;
         flow.next = flow.next.wrapping_add(1);
-        Some(RepairHeader { payload_type, ssrc: flow.ssrc, sequence })
+        RepairHeader { payload_type, ssrc: flow.ssrc, sequence }
+    }
+
+    /// The name of a source that has another one for this receiver.
+    pub(super) fn alias(&self, origin: StreamId, ssrc: u32) -> Option<u32> {
+        let alias = self.aliases.iter().find(|alias| (alias.origin, alias.ssrc) == (origin, ssrc))?;
+        Some(alias.shown)
+    }
+
+    /// Gives a source another name.
+    pub(super) fn add_alias(&mut self, origin: StreamId, ssrc: u32, random: &mut Nonces) -> u32 {
+        if self.aliases.len() >= MOST_ALIASES {
+            self.aliases.remove(0);
+        }
+        let shown = random.u32();
+        self.aliases.push(Alias { origin, ssrc, shown });
+        shown
+    }
+
+    /// The SSRC that a source itself has.
+    pub(super) fn unaliased(&self, origin: StreamId, shown: u32) -> u32 {
+        let alias = self.aliases.iter().find(|alias| (alias.origin, alias.shown) == (origin, shown));
+        alias.map_or(shown, |alias| alias.ssrc)
+    }
+
+    pub(super) fn has_aliases(&self) -> bool {
+        !self.aliases.is_empty()
+    }
+
+    /// Streams have other numbers now.
+    pub(super) fn renumber(&mut self, streams: impl Fn(StreamId) -> StreamId) {
+        self.aliases.iter_mut().for_each(|alias| alias.origin = streams(alias.origin));
+        self.repairs.iter_mut().for_each(|flow| flow.media.0 = streams(flow.media.0));
     }
 }
 
@@ -142,13 +215,32 @@ mod tests {
     fn every_stream_is_numbered_by_itself() {
         let mut random = Nonces::new([3; 32]);
         let mut rewriting = Rewriting::default();
-        let mut next = |ssrc| rewriting.next_repair(97, (ssrc, (ssrc == 11).then_some(12)), &mut random);
-        let (first, second) = (next(11).unwrap(), next(11).unwrap());
+        let named = |ssrc| [11, 21].contains(&ssrc).then_some(12);
+        let mut next = |ssrc| rewriting.next_repair(97, ((StreamId(1), ssrc), named(ssrc)), &mut random);
+        let (first, second) = (next(11), next(11));
         assert_eq!((first.payload_type, first.ssrc, second.ssrc), (97, 12, 12), "as the description says");
         assert_eq!(second.sequence, first.sequence.wrapping_add(1));
-        let own = next(20).unwrap();
+        let own = next(20);
         assert!(![11, 12, 20].contains(&own.ssrc));
-        assert_eq!(next(20).map(|repair| repair.ssrc), Some(own.ssrc));
-        assert_eq!((30..60).filter_map(next).count(), MOST_REPAIRS - 2, "their number is bounded");
+        assert_eq!(next(20).ssrc, own.ssrc);
+        assert_ne!(next(21).ssrc, 12, "another has it");
+        (30..30 + MOST_REPAIRS as u32).for_each(|ssrc| _ = next(ssrc));
+        assert_ne!(next(11).ssrc, 12, "what numbers it had is forgotten");
+        assert_eq!(rewriting.repairs.len(), MOST_REPAIRS);
+    }
+
+    #[test]
+    fn a_source_keeps_its_other_name() {
+        let mut random = Nonces::new([3; 32]);
+        let mut rewriting = Rewriting::default();
+        assert_eq!((rewriting.alias(StreamId(1), 7), rewriting.has_aliases()), (None, false));
+        let shown = rewriting.add_alias(StreamId(1), 7, &mut random);
+        assert_eq!((rewriting.alias(StreamId(1), 7), rewriting.alias(StreamId(2), 7)), (Some(shown), None));
+        assert_eq!([shown, 7].map(|ssrc| rewriting.unaliased(StreamId(1), ssrc)), [7, 7]);
+        assert_eq!(rewriting.unaliased(StreamId(2), shown), shown);
+        rewriting.renumber(|StreamId(number)| StreamId(number + 5));
+        assert_eq!(rewriting.alias(StreamId(6), 7), Some(shown));
+        (0..MOST_ALIASES as u32).for_each(|ssrc| _ = rewriting.add_alias(StreamId(3), ssrc, &mut random));
+        assert_eq!((rewriting.alias(StreamId(6), 7), rewriting.aliases.len()), (None, MOST_ALIASES));
     }
 }

@@ -299,10 +299,18 @@ impl Stream {
         &mut self.sources
     }
 
-    /// The stream that packets sent under `ssrc` came from.
-    pub(super) fn origin_of(&self, ssrc: u32) -> Option<StreamId> {
+    /// The stream that packets sent under `ssrc` came from, and the SSRC that they had there.
+    pub(super) fn origin_of(&self, ssrc: u32) -> Option<(StreamId, u32)> {
         let outgoing = self.outgoing.iter().find(|outgoing| outgoing.ssrc() == ssrc)?;
-        Some(StreamId(outgoing.origin()))
+        let origin = StreamId(outgoing.origin());
+        Some((origin, self.rewriting.as_ref().map_or(ssrc, |rewriting| rewriting.unaliased(origin, ssrc))))
+    }
+
+    /// The stream whose packets the peer has under `ssrc`, if that is not `origin`.
+    #[inline]
+    pub(super) fn other_origin(&self, ssrc: u32, origin: StreamId) -> Option<StreamId> {
+        let outgoing = self.outgoing.iter().find(|outgoing| outgoing.ssrc() == ssrc)?;
+        (outgoing.origin() != origin.0).then_some(StreamId(outgoing.origin()))
     }
 
     pub(super) fn count_send_error(&mut self) {

@@ -73,6 +73,8 @@ drop_reasons! {
     TooMany, "too_many", error: true;
     /// A connectivity check that knows no password of this media, or is none.
     BadCheck, "bad_check", error: true;
+    /// The receiver would take it for another format.
+    OtherFormat, "other_format", error: false;
 }
 
 const REASONS: usize = DropReason::ALL.len();
@@ -140,6 +142,7 @@ mod tests {
             "key_expired",
             "too_many",
             "bad_check",
+            "other_format",
         ];
         assert_eq!(names, expected);
         assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len());

@@ -200,7 +200,12 @@ pub(super) fn changes_packets(before: &ForwardingPlan, after: &ForwardingPlan) -
     let looks = |(place, sink): (usize, &Sink)| {
         (place, sink.egress, sink.passes, sink.masked_extensions, sink.mid, sink.transport_wide)
     };
-    of(before).map(looks).any(|sink| !of(after).map(looks).any(|other| other == sink))
+    let rewrite =
+        |plan: &ForwardingPlan, sink: &Sink| sink.rewrite.map(|place| plan.rewrites[usize::from(place)].clone());
+    of(before).any(|sink| {
+        let look = (looks(sink), rewrite(before, sink.1));
+        !of(after).any(|other| (looks(other), rewrite(after, other.1)) == look)
+    })
 }
 
 impl Relay {

@@ -23,7 +23,7 @@ impl Relay {
         (ssrc, control): (u32, &[u8]),
         transmit: &mut (impl Transmit + ?Sized),
     ) {
-        let Some(origin) = self.streams.get(egress.0 as usize).and_then(|stream| stream.origin_of(ssrc)) else {
+        let Some((origin, ssrc)) = self.streams.get(egress.0 as usize).and_then(|stream| stream.origin_of(ssrc)) else {
             return;
         };
         let has_feedback = self.streams.get(origin.0 as usize).is_some_and(|stream| stream.feedback.is_some());
@@ -85,9 +85,9 @@ impl Relay {
         let place = sink.repair.filter(|_| !sink.passes)?;
         let repair = self.streams.get(origin.0 as usize)?.plan().repairs.get(usize::from(place))?;
         let payload_type = repair.repairing(header.payload_type)?;
-        let sources = (header.ssrc, repair.repairing_source(header.ssrc));
+        let sources = ((origin, header.ssrc), repair.repairing_source(header.ssrc));
         let rewriting = self.streams.get_mut(sink.egress.0 as usize)?.rewriting.get_or_insert_default();
-        rewriting.next_repair(payload_type, sources, &mut self.nonces)
+        Some(rewriting.next_repair(payload_type, sources, &mut self.nonces))
     }
 
     /// A receiver at the stream `egress` has said how many bits a second it can take.

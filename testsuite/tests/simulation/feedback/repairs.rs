@@ -46,6 +46,29 @@ fn a_viewer_gets_what_it_lost_in_a_stream_of_its_own() {
 }
 
 #[test]
+fn viewers_may_number_otherwise() {
+    for suites in &PROTECTIONS {
+        for repair in [Repair::Nobody, Repair::Named, Repair::NotFirst] {
+            let mut room = Room::new(Settings { suites: *suites, repair, renumbers: true, ..BROWSER });
+            room.run(100);
+            room.viewers[0].loss = 150;
+            room.viewers[1].loss = 100;
+            room.run(2000);
+            room.viewers.iter_mut().for_each(|viewer| viewer.loss = 0);
+            room.run(500);
+            room.rest(100);
+            let last = room.sent;
+            room.viewers.iter().for_each(|viewer| assert_heard(viewer, 65_301..=last));
+            let has_streams: Vec<bool> = room.viewers.iter().map(|viewer| !viewer.repairs.is_empty()).collect();
+            assert_eq!(has_streams[..2], [repair == Repair::Named, repair != Repair::Nobody]);
+            let has_numbers = !room.viewers[1].transport_numbers.is_empty();
+            assert_eq!(has_numbers, repair != Repair::Nobody, "under the viewer's number of the extension");
+            room.end();
+        }
+    }
+}
+
+#[test]
 fn what_the_publisher_sends_again_goes_on_as_the_packet_that_it_was() {
     for suites in PROTECTIONS {
         for repair in [Repair::Named, Repair::Unnamed, Repair::NotFirst] {

@@ -19,10 +19,12 @@ use std::time::Duration;
 pub const VIDEO: u32 = 0x71de0;
 /// The SSRC under which the publisher sends video again.
 pub const AGAIN: u32 = 0xa6a1;
-/// The payload types of the video and of its retransmissions.
-const PAYLOAD_TYPES: [u8; 2] = [97, 98];
-/// The number of the header extension with transport-wide sequence numbers.
-const EXTENSION: u8 = 3;
+/// How somebody numbers things: the payload types of the video and of its retransmissions, the header extension with
+/// transport-wide sequence numbers.
+type Numbers = [u8; 3];
+const NUMBERS: Numbers = [97, 98, 3];
+/// The same for those who number otherwise; one number means something else.
+const OTHER_NUMBERS: Numbers = [100, 97, 5];
 const DELAY: Duration = Duration::from_millis(5);
 const PACKET_INTERVAL_MS: u64 = 10;
 const NACK_INTERVAL_MS: u64 = 40;
@@ -50,6 +52,7 @@ pub struct Peer {
     /// The transport-wide numbers that have come.
     pub transport_numbers: Vec<u16>,
     takes_repairs: bool,
+    numbers: Numbers,
 }
 
 /// Everybody, and the engine between them.
@@ -79,6 +82,8 @@ pub struct Settings {
     pub feedback: &'static [&'static str],
     pub flags: &'static [&'static str],
     pub repair: Repair,
+    /// The viewers number otherwise than the publisher.
+    pub renumbers: bool,
 }
 
 /// Who negotiates retransmissions in streams of their own (RFC 4588).
@@ -98,6 +103,7 @@ pub const BROWSER: Settings = Settings {
     feedback: &["nack", "nack pli", "goog-remb", "transport-cc"],
     flags: &[],
     repair: Repair::Nobody,
+    renumbers: false,
 };
 
 impl Peer {
@@ -117,6 +123,7 @@ impl Peer {
             repairs: Vec::new(),
             transport_numbers: Vec::new(),
             takes_repairs: false,
+            numbers: NUMBERS,
         }
     }
 
@@ -132,15 +139,15 @@ impl Peer {
         let profile = if self.suite.is_some() { "RTP/SAVPF" } else { "RTP/AVPF" };
         let key = self.key().map(|key| Crypto { tag, ..key });
         let crypto: String = key.iter().map(|key| format!("a={}\r\n", key.attribute(false, false))).collect();
-        let [media, again] = PAYLOAD_TYPES;
+        let [media, again, extension] = self.numbers;
         let (format, repair) = match self.takes_repairs {
             true => (format!(" {again}"), format!("a=rtpmap:{again} rtx/90000\r\na=fmtp:{again} apt={media}\r\n")),
             false => Default::default(),
         };
-        let feedback: String = feedback.iter().map(|value| format!("a=rtcp-fb:97 {value}\r\n")).collect();
+        let feedback: String = feedback.iter().map(|value| format!("a=rtcp-fb:{media} {value}\r\n")).collect();
         format!(
             "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=video {port} {profile} {media}{format}\r\n\
-             a=rtpmap:97 VP8/90000\r\n{feedback}{repair}a=extmap:{EXTENSION} \
+             a=rtpmap:{media} VP8/90000\r\n{feedback}{repair}a=extmap:{extension} \
              http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01\r\n\
              a=rtcp-mux\r\na={direction}\r\n{crypto}"
         )
@@ -191,24 +198,28 @@ impl Peer {
             return;
         }
         let mut packet = rtp::Packet::parse(&bytes).expect("RTP");
-        self.transport_numbers.extend(transport_number(&bytes));
+        self.transport_numbers.extend(transport_number(&bytes, self.numbers[2]));
         let restored;
         let (header, payload) = (packet.header(), packet.payload());
         if let Some((number, rest)) =
-            payload.split_first_chunk().filter(|_| header.payload_type == PAYLOAD_TYPES[1] && self.takes_repairs)
+            payload.split_first_chunk().filter(|_| header.payload_type == self.numbers[1] && self.takes_repairs)
         {
             let number = u16::from_be_bytes(*number);
             self.repairs.push((header.ssrc, header.sequence, number));
-            let original = rtp::Header { payload_type: PAYLOAD_TYPES[0], sequence: number, ssrc: VIDEO, ..header };
+            let original = rtp::Header { payload_type: self.numbers[0], sequence: number, ssrc: VIDEO, ..header };
             restored = original.write(rest);
             packet = rtp::Packet::parse(&restored).expect("RTP");
         }
         match packet.payload().first_chunk().map(|number| u32::from_be_bytes(*number)) {
-            Some(number) if number as u16 == packet.header().sequence && is_video(&packet.header()) => {
+            Some(number) if number as u16 == packet.header().sequence && self.is_video(&packet.header()) => {
                 *self.heard.entry(number).or_default() += 1;
             }
             _ => self.refused += 1,
         }
+    }
+
+    fn is_video(&self, header: &rtp::Header) -> bool {
+        (header.ssrc, header.payload_type) == (VIDEO, self.numbers[0])
     }
 
     /// What it has not heard of the numbers between those that it has.
@@ -230,10 +241,6 @@ impl Peer {
         });
         feedback.collect()
     }
-}
-
-fn is_video(header: &rtp::Header) -> bool {
-    (header.ssrc, header.payload_type) == (VIDEO, PAYLOAD_TYPES[0])
 }
 
 fn parameters(crypto: &Crypto) -> Parameters {
@@ -262,6 +269,7 @@ impl Room {
         let has_repairs = settings.repair != Repair::Nobody;
         room.publisher.takes_repairs = has_repairs;
         for (place, viewer) in room.viewers.iter_mut().enumerate() {
+            viewer.numbers = if settings.renumbers { OTHER_NUMBERS } else { NUMBERS };
             viewer.takes_repairs = has_repairs && (place > 0 || settings.repair != Repair::NotFirst);
         }
         let mut sdp = room.publisher.describe(settings.feedback, "sendonly", 1);
@@ -311,7 +319,7 @@ impl Room {
     fn show(&mut self, number: u32) {
         let header = rtp::Header {
             marker: false,
-            payload_type: PAYLOAD_TYPES[0],
+            payload_type: NUMBERS[0],
             sequence: number as u16,
             timestamp: number * 900,
             ssrc: VIDEO,
@@ -325,7 +333,7 @@ impl Room {
         self.sent_again += 1;
         let header = rtp::Header {
             marker: false,
-            payload_type: PAYLOAD_TYPES[1],
+            payload_type: NUMBERS[1],
             sequence: self.sent_again,
             timestamp: number * 900,
             ssrc: AGAIN,
@@ -338,7 +346,7 @@ impl Room {
     /// A packet of padding, by which a sender finds out how much bandwidth there is.
     pub fn probe(&mut self) {
         self.sent_again += 1;
-        let (payload_type, sequence) = (PAYLOAD_TYPES[1], self.sent_again);
+        let (payload_type, sequence) = (NUMBERS[1], self.sent_again);
         let header = rtp::Header { marker: false, payload_type, sequence, timestamp: 0, ssrc: AGAIN };
         let mut bytes = header.write(&[0; 200]);
         bytes[0] |= 0x20;
@@ -350,7 +358,7 @@ impl Room {
     fn send_video(&mut self, header: rtp::Header, transport: u16, payload: &[u8]) {
         let mut bytes = header.write(&[]);
         bytes[0] |= 0x10;
-        bytes.extend_from_slice(&[0xbe, 0xde, 0, 1, EXTENSION << 4 | 1]);
+        bytes.extend_from_slice(&[0xbe, 0xde, 0, 1, NUMBERS[2] << 4 | 1]);
         bytes.extend_from_slice(&transport.to_be_bytes());
         bytes.push(0);
         bytes.extend_from_slice(payload);
@@ -415,7 +423,7 @@ impl Room {
             }
             return;
         }
-        let transport = transport_number(&datagram.bytes);
+        let transport = transport_number(&datagram.bytes, NUMBERS[2]);
         let (verdict, sent) = self.world.deliver(&datagram).expect("an open port");
         if let Some(number) = transport.filter(|_| verdict == Verdict::Forwarded) {
             self.arrivals.entry(number).or_insert(self.world.now.mono);
@@ -448,10 +456,10 @@ fn payload(number: u32) -> Vec<u8> {
     payload
 }
 
-fn transport_number(bytes: &[u8]) -> Option<u16> {
+fn transport_number(bytes: &[u8], extension: u8) -> Option<u16> {
     let packet = rtp::Packet::parse_encrypted(bytes).ok().filter(|_| demux::classify(bytes) == Protocol::Rtp)?;
     let data = packet.extension()?.data;
-    if data[0] != EXTENSION << 4 | 1 {
+    if data[0] != extension << 4 | 1 {
         return None;
     }
     Some(u16::from_be_bytes([data[1], data[2]]))
