@@ -1,5 +1,6 @@
 //! One `m=` section of a participant.
 
+use super::layer::Rid;
 use super::{Connectivity, InterfaceId, ParticipantId, PortSet, Security};
 use crate::base::address::Family;
 use crate::base::id::StreamId;
@@ -86,6 +87,8 @@ pub struct Media {
     pub attributes: Vec<Attribute>,
     /// `a=extmap` lines of the participant that are accepted from it and shown to nobody.
     pub masked_extensions: Vec<Attribute>,
+    /// The layers of a simulcast that the participant sends and that are taken apart here.
+    pub simulcast: Vec<Rid>,
     /// The participant's last description had `a=extmap-allow-mixed`.
     pub allows_mixed_extensions: bool,
     pub rtcp_mux: RtcpMux,
@@ -138,6 +141,7 @@ impl Media {
             bandwidths: Vec::new(),
             attributes: Vec::new(),
             masked_extensions: Vec::new(),
+            simulcast: Vec::new(),
             allows_mixed_extensions: false,
             rtcp_mux: RtcpMux::default(),
             security: Security::default(),

@@ -1,8 +1,8 @@
 //! Builds the plans of a call.
 
 use super::{
-    Block, Component, ForwardingPlan, Ingress, KeyframeRequest, PayloadType, Repair, Rewrite, Security, Sink, StreamId,
-    feedback, rewrite, transport,
+    Block, Choice, Component, ForwardingPlan, Ingress, KeyframeRequest, PayloadType, Repair, Rewrite, Security,
+    Simulcast, Sink, StreamId, feedback, layers, rewrite, transport,
 };
 use crate::call::{Call, Media, MediaId, Subscription};
 use smallvec::SmallVec;
@@ -14,6 +14,7 @@ pub(super) type Sinks = SmallVec<[Sink; 1]>;
 struct Tables {
     repairs: Vec<Repair>,
     rewrites: Vec<Rewrite>,
+    simulcasts: Vec<Simulcast>,
 }
 
 /// The place of `entry` in a table, to which it is added if it is not there.
@@ -58,7 +59,7 @@ fn media_plan(flows: &Flows, id: MediaId, rtp: StreamId) -> ForwardingPlan {
         (true, false) => Component::Rtp,
     };
     let ingress = ingress(media, media.signalled.rtp.filter(|_| media.ports().is_some()));
-    let mut tables = Tables::default();
+    let mut tables = Tables { simulcasts: layers::of_port(call, id), ..Tables::default() };
     let (media_sinks, control) = flows.sinks(id, &mut tables);
     let bundle = transport::bundle(call, id, |member| flows.sinks(member, &mut tables)).map(Box::new);
     let has_own_reports = media.ports().is_some_and(|set| set.rtcp.is_some()) && !media.rtcp_mux.is_agreed;
@@ -69,6 +70,7 @@ fn media_plan(flows: &Flows, id: MediaId, rtp: StreamId) -> ForwardingPlan {
         bundle,
         repairs: tables.repairs,
         rewrites: tables.rewrites,
+        simulcasts: tables.simulcasts,
         keyframes: keyframes(call, id),
         reports: if has_own_reports { media.rtcp_stream } else { Some(rtp) },
         sources: Some(rtp),
@@ -154,12 +156,12 @@ impl<'a> Flows<'a> {
         let (mut media, mut control) = (Sinks::new(), Sinks::new());
         for flow in self.from(source).iter().filter(|flow| !flow.is_egress) {
             let block = block(self.call, flow);
-            media.extend(self.media_sink(source, flow.sink, block, tables));
+            media.extend(self.media_sink(source, flow, block, tables));
             control.extend(self.control_sink(source, flow.sink, self.drops_all()));
             // Who listens to what the sink is sent hears this source too.
             for listener in self.from(flow.sink).iter().filter(|listener| listener.is_egress) {
                 let block = strictest(block, block_of_listener(self.call, listener));
-                media.extend(self.media_sink(source, listener.sink, block, tables));
+                media.extend(self.media_sink(source, listener, block, tables));
                 control.extend(self.control_sink(source, listener.sink, self.drops_all()));
             }
         }
@@ -173,14 +175,26 @@ impl<'a> Flows<'a> {
         self.call.drops_traffic.then_some(Block::All)
     }
 
-    /// The stream that RTP for `sink` goes through.
-    fn media_sink(&self, source: MediaId, sink: MediaId, block: Option<Block>, tables: &mut Tables) -> Option<Sink> {
+    /// The stream that RTP of `source` goes through to the sink of `flow`.
+    fn media_sink(
+        &self,
+        source: MediaId,
+        flow: &Subscription,
+        block: Option<Block>,
+        tables: &mut Tables,
+    ) -> Option<Sink> {
+        let sink = flow.sink;
         let transport = self.call.media(self.call.transport_of(sink));
         let egress = transport.rtp_stream.filter(|_| transport.ports().is_some())?;
         let (from, to) = (self.call.media(source), self.call.media(sink));
         let mid = transport::mid_element(from, to);
-        let masked_extensions = from.masked_numbers() | mid.map_or(0, |(_, replaced)| replaced);
-        let rewrite = rewrite::between(from, to);
+        let simulcast = layers::simulcast(self.call, source);
+        let of_layers = simulcast.as_ref().map_or(0, Simulcast::masked_numbers);
+        let masked_extensions = from.masked_numbers() | mid.map_or(0, |(_, replaced)| replaced) | of_layers;
+        let is_of = |known: &Simulcast| simulcast.as_ref().is_some_and(|own| own.branch == known.branch);
+        let simulcast = tables.simulcasts.iter().position(is_of).and_then(|place| u16::try_from(place).ok());
+        let choice = simulcast.map(|simulcast| Choice { simulcast, layer: flow.layer });
+        let rewrite = rewrite::between(from, to, choice);
         let repair = rewrite::repair_between(from, to, rewrite.as_ref());
         let is_same = masked_extensions == 0 && mid.is_none() && rewrite.is_none();
         Some(Sink {
@@ -198,7 +212,8 @@ impl<'a> Flows<'a> {
         transport::passes(self.call.media(self.call.transport_of(source)), sink)
     }
 
-    /// The stream that RTCP for `sink` goes through: that of RTP where both share a port.
+    /// The stream that RTCP for `sink` goes through: that of RTP where both share a port. Who gets one layer of several
+    /// knows other numbers than the sender, which can't take its feedback.
     fn control_sink(&self, source: MediaId, sink: MediaId, block: Option<Block>) -> Option<Sink> {
         let media = self.call.media(sink);
         let transport = self.call.media(self.call.transport_of(sink));
@@ -206,7 +221,8 @@ impl<'a> Flows<'a> {
         let has_own = set.rtcp.is_some() && !transport.rtcp_mux.is_agreed;
         let stream = if has_own { transport.rtcp_stream } else { transport.rtp_stream };
         let has_feedback = |media: &Media| media.protocol.as_ref().is_some_and(|protocol| protocol.has_feedback());
-        let strips_feedback = has_feedback(self.call.media(source)) && !has_feedback(media);
+        let is_renumbered = !media.simulcast.is_empty();
+        let strips_feedback = has_feedback(self.call.media(source)) && (is_renumbered || !has_feedback(media));
         let passes = !strips_feedback && self.passes(source, transport);
         stream.map(|egress| Sink { block, passes, strips_feedback, ..Sink::plain(egress) })
     }

@@ -128,14 +128,19 @@ fn receivers(plans: &[(StreamId, ForwardingPlan)], place: usize) -> (SmallVec<[S
     let (origin, plan) = &plans[place];
     let (mut reached, mut unreached) = (SmallVec::new(), Vec::new());
     let mut before = None;
-    for receiver in plan.media_sinks().map(|sink| sink.egress) {
+    for sink in plan.media_sinks() {
+        let receiver = sink.egress;
+        let rewrite = sink.rewrite.and_then(|place| plan.rewrites.get(usize::from(place)));
+        let gets_layer = rewrite.is_some_and(|rewrite| rewrite.choice.is_some());
         // The medias of a bundle go to one receiver by one stream.
         if before.replace(receiver) == Some(receiver) {
             continue;
         }
         let arrives = plan_of(receiver).and_then(|plan| plan.reports).and_then(plan_of);
         let mut goes_to = arrives.into_iter().flat_map(ForwardingPlan::control_sinks).map(|sink| sink.egress);
-        match goes_to.any(|id| id == *origin || plan_of(id).is_some_and(|plan| plan.sources == Some(*origin))) {
+        match !gets_layer
+            && goes_to.any(|id| id == *origin || plan_of(id).is_some_and(|plan| plan.sources == Some(*origin)))
+        {
             true => reached.push(receiver),
             false => unreached.push(receiver),
         }

@@ -6,6 +6,7 @@
 
 pub mod build;
 mod feedback;
+mod layers;
 mod repair;
 mod rewrite;
 mod transport;
@@ -16,8 +17,10 @@ pub use crate::base::id::StreamId;
 pub use crate::base::learning::Learning;
 use crate::base::time::Mono;
 use crate::call::connectivity::ReceivedIce;
+pub use crate::call::layer::{Layer, Rid};
 use crate::srtp::Parameters;
 pub use feedback::{Bandwidth, Feedback};
+pub use layers::{Choice, Simulcast};
 pub use repair::Repair;
 pub use rewrite::{EXTENSION_NUMBERS, Rewrite};
 use smallvec::SmallVec;
@@ -239,6 +242,8 @@ pub struct ForwardingPlan {
     pub control: SmallVec<[Sink; 1]>,
     /// How receivers get packets again that they have lost.
     pub repairs: Vec<Repair>,
+    /// What of the peer's media comes in several streams, of which a receiver gets one.
+    pub simulcasts: Vec<Simulcast>,
     /// What receivers number otherwise.
     pub rewrites: Vec<Rewrite>,
     pub security: Security,
@@ -272,6 +277,7 @@ impl ForwardingPlan {
             media: SmallVec::new(),
             control: SmallVec::new(),
             repairs: Vec::new(),
+            simulcasts: Vec::new(),
             rewrites: Vec::new(),
             security: Security::Plain,
             ice: None,

@@ -1,5 +1,6 @@
 //! What differs between the numbers of a source and those of a receiver: constants, from their descriptions alone.
 
+use super::Choice;
 use super::repair::Repair;
 use crate::call::Media;
 use crate::sdp::format::counterpart;
@@ -17,6 +18,8 @@ pub struct Rewrite {
     pub payload_types: SmallVec<[(u8, Option<u8>); 4]>,
     /// By the source's number of a header extension the receiver's; zero where it would be taken for another one.
     pub extensions: Option<[u8; EXTENSION_NUMBERS]>,
+    /// Of several streams the receiver gets one, under an SSRC of its own.
+    pub choice: Option<Choice>,
 }
 
 impl Rewrite {
@@ -28,14 +31,14 @@ impl Rewrite {
 }
 
 /// What the receiver of `sink` needs to read packets of `source`; none where nothing has to change.
-pub(super) fn between(source: &Media, sink: &Media) -> Option<Rewrite> {
+pub(super) fn between(source: &Media, sink: &Media, choice: Option<Choice>) -> Option<Rewrite> {
     if !source.is_rtp() || !sink.is_described {
-        return None;
+        return choice.map(|choice| Rewrite { choice: Some(choice), ..Rewrite::default() });
     }
     let sent = source.sent_codecs();
     let payload_types = sent.iter().map(|codec| (codec.payload_type, number_for(codec, sent, &sink.codecs)));
     let payload_types = payload_types.filter(|(own, others)| Some(*own) != *others).collect();
-    let rewrite = Rewrite { payload_types, extensions: extensions(source, sink) };
+    let rewrite = Rewrite { payload_types, extensions: extensions(source, sink), choice };
     (rewrite != Rewrite::default()).then_some(rewrite)
 }
 
@@ -109,7 +112,7 @@ mod tests {
     fn nothing_is_rewritten_for_equals() {
         let source = media(VIDEO, &["1 urn:a", "2 urn:b"]);
         for sink in [media(VIDEO, &["1 urn:a", "2 urn:b"]), media(&VIDEO[..1], &["2 urn:b"]), media(&[], &[])] {
-            assert_eq!(between(&source, &sink), None);
+            assert_eq!(between(&source, &sink, None), None);
         }
         let pair = repair_between(&source, &media(VIDEO, &[]), None).map(|repair| repair.payload_types.to_vec());
         assert_eq!(pair, Some(vec![(96, 97)]));
@@ -120,12 +123,12 @@ mod tests {
     fn payload_types_are_the_receivers() {
         let source = media(VIDEO, &[]);
         let sink = media(&[(100, "VP8", 90_000, ""), (96, "rtx", 90_000, "apt=100")], &[]);
-        let rewrite = between(&source, &sink).expect("numbers differ");
+        let rewrite = between(&source, &sink, None).expect("numbers differ");
         assert_eq!([96, 97, 111].map(|number| rewrite.payload_type(number)), [Some(100), Some(96), Some(111)]);
         let repair = repair_between(&source, &sink, Some(&rewrite)).expect("it was negotiated");
         assert_eq!(repair.payload_types[..], [(96, 96)]);
         let other = media(&[(96, "H264", 90_000, "")], &[]);
-        assert_eq!(between(&source, &other).expect("it has another meaning").payload_type(96), None);
+        assert_eq!(between(&source, &other, None).expect("it has another meaning").payload_type(96), None);
     }
 
     #[test]
@@ -133,14 +136,14 @@ mod tests {
         let mut source = media(&[(96, "opus", 48_000, ""), (101, "telephone-event", 8000, "")], &[]);
         source.shown_codecs = media(&[(111, "opus", 48_000, ""), (110, "telephone-event", 8000, "")], &[]).codecs;
         let sink = media(&[(111, "opus", 48_000, ""), (101, "telephone-event", 8000, "")], &[]);
-        assert_eq!(between(&source, &sink).expect("one differs").payload_types[..], [(110, Some(101))]);
+        assert_eq!(between(&source, &sink, None).expect("one differs").payload_types[..], [(110, Some(101))]);
     }
 
     #[test]
     fn header_extensions_have_the_receivers_numbers() {
         let source = media(VIDEO, &["1 urn:a", "2/sendonly urn:b", "3 urn:c", "20 urn:d"]);
         let sink = media(VIDEO, &["2 urn:a", "4 urn:b", "3 urn:x", "5 urn:d"]);
-        let numbers = between(&source, &sink).and_then(|rewrite| rewrite.extensions).expect("numbers differ");
+        let numbers = between(&source, &sink, None).and_then(|rewrite| rewrite.extensions).expect("numbers differ");
         assert_eq!(numbers[..6], [0, 2, 4, 0, 4, 5]);
     }
 }

@@ -86,7 +86,7 @@ impl Relay {
         transmit: &mut (impl Transmit + ?Sized),
     ) -> Result<(), DropReason> {
         let changes = match &accepted.kind {
-            Kind::Rtp(header) => self.changes(now, accepted, header, &sink)?,
+            Kind::Rtp(header) => self.changes(now, (accepted, header), &sink, packet, transmit)?,
             Kind::Rtcp | Kind::Opaque => None,
         };
         let stream = self.streams.get_mut(sink.egress.0 as usize).ok_or(DropReason::NoSink)?;
@@ -129,7 +129,7 @@ impl Relay {
 /// A packet's header as the receiver sees it.
 #[inline]
 fn shown(header: &Header, changes: Option<&Changes>) -> Header {
-    changes.map_or(*header, |changes| Header { ssrc: changes.ssrc, ..*header })
+    changes.map_or(*header, |changes| changes.header)
 }
 
 /// The bytes for one sink: as they came, plain, or protected with the sink's own keys.

@@ -283,6 +283,9 @@ impl Relay {
         if stream.plan().bundle.is_some() {
             accepted.route = route(stream, &accepted.kind, packet);
         }
+        if let Kind::Rtp(header) = &accepted.kind {
+            stream.note_layer(now.mono, accepted.route, header, packet);
+        }
         Some(accepted)
     }
 }

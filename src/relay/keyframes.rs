@@ -86,7 +86,13 @@ impl Relay {
         }
     }
 
-    fn request_keyframe(&mut self, now: Now, origin: StreamId, ssrc: u32, transmit: &mut (impl Transmit + ?Sized)) {
+    pub(super) fn request_keyframe(
+        &mut self,
+        now: Now,
+        origin: StreamId,
+        ssrc: u32,
+        transmit: &mut (impl Transmit + ?Sized),
+    ) {
         let Some(stream) = self.streams.get_mut(origin.0 as usize) else { return };
         let Some(how) = stream.plan().keyframes else { return };
         let Some(number) = stream.asked.note(now.mono, ssrc) else { return };

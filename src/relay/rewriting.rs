@@ -3,12 +3,16 @@
 
 use super::extension;
 use super::nonce::Nonces;
+use super::selection::Selection;
 use crate::base::random::Random;
 use crate::plan::{EXTENSION_NUMBERS, StreamId};
+use crate::rtp::picture::{Format, Numbers};
 use crate::wire::rtp::{FIXED_HEADER_BYTES, Header, Packet};
 
 /// SSRCs under which one receiver knows a source that has another.
 const MOST_ALIASES: usize = 16;
+/// Simulcasts of which one receiver gets something.
+const MOST_SELECTIONS: usize = 64;
 /// Streams of retransmissions that one receiver gets.
 const MOST_REPAIRS: usize = 16;
 /// Bytes of the original sequence number (RFC 4588, section 4).
@@ -19,6 +23,7 @@ pub(super) const ORIGINAL_BYTES: usize = 2;
 pub(super) struct Rewriting {
     next_transport_wide: u16,
     aliases: Vec<Alias>,
+    selections: Vec<Selection>,
     repairs: Vec<RepairFlow>,
     /// Some stream of retransmissions had to make room: an SSRC that a description names may have been used before.
     has_forgotten: bool,
@@ -35,18 +40,26 @@ struct Alias {
 /// What an RTP packet has for one receiver in place of what it came with.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Changes {
-    pub(super) payload_type: u8,
-    pub(super) ssrc: u32,
+    pub(super) header: Header,
     pub(super) extensions: Option<[u8; EXTENSION_NUMBERS]>,
+    /// What is added to the numbers of the picture.
+    pub(super) picture: Option<(Format, Numbers)>,
 }
 
 impl Changes {
     /// Changes the packet.
     pub(super) fn apply(&self, packet: &mut [u8]) {
-        packet[1] = packet[1] & 0x80 | self.payload_type & 0x7f;
-        packet[8..FIXED_HEADER_BYTES].copy_from_slice(&self.ssrc.to_be_bytes());
+        let header = &self.header;
+        set_numbers(packet, header.payload_type, header.sequence, header.ssrc);
+        packet[4..8].copy_from_slice(&header.timestamp.to_be_bytes());
         if let Some(numbers) = &self.extensions {
             extension::renumber(packet, numbers);
+        }
+        if let Some((format, offset)) = self.picture
+            && let Ok(start) = Packet::parse_encrypted(packet).map(|parsed| parsed.header_bytes())
+        {
+            let payload = &mut packet[start..];
+            format.numbers(payload).add(payload, offset);
         }
     }
 }
@@ -116,19 +129,51 @@ impl Rewriting {
         shown
     }
 
-    /// The SSRC that a source itself has.
+    /// The SSRC that a source itself has; of several layers, that of the one which the receiver gets now.
     pub(super) fn unaliased(&self, origin: StreamId, shown: u32) -> u32 {
+        let selection = self.selections.iter().find(|known| (known.origin, known.shown) == (origin, shown));
+        if let Some(current) = selection.and_then(Selection::current) {
+            return current;
+        }
         let alias = self.aliases.iter().find(|alias| (alias.origin, alias.shown) == (origin, shown));
         alias.map_or(shown, |alias| alias.ssrc)
     }
 
-    pub(super) fn has_aliases(&self) -> bool {
-        !self.aliases.is_empty()
+    /// What the receiver gets of a simulcast.
+    pub(super) fn selection(&self, origin: StreamId, simulcast: u16) -> Option<&Selection> {
+        self.selections.iter().find(|known| (known.origin, known.simulcast) == (origin, simulcast))
+    }
+
+    /// The same, to begin or to go on; none where there are too many.
+    pub(super) fn selection_mut(
+        &mut self,
+        origin: StreamId,
+        simulcast: u16,
+        random: &mut Nonces,
+    ) -> Option<&mut Selection> {
+        if self.selection(origin, simulcast).is_none() && self.selections.len() < MOST_SELECTIONS {
+            self.selections.push(Selection::new(origin, simulcast, random.u32()));
+        }
+        self.selections.iter_mut().find(|known| (known.origin, known.simulcast) == (origin, simulcast))
+    }
+
+    /// The source and its number of a packet of `origin` that the receiver names by its own.
+    pub(super) fn locate(&self, origin: StreamId, (shown, sequence): (u32, u16)) -> Option<(u32, u16)> {
+        match self.selections.iter().find(|known| (known.origin, known.shown) == (origin, shown)) {
+            Some(selection) => selection.locate(sequence),
+            None => Some((self.unaliased(origin, shown), sequence)),
+        }
+    }
+
+    /// Whether the receiver knows some SSRC by another name.
+    pub(super) fn renames(&self) -> bool {
+        !self.aliases.is_empty() || !self.selections.is_empty()
     }
 
     /// Streams have other numbers now.
     pub(super) fn renumber(&mut self, streams: impl Fn(StreamId) -> StreamId) {
         self.aliases.iter_mut().for_each(|alias| alias.origin = streams(alias.origin));
+        self.selections.iter_mut().for_each(|known| known.origin = streams(known.origin));
         self.repairs.iter_mut().for_each(|flow| flow.media.0 = streams(flow.media.0));
     }
 }
@@ -233,7 +278,7 @@ mod tests {
     fn a_source_keeps_its_other_name() {
         let mut random = Nonces::new([3; 32]);
         let mut rewriting = Rewriting::default();
-        assert_eq!((rewriting.alias(StreamId(1), 7), rewriting.has_aliases()), (None, false));
+        assert_eq!((rewriting.alias(StreamId(1), 7), rewriting.renames()), (None, false));
         let shown = rewriting.add_alias(StreamId(1), 7, &mut random);
         assert_eq!((rewriting.alias(StreamId(1), 7), rewriting.alias(StreamId(2), 7)), (Some(shown), None));
         assert_eq!([shown, 7].map(|ssrc| rewriting.unaliased(StreamId(1), ssrc)), [7, 7]);

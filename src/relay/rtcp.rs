@@ -54,6 +54,9 @@ impl Relay {
     fn sender_report(&mut self, now: Now, media: StreamId, ssrc: u32, info: &SenderInfo) {
         let Some(stream) = self.streams.get_mut(media.0 as usize) else { return };
         let interface = stream.interface();
+        if let Some(layers) = &mut stream.layers {
+            layers.note_report(ssrc, info);
+        }
         let Some(source) = stream.source_mut(ssrc) else { return };
         source.quality_mut().sender_report(now.mono, info);
         if let Some(jitter) = source.jitter_ms() {

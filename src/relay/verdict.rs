@@ -75,6 +75,8 @@ drop_reasons! {
     BadCheck, "bad_check", error: true;
     /// The receiver would take it for another format.
     OtherFormat, "other_format", error: false;
+    /// It is of a layer that the receiver does not get.
+    OtherLayer, "other_layer", error: false;
 }
 
 const REASONS: usize = DropReason::ALL.len();
@@ -143,6 +145,7 @@ mod tests {
             "too_many",
             "bad_check",
             "other_format",
+            "other_layer",
         ];
         assert_eq!(names, expected);
         assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len());

@@ -200,8 +200,10 @@ pub(super) fn changes_packets(before: &ForwardingPlan, after: &ForwardingPlan) -
     let looks = |(place, sink): (usize, &Sink)| {
         (place, sink.egress, sink.passes, sink.masked_extensions, sink.mid, sink.transport_wide)
     };
-    let rewrite =
-        |plan: &ForwardingPlan, sink: &Sink| sink.rewrite.map(|place| plan.rewrites[usize::from(place)].clone());
+    // Which layer comes next changes nothing in those that have come.
+    let rewrite = |plan: &ForwardingPlan, sink: &Sink| {
+        sink.rewrite.map(|place| plan::Rewrite { choice: None, ..plan.rewrites[usize::from(place)].clone() })
+    };
     of(before).any(|sink| {
         let look = (looks(sink), rewrite(before, sink.1));
         !of(after).any(|other| (looks(other), rewrite(after, other.1)) == look)
@@ -273,6 +275,7 @@ impl Relay {
         let speaks_for_origin =
             |sink: StreamId| sink == origin || stream(sink).is_some_and(|stream| stream.plan().sources == Some(origin));
         let plan = stream(arrived).map(|stream| stream.plan());
-        plan.is_some_and(|plan| plan.control_sinks().any(|sink| speaks_for_origin(sink.egress)))
+        let mut sinks = plan.into_iter().flat_map(|plan| plan.control_sinks()).filter(|sink| !sink.strips_feedback);
+        sinks.any(|sink| speaks_for_origin(sink.egress))
     }
 }

@@ -5,7 +5,7 @@ use crate::base::time::Now;
 use crate::plan::Sink;
 use crate::relay::ingress::{Accepted, Original};
 use crate::relay::verdict::{DropReason, Verdict};
-use crate::relay::{Relay, Transmit, rewriting};
+use crate::relay::{Relay, Stream, Transmit, extension, rewriting};
 use crate::rtp::history::Place;
 use crate::wire::rtp::Header;
 
@@ -73,10 +73,11 @@ impl Relay {
     /// Makes the packet that a retransmission brings, in its place; none where there is none, or none that is new.
     fn restore(&mut self, now: Now, repair: &Accepted, header: &Header, packet: &mut [u8]) -> Option<Accepted> {
         let stream = self.streams.get_mut(repair.stream.0 as usize)?;
+        let layer = repaired_layer(stream, packet);
         let feedback = stream.feedback.as_deref_mut()?;
         let payload_type = feedback.plan.repair.repaired(header.payload_type)?;
         let sequence = rewriting::repaired_sequence(packet)?;
-        let ssrc = feedback.repaired_ssrc(header, sequence, payload_type)?;
+        let ssrc = layer.or_else(|| feedback.repaired_ssrc(header, sequence, payload_type))?;
         let (header, length) = rewriting::unmake_repair(packet, payload_type, ssrc)?;
         let note = note(&Accepted { original: Original::Plain, ..*repair });
         let place = feedback.keep(now.mono, &header, &packet[..length], note)?;
@@ -84,4 +85,14 @@ impl Relay {
         self.feedback_agenda.set(repair.stream, &mut feedback.noted, due);
         (place != Place::Known).then(|| accepted(repair.stream, repair.owner_call, header, length, note))
     }
+}
+
+/// The SSRC of the layer whose packet a retransmission brings, where it says so (RFC 8852, section 4.2).
+fn repaired_layer(stream: &Stream, packet: &[u8]) -> Option<u32> {
+    let layers = stream.layers.as_deref()?;
+    let mut all = stream.plan().simulcasts.iter().enumerate();
+    all.find_map(|(simulcast, plan)| {
+        let name = extension::find(packet, plan.repaired_extension?)?;
+        layers.source_of(simulcast as u16, plan.rids.iter().position(|rid| rid.bytes() == name)?)
+    })
 }

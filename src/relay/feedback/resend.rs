@@ -20,10 +20,10 @@ impl Relay {
         now: Now,
         arrived: StreamId,
         egress: StreamId,
-        (ssrc, control): (u32, &[u8]),
+        (about, control): (u32, &[u8]),
         transmit: &mut (impl Transmit + ?Sized),
     ) {
-        let Some((origin, ssrc)) = self.streams.get(egress.0 as usize).and_then(|stream| stream.origin_of(ssrc)) else {
+        let Some((origin, _)) = self.streams.get(egress.0 as usize).and_then(|stream| stream.origin_of(about)) else {
             return;
         };
         let has_feedback = self.streams.get(origin.0 as usize).is_some_and(|stream| stream.feedback.is_some());
@@ -31,7 +31,12 @@ impl Relay {
             return;
         }
         for sequence in feedback::nack_sequences(control).take(MOST_NAMED) {
-            self.send_again(now, origin, egress, (ssrc, sequence), transmit);
+            let rewriting = self.streams.get(egress.0 as usize).and_then(|stream| stream.rewriting.as_ref());
+            let named = (about, sequence);
+            let located = rewriting.map_or(Some(named), |rewriting| rewriting.locate(origin, named));
+            if let Some(packet) = located {
+                self.send_again(now, origin, egress, packet, transmit);
+            }
         }
         self.note_feedback(origin);
     }
@@ -85,9 +90,14 @@ impl Relay {
         let place = sink.repair.filter(|_| !sink.passes)?;
         let repair = self.streams.get(origin.0 as usize)?.plan().repairs.get(usize::from(place))?;
         let payload_type = repair.repairing(header.payload_type)?;
-        let sources = ((origin, header.ssrc), repair.repairing_source(header.ssrc));
+        let named = repair.repairing_source(header.ssrc);
+        let layers = self.streams.get(origin.0 as usize)?.layers.as_deref();
+        let simulcast = layers.and_then(|layers| layers.simulcast_of(header.ssrc));
         let rewriting = self.streams.get_mut(sink.egress.0 as usize)?.rewriting.get_or_insert_default();
-        Some(rewriting.next_repair(payload_type, sources, &mut self.nonces))
+        // The layers of a simulcast are one stream to the receiver, and so are their retransmissions.
+        let selection = simulcast.and_then(|simulcast| rewriting.selection(origin, simulcast));
+        let media = selection.map_or(header.ssrc, |selection| selection.shown);
+        Some(rewriting.next_repair(payload_type, ((origin, media), named), &mut self.nonces))
     }
 
     /// A receiver at the stream `egress` has said how many bits a second it can take.
