@@ -323,6 +323,11 @@ impl Stream {
         Some((outgoing.packets(), outgoing.bytes().saturating_sub(headers)))
     }
 
+    /// Whether the peer knows some source by another SSRC than its own.
+    pub fn renames_sources(&self) -> bool {
+        self.rewriting.as_ref().is_some_and(|rewriting| rewriting.renames())
+    }
+
     /// The stream whose packets the peer has under `ssrc`, if that is not `origin`.
     #[inline]
     pub(super) fn other_origin(&self, ssrc: u32, origin: StreamId) -> Option<StreamId> {

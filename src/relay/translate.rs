@@ -153,7 +153,7 @@ impl Relay {
     pub(super) fn is_renamed(&self, accepted: &Accepted, sink: &Sink) -> bool {
         let renames = |id: StreamId| {
             let media = self.media_of(id).and_then(|media| self.streams.get(media.0 as usize));
-            media.and_then(|media| media.rewriting.as_ref()).is_some_and(|rewriting| rewriting.renames())
+            media.is_some_and(|media| media.renames_sources())
         };
         matches!(accepted.kind, Kind::Rtcp) && (renames(accepted.stream) || renames(sink.egress))
     }
