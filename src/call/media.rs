@@ -1,5 +1,6 @@
 //! One `m=` section of a participant.
 
+use super::layer::Rid;
 use super::{Connectivity, InterfaceId, ParticipantId, PortSet, Security};
 use crate::base::address::Family;
 use crate::base::id::StreamId;
@@ -86,6 +87,8 @@ pub struct Media {
     pub attributes: Vec<Attribute>,
     /// `a=extmap` lines of the participant that are accepted from it and shown to nobody.
     pub masked_extensions: Vec<Attribute>,
+    /// The layers of a simulcast that the participant sends and that are taken apart here.
+    pub simulcast: Vec<Rid>,
     /// The participant's last description had `a=extmap-allow-mixed`.
     pub allows_mixed_extensions: bool,
     pub rtcp_mux: RtcpMux,
@@ -138,6 +141,7 @@ impl Media {
             bandwidths: Vec::new(),
             attributes: Vec::new(),
             masked_extensions: Vec::new(),
+            simulcast: Vec::new(),
             allows_mixed_extensions: false,
             rtcp_mux: RtcpMux::default(),
             security: Security::default(),
@@ -159,6 +163,14 @@ impl Media {
     pub fn masked_numbers(&self) -> u16 {
         let numbers = self.masked_extensions.iter().filter_map(Attribute::extension).map(|(number, _)| number);
         numbers.filter(|number| (1..15).contains(number)).fold(0, |mask, number| mask | 1 << number)
+    }
+
+    /// The codecs that the participant may send, under the numbers that it was shown (RFC 3264, section 5.1). While it has
+    /// agreed to nothing that it was shown, those of its own description.
+    pub fn sent_codecs(&self) -> &[Codec] {
+        let is_own = |codec: &Codec| self.codecs.iter().any(|own| own.same_encoding(codec));
+        let is_agreed = self.shown_codecs.iter().any(|codec| !codec.is_supplemental() && is_own(codec));
+        if is_agreed { &self.shown_codecs } else { &self.codecs }
     }
 
     /// The local ports in use.

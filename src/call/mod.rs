@@ -7,6 +7,7 @@
 pub mod connectivity;
 mod graph;
 pub mod interface;
+pub mod layer;
 pub mod lifecycle;
 pub mod media;
 pub mod participant;

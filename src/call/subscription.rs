@@ -1,6 +1,7 @@
 //! Who receives whom (RFC 7667, section 3.7).
 
 use super::MediaId;
+use super::layer::Layer;
 
 /// What made a subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,6 +38,8 @@ pub struct Subscription {
     pub is_silenced: bool,
     /// The sink was offered an inactive media: nothing flows until it is subscribed anew.
     pub is_paused: bool,
+    /// Which layer of a simulcast the sink gets.
+    pub layer: Layer,
 }
 
 impl Subscription {
@@ -51,6 +54,7 @@ impl Subscription {
             is_blocked: false,
             is_silenced: false,
             is_paused: false,
+            layer: Layer::default(),
         }
     }
 }

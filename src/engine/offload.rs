@@ -172,7 +172,13 @@ fn ingress(stream: &Stream) -> Ingress<'_> {
 }
 
 fn egress<'a>(now: Now, stream: &'a Stream, tos: u8) -> Egress<'a> {
-    Egress { plan: stream.plan(), local: stream.local(), destination: stream.destination(now.mono), tos }
+    Egress {
+        plan: stream.plan(),
+        local: stream.local(),
+        destination: stream.destination(now.mono),
+        renames_sources: stream.renames_sources(),
+        tos,
+    }
 }
 
 /// Whose counters an entry's packets belong to.

@@ -37,6 +37,8 @@ pub struct Egress<'a> {
     pub local: SocketAddr,
     /// Where its peer receives; none while that is not known, or it has to send first.
     pub destination: Option<SocketAddr>,
+    /// The peer knows some source by another SSRC than its own.
+    pub renames_sources: bool,
     pub tos: u8,
 }
 
@@ -72,11 +74,17 @@ fn sink(plan: &ForwardingPlan) -> Result<&Sink, Reason> {
         _ if plan.feedback.is_some() => Err(Reason::Feedback),
         _ => match plan.media.as_slice() {
             [] => Err(Reason::NoReceiver),
-            [sink] if sink.mid.is_some() || sink.masked_extensions != 0 => Err(Reason::Rewritten),
+            [sink] if is_rewritten(sink) => Err(Reason::Rewritten),
             [sink] => Ok(sink),
             _ => Err(Reason::ManyReceivers),
         },
     }
+}
+
+/// Whether packets for a sink change in the relay.
+fn is_rewritten(sink: &Sink) -> bool {
+    let has_extensions = sink.mid.is_some() || sink.masked_extensions != 0 || sink.transport_wide.is_some();
+    has_extensions || sink.rewrite.is_some()
 }
 
 fn action(ingress: &Ingress, sink: &Sink, egress: &Egress) -> Result<Action, Reason> {
@@ -87,6 +95,9 @@ fn action(ingress: &Ingress, sink: &Sink, egress: &Egress) -> Result<Action, Rea
     }
     if egress.plan.security != Security::Plain {
         return Err(Reason::Encrypted);
+    }
+    if egress.renames_sources {
+        return Err(Reason::Rewritten);
     }
     let (from, to) = (egress.local, egress.destination.ok_or(Reason::DestinationUnknown)?);
     if ![ingress.local, from, to].into_iter().all(is_routed) {

@@ -58,7 +58,8 @@ fn compiled(
         is_strict: false,
         heard,
     };
-    let mut egress = Egress { plan: &bare, local: at(FOR_BOB), destination: Some(at(BOB)), tos: 184 };
+    let mut egress =
+        Egress { plan: &bare, local: at(FOR_BOB), destination: Some(at(BOB)), renames_sources: false, tos: 184 };
     change(&mut from, &mut to, &mut ingress, &mut egress);
     compile(&Ingress { plan: &from, ..ingress }, Some(&Egress { plan: &to, ..egress }))
 }
@@ -97,7 +98,7 @@ fn what_nobody_is_to_hear_is_dropped_below_though_the_receiver_is_unknown() {
 #[test]
 fn every_reason_has_its_case() {
     type Change = fn(&mut ForwardingPlan, &mut ForwardingPlan, &mut Ingress, &mut Egress);
-    let cases: [(Reason, Change); 15] = [
+    let cases: [(Reason, Change); 18] = [
         (Reason::NotRtp, |from, _, _, _| from.component = Component::Rtcp),
         (Reason::NotRtp, |from, _, _, _| from.component = Component::Opaque),
         (Reason::Encrypted, |from, _, _, _| from.security = Security::Pending),
@@ -109,6 +110,9 @@ fn every_reason_has_its_case() {
         (Reason::NoReceiver, |from, _, _, _| from.media.clear()),
         (Reason::ManyReceivers, |from, _, _, _| from.media.push(Sink::plain(StreamId(4)))),
         (Reason::Rewritten, |from, _, _, _| from.media[0].masked_extensions = 2),
+        (Reason::Rewritten, |from, _, _, _| from.media[0].rewrite = Some(0)),
+        (Reason::Rewritten, |from, _, _, _| from.media[0].transport_wide = Some(3)),
+        (Reason::Rewritten, |_, _, _, egress| egress.renames_sources = true),
         (Reason::PartlyBlocked, |from, _, _, _| from.media[0].block = Some(Block::Dtmf)),
         (Reason::SeveralPorts, |_, _, ingress, _| ingress.has_several_ports = true),
         (Reason::NotRouted, |_, _, ingress, _| ingress.local = at("127.0.0.1:30000")),

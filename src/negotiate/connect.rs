@@ -1,7 +1,8 @@
 //! `connect`: two parties are joined who have each exchanged offers with somebody else, or with this daemon.
 //!
 //! No description is made: everybody keeps the ports and keys that they have, and what one sends goes to the other.
-//! Nothing is transcoded, so both must have agreed upon the same codec under the same payload type.
+//! Nothing is transcoded, so both must have agreed upon the same codec; payload types and header extensions are
+//! renumbered.
 
 use super::exchange::make_exclusive;
 use super::parties::Parties;
@@ -11,6 +12,7 @@ use crate::call::{Call, Media, MediaId, ParticipantId, Subscription, Subscriptio
 use crate::ng::Request;
 use crate::ng::request::dialogue::All;
 use crate::sdp::Codec;
+use crate::sdp::format::counterpart;
 
 /// Whose media goes to `to`: one participant, or with `from-tags` and `all` several.
 ///
@@ -150,17 +152,9 @@ fn check(call: &Call, pairs: &[(MediaId, MediaId)], is_both_ways: bool) -> Resul
     if pairs.iter().all(is_understood) { Ok(()) } else { Err(Failure::NoCommonCodec) }
 }
 
-/// Whether `sink` takes a codec that `source` may send: one that it was shown and has itself, under the payload type
-/// that it was shown (RFC 3264, section 5.1). While it has agreed to nothing that it was shown, its own count.
+/// Whether `sink` takes a codec that `source` may send, under whatever number.
 fn understands(sink: &Media, source: &Media) -> bool {
-    let stands_alone = |codec: &&Codec| !codec.is_supplemental();
-    let is_own = |codec: &&Codec| source.codecs.iter().any(|own| own.same_encoding(codec));
-    let mut sent: Vec<&Codec> = source.shown_codecs.iter().filter(stands_alone).filter(is_own).collect();
-    if sent.is_empty() {
-        sent.extend(source.codecs.iter().filter(stands_alone));
-    }
-    let is_taken = |codec: &Codec| {
-        sink.codecs.iter().any(|own| own.payload_type == codec.payload_type && own.same_encoding(codec))
-    };
-    !source.is_rtp() || sent.into_iter().any(is_taken)
+    let sent = source.sent_codecs();
+    let is_taken = |codec: &&Codec| !codec.is_supplemental() && counterpart(codec, sent, &sink.codecs).is_some();
+    !source.is_rtp() || sent.iter().any(|codec| is_taken(&codec))
 }

@@ -24,6 +24,7 @@ pub mod receive;
 pub mod rtcp_mux;
 pub mod select;
 pub mod show;
+mod simulcast;
 pub mod subscribe;
 
 use crate::base::fingerprint::Fingerprint;
@@ -98,6 +99,8 @@ pub enum Failure {
     NeedsMixing,
     #[error("The parties have no codec in common, and transcoding is not supported yet")]
     NoCommonCodec,
+    #[error("No source has a layer of that name")]
+    NoSuchLayer,
 }
 
 impl From<ParseError> for Failure {

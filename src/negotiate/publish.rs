@@ -2,7 +2,7 @@
 
 use super::exchange::Step;
 use super::local_ports::{self, Place};
-use super::{Failure, Surroundings, bundle, codecs, exchange, ice, keying, receive, rtcp_mux, show};
+use super::{Failure, Surroundings, bundle, codecs, exchange, ice, keying, receive, rtcp_mux, show, simulcast};
 use crate::base::address::Family;
 use crate::call::media::RtcpMux;
 use crate::call::participant::Role;
@@ -98,6 +98,7 @@ fn accept(media: &mut Media, request: &Request) -> bool {
     }
     media.codecs = accepted(&media.codecs, request);
     media.shown_codecs = media.codecs.clone();
+    media.simulcast = simulcast::offered(media);
     media.is_rejected = media.codecs.iter().all(Codec::is_supplemental);
     !media.is_rejected
 }
@@ -162,6 +163,7 @@ fn section(call: &Call, id: MediaId, request: &Request, around: &Surroundings) -
     section.attributes.extend(show::mixed_extensions(media, media, Step::Answer, request));
     let is_extension = |attribute: &&Attribute| attribute.name == "extmap" && !show::is_stripped(attribute, request);
     section.attributes.extend(media.attributes.iter().filter(is_extension).cloned());
+    section.attributes.extend(simulcast::answer(media));
     let sends_too = request.control.is_bidirectional;
     let direction = Direction::new(sends_too && media.direction.receives(), media.direction.sends());
     section.attributes.extend(media.is_rtp().then(|| Attribute::flag(direction.name())));

@@ -98,6 +98,7 @@ fn receive_media(
     receive_address(media, &section, session, request);
     receive_direction(media, &section, session);
     media.attributes = passed_on(section.attributes, &section.protocol);
+    media.simulcast.clear();
     mask_extensions(media, request);
     media.protocol = Some(section.protocol);
     media.kind = section.kind;

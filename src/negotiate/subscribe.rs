@@ -2,12 +2,14 @@
 //! rooms of a selective forwarding unit).
 
 use super::local_ports::{self, Place};
-use super::{Failure, Surroundings, codecs, exchange, ice, keying, receive, rtcp_mux, select, show};
+use super::{Failure, Surroundings, codecs, exchange, ice, keying, receive, rtcp_mux, select, show, simulcast};
 use crate::base::address::Family;
+use crate::call::layer::Layer;
 use crate::call::media::RtcpMux;
 use crate::call::participant::Role;
 use crate::call::{Call, Media, MediaId, ParticipantId, Subscription, SubscriptionKind};
 use crate::ng::Request;
+use crate::sdp::format::counterpart;
 use crate::sdp::{Attribute, Codec, Direction, MediaSection, Protocol, Session};
 
 /// One media of a subscription.
@@ -42,6 +44,7 @@ pub struct Offer {
 /// See [`Failure`].
 pub fn request(call: &mut Call, request: &Request, around: &mut Surroundings) -> Result<Offer, Failure> {
     let sources = select::sources(call, request)?;
+    let layer = layer(call, &sources, request)?;
     let subscriber = subscriber(call, request, around);
     if let Some(label) = request.dialogue.set_label.as_ref().or(request.dialogue.to_label.as_ref()) {
         call.participant_mut(subscriber).label = Some(label.clone());
@@ -57,7 +60,7 @@ pub fn request(call: &mut Call, request: &Request, around: &mut Surroundings) ->
         };
         let kind = call.media(first).kind.clone();
         let sink = call.media_at(subscriber, position, &kind);
-        join(call, group, sink, request);
+        join(call, group, sink, layer, request);
         prepare(call, group, sink, request, around)?;
         sections.push(section(call, first, sink, request, around));
         medias.push(subscribed(call, first));
@@ -141,13 +144,25 @@ fn end_subscriptions(call: &mut Call, subscriber: ParticipantId) {
     });
 }
 
-fn join(call: &mut Call, group: &[MediaId], sink: MediaId, request: &Request) {
+/// The layer that is asked for.
+fn layer(call: &Call, sources: &[MediaId], request: &Request) -> Result<Layer, Failure> {
+    let Some(text) = request.control.layer.as_deref() else { return Ok(Layer::default()) };
+    let layer = Layer::parse(text).ok_or(Failure::NoSuchLayer)?;
+    let is_there = |rid| sources.iter().any(|id| call.media(*id).simulcast.contains(&rid));
+    match layer {
+        Layer::Named(rid) if !is_there(rid) => Err(Failure::NoSuchLayer),
+        layer => Ok(layer),
+    }
+}
+
+fn join(call: &mut Call, group: &[MediaId], sink: MediaId, layer: Layer, request: &Request) {
     for source in group {
         let plain = Subscription::new(*source, sink, SubscriptionKind::PublishSubscribe);
         call.subscribe(Subscription {
             mirrors_rtcp: request.rtp.rtcp_mirror,
             is_egress: request.control.egress,
             is_paused: request.control.is_inactive,
+            layer,
             ..plain
         });
         if request.control.is_bidirectional {
@@ -211,7 +226,8 @@ fn section(call: &Call, source: MediaId, sink: MediaId, request: &Request, aroun
     let (from, to) = (call.media(source), call.media(sink));
     let mut section = show::frame(from, to, to, request);
     section.attributes.extend(show::own_mid(to, request));
-    let (labels, others) = show::split_labels(&from.attributes);
+    let (labels, mut others) = show::split_labels(&from.attributes);
+    others.retain(|line| !simulcast::is_hidden(from, line));
     match request.control.siprec {
         true => section.attributes.push(Attribute::with_value("label", from.serial)),
         false => section.attributes.extend(labels),
@@ -278,10 +294,14 @@ pub fn answer(call: &mut Call, request: &Request, around: &mut Surroundings) -> 
     Ok(())
 }
 
-/// Whether the receiver accepts every codec that it was offered: otherwise some packets would have to be transcoded.
+/// Whether the receiver accepts every codec that it was offered, under whatever numbers: otherwise some packets would
+/// have to be transcoded. Without that for retransmissions it gets packets again as they were.
 fn accepts_all(section: &MediaSection, offered: &Media) -> bool {
+    let taken = Codec::list(section);
     let is_accepted = |codec: &Codec| {
-        codec.is_supplemental() || section.formats.iter().any(|format| format.parse() == Ok(codec.payload_type))
+        let is_optional = codec.is_supplemental() || codec.repaired_payload_type().is_some();
+        let is_known = || taken.iter().any(|other| other.payload_type == codec.payload_type);
+        is_optional || is_known() || counterpart(codec, &offered.shown_codecs, &taken).is_some()
     };
     section.is_rejected() || !offered.is_rtp() || offered.shown_codecs.iter().all(is_accepted)
 }

@@ -77,8 +77,8 @@ const ONE_NUMBERED: Status = Status::Different(
      in one sequence, and feedback about one would call lost what went over another",
 );
 const NO_TRANSCODING: Status = Status::Different(
-    "nothing is transcoded: parties without a common codec, or with it under different payload types, are an error and \
-     nothing is changed; so is a call that would have to be moved between threads during a DTLS handshake",
+    "nothing is transcoded: parties without a common codec are an error and nothing is changed (payload types and header \
+     extensions are renumbered where they differ); so is a call that would have to be moved between threads during a DTLS handshake",
 );
 
 /// Every command, in the order in which statistics list them.

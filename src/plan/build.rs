@@ -1,13 +1,31 @@
 //! Builds the plans of a call.
 
 use super::{
-    Block, Component, ForwardingPlan, Ingress, KeyframeRequest, PayloadType, Security, Sink, StreamId, feedback,
-    transport,
+    Block, Choice, Component, ForwardingPlan, Ingress, KeyframeRequest, PayloadType, Repair, Rewrite, Security,
+    Simulcast, Sink, StreamId, feedback, layers, rewrite, transport,
 };
 use crate::call::{Call, Media, MediaId, Subscription};
 use smallvec::SmallVec;
 
 pub(super) type Sinks = SmallVec<[Sink; 1]>;
+
+/// What sinks of one plan name entries of.
+#[derive(Default)]
+struct Tables {
+    repairs: Vec<Repair>,
+    rewrites: Vec<Rewrite>,
+    simulcasts: Vec<Simulcast>,
+}
+
+/// The place of `entry` in a table, to which it is added if it is not there.
+fn place_of<T: PartialEq>(table: &mut Vec<T>, entry: T) -> Option<u16> {
+    let known = table.iter().position(|other| *other == entry);
+    let place = known.unwrap_or_else(|| {
+        table.push(entry);
+        table.len() - 1
+    });
+    u16::try_from(place).ok()
+}
 
 /// The plan of every stream of `call`. Streams whose ports are closed get one too: what was planned for them before
 /// must not outlive its reasons.
@@ -28,7 +46,7 @@ fn control_plan(flows: &Flows, id: MediaId, rtp: StreamId) -> ForwardingPlan {
     let media = flows.call.media(id);
     let is_in_use = media.is_rtp() && media.ports().is_some_and(|set| set.rtcp.is_some());
     let ingress = ingress(media, media.signalled.rtcp.filter(|_| is_in_use));
-    let control = if is_in_use { flows.sinks(id).1 } else { Sinks::new() };
+    let control = if is_in_use { flows.sinks(id, &mut Tables::default()).1 } else { Sinks::new() };
     ForwardingPlan { control, sources: Some(rtp), ..protected(Component::Rtcp, ingress, media) }
 }
 
@@ -41,13 +59,18 @@ fn media_plan(flows: &Flows, id: MediaId, rtp: StreamId) -> ForwardingPlan {
         (true, false) => Component::Rtp,
     };
     let ingress = ingress(media, media.signalled.rtp.filter(|_| media.ports().is_some()));
-    let (media_sinks, control) = flows.sinks(id);
+    let mut tables = Tables { simulcasts: layers::of_port(call, id), ..Tables::default() };
+    let (media_sinks, control) = flows.sinks(id, &mut tables);
+    let bundle = transport::bundle(call, id, |member| flows.sinks(member, &mut tables)).map(Box::new);
     let has_own_reports = media.ports().is_some_and(|set| set.rtcp.is_some()) && !media.rtcp_mux.is_agreed;
     ForwardingPlan {
         media: media_sinks,
         control,
         ice: transport::ice(media).map(Box::new),
-        bundle: transport::bundle(call, id, |member| flows.sinks(member)).map(Box::new),
+        bundle,
+        repairs: tables.repairs,
+        rewrites: tables.rewrites,
+        simulcasts: tables.simulcasts,
         keyframes: keyframes(call, id),
         reports: if has_own_reports { media.rtcp_stream } else { Some(rtp) },
         sources: Some(rtp),
@@ -129,15 +152,17 @@ impl<'a> Flows<'a> {
     }
 
     /// Where RTP and RTCP of a media go.
-    fn sinks(&self, source: MediaId) -> (Sinks, Sinks) {
+    fn sinks(&self, source: MediaId, tables: &mut Tables) -> (Sinks, Sinks) {
         let (mut media, mut control) = (Sinks::new(), Sinks::new());
         for flow in self.from(source).iter().filter(|flow| !flow.is_egress) {
             let block = block(self.call, flow);
-            self.add(source, flow.sink, block, &mut media, &mut control);
+            media.extend(self.media_sink(source, flow, block, tables));
+            control.extend(self.control_sink(source, flow.sink, self.drops_all()));
             // Who listens to what the sink is sent hears this source too.
             for listener in self.from(flow.sink).iter().filter(|listener| listener.is_egress) {
                 let block = strictest(block, block_of_listener(self.call, listener));
-                self.add(source, listener.sink, block, &mut media, &mut control);
+                media.extend(self.media_sink(source, listener, block, tables));
+                control.extend(self.control_sink(source, listener.sink, self.drops_all()));
             }
         }
         for mirror in equal(&self.mirrored_by_sink, source, |subscription| subscription.sink) {
@@ -146,22 +171,49 @@ impl<'a> Flows<'a> {
         (media, control)
     }
 
-    fn add(&self, source: MediaId, sink: MediaId, block: Option<Block>, media: &mut Sinks, control: &mut Sinks) {
+    fn drops_all(&self) -> Option<Block> {
+        self.call.drops_traffic.then_some(Block::All)
+    }
+
+    /// The stream that RTP of `source` goes through to the sink of `flow`.
+    fn media_sink(
+        &self,
+        source: MediaId,
+        flow: &Subscription,
+        block: Option<Block>,
+        tables: &mut Tables,
+    ) -> Option<Sink> {
+        let sink = flow.sink;
         let transport = self.call.media(self.call.transport_of(sink));
-        if let Some(egress) = transport.rtp_stream.filter(|_| transport.ports().is_some()) {
-            let masked_extensions = self.call.media(source).masked_numbers();
-            let mid = transport::mid_element(self.call.media(source), self.call.media(sink));
-            let passes = masked_extensions == 0 && mid.is_none() && self.passes(source, transport);
-            media.push(Sink { egress, block, passes, strips_feedback: false, masked_extensions, mid });
-        }
-        control.extend(self.control_sink(source, sink, self.call.drops_traffic.then_some(Block::All)));
+        let egress = transport.rtp_stream.filter(|_| transport.ports().is_some())?;
+        let (from, to) = (self.call.media(source), self.call.media(sink));
+        let mid = transport::mid_element(from, to);
+        let simulcast = layers::simulcast(self.call, source);
+        let of_layers = simulcast.as_ref().map_or(0, Simulcast::masked_numbers);
+        let masked_extensions = from.masked_numbers() | mid.map_or(0, |(_, replaced)| replaced) | of_layers;
+        let is_of = |known: &Simulcast| simulcast.as_ref().is_some_and(|own| own.branch == known.branch);
+        let simulcast = tables.simulcasts.iter().position(is_of).and_then(|place| u16::try_from(place).ok());
+        let choice = simulcast.map(|simulcast| Choice { simulcast, layer: flow.layer });
+        let rewrite = rewrite::between(from, to, choice);
+        let repair = rewrite::repair_between(from, to, rewrite.as_ref());
+        let is_same = masked_extensions == 0 && mid.is_none() && rewrite.is_none();
+        Some(Sink {
+            block,
+            passes: is_same && self.passes(source, transport),
+            masked_extensions,
+            mid: mid.map(|(element, _)| element),
+            repair: repair.and_then(|repair| place_of(&mut tables.repairs, repair)),
+            rewrite: rewrite.and_then(|rewrite| place_of(&mut tables.rewrites, rewrite)),
+            ..Sink::plain(egress)
+        })
     }
 
     fn passes(&self, source: MediaId, sink: &Media) -> bool {
         transport::passes(self.call.media(self.call.transport_of(source)), sink)
     }
 
-    /// The stream that RTCP for `sink` goes through: that of RTP where both share a port.
+    /// The stream that RTCP for `sink` goes through: that of RTP where both share a port. Who gets one layer of several
+    /// knows other numbers than the sender, which can't take its feedback.
     fn control_sink(&self, source: MediaId, sink: MediaId, block: Option<Block>) -> Option<Sink> {
         let media = self.call.media(sink);
         let transport = self.call.media(self.call.transport_of(sink));
@@ -169,9 +221,10 @@ impl<'a> Flows<'a> {
         let has_own = set.rtcp.is_some() && !transport.rtcp_mux.is_agreed;
         let stream = if has_own { transport.rtcp_stream } else { transport.rtp_stream };
         let has_feedback = |media: &Media| media.protocol.as_ref().is_some_and(|protocol| protocol.has_feedback());
-        let strips_feedback = has_feedback(self.call.media(source)) && !has_feedback(media);
+        let is_renumbered = !media.simulcast.is_empty();
+        let strips_feedback = has_feedback(self.call.media(source)) && (is_renumbered || !has_feedback(media));
         let passes = !strips_feedback && self.passes(source, transport);
-        stream.map(|egress| Sink { egress, block, passes, strips_feedback, masked_extensions: 0, mid: None })
+        stream.map(|egress| Sink { block, passes, strips_feedback, ..Sink::plain(egress) })
     }
 }
 

@@ -6,6 +6,9 @@
 
 pub mod build;
 mod feedback;
+mod layers;
+mod repair;
+mod rewrite;
 mod transport;
 
 use crate::base::fingerprint::Fingerprint;
@@ -14,8 +17,12 @@ pub use crate::base::id::StreamId;
 pub use crate::base::learning::Learning;
 use crate::base::time::Mono;
 use crate::call::connectivity::ReceivedIce;
+pub use crate::call::layer::{Layer, Rid};
 use crate::srtp::Parameters;
 pub use feedback::{Bandwidth, Feedback};
+pub use layers::{Choice, Simulcast};
+pub use repair::Repair;
+pub use rewrite::{EXTENSION_NUMBERS, Rewrite};
 use smallvec::SmallVec;
 use std::net::SocketAddr;
 
@@ -89,12 +96,28 @@ pub struct Sink {
     pub masked_extensions: u16,
     /// RTP gets this header extension on the way.
     pub mid: Option<MidElement>,
+    /// The header extension of this number gets transport-wide sequence numbers of the receiver's own.
+    pub transport_wide: Option<u8>,
+    /// How the receiver gets packets again: a place among the plan's [`ForwardingPlan::repairs`]. None: as they were.
+    pub repair: Option<u16>,
+    /// What the receiver numbers otherwise than the source: a place among the plan's [`ForwardingPlan::rewrites`].
+    pub rewrite: Option<u16>,
 }
 
 impl Sink {
     /// A sink that takes everything, with its own protection.
     pub fn plain(egress: StreamId) -> Sink {
-        Sink { egress, block: None, passes: false, strips_feedback: false, masked_extensions: 0, mid: None }
+        Sink {
+            egress,
+            block: None,
+            passes: false,
+            strips_feedback: false,
+            masked_extensions: 0,
+            mid: None,
+            transport_wide: None,
+            repair: None,
+            rewrite: None,
+        }
     }
 }
 
@@ -217,6 +240,12 @@ pub struct ForwardingPlan {
     /// Where RTCP goes: the streams whose remote end expects RTCP, muxed or not. An RTP component fills it too, for
     /// peers that send RTCP to their RTP port.
     pub control: SmallVec<[Sink; 1]>,
+    /// How receivers get packets again that they have lost.
+    pub repairs: Vec<Repair>,
+    /// What of the peer's media comes in several streams, of which a receiver gets one.
+    pub simulcasts: Vec<Simulcast>,
+    /// What receivers number otherwise.
+    pub rewrites: Vec<Rewrite>,
     pub security: Security,
     /// ICE of this stream and of its RTCP stream; on the stream of RTP only.
     pub ice: Option<Box<Ice>>,
@@ -247,6 +276,9 @@ impl ForwardingPlan {
             ingress,
             media: SmallVec::new(),
             control: SmallVec::new(),
+            repairs: Vec::new(),
+            simulcasts: Vec::new(),
+            rewrites: Vec::new(),
             security: Security::Plain,
             ice: None,
             has_ice: false,

@@ -82,7 +82,7 @@ pub(super) fn ice(media: &Media) -> Option<Ice> {
 }
 
 /// The medias that share the port of `head`, which is the first; none when it has the port alone.
-pub(super) fn bundle(call: &Call, head: MediaId, sinks: impl Fn(MediaId) -> (Sinks, Sinks)) -> Option<Bundle> {
+pub(super) fn bundle(call: &Call, head: MediaId, mut sinks: impl FnMut(MediaId) -> (Sinks, Sinks)) -> Option<Bundle> {
     let owner = call.participant(call.media(head).owner);
     let members: Vec<MediaId> =
         owner.medias.iter().copied().filter(|id| call.transport_of(*id) == head && call.media(*id).is_rtp()).collect();
@@ -112,10 +112,14 @@ fn payload_types(media: &Media) -> SmallVec<[u8; 8]> {
 }
 
 /// What packets of `source` lack for a `sink` that was promised mids: its own mid, where it took the extension and the
-/// source does not bring it.
-pub(super) fn mid_element(source: &Media, sink: &Media) -> Option<MidElement> {
-    let number = mid_extension(sink).filter(|_| mid_extension(source).is_none())?;
-    MidElement::new(number, sink.mid.as_deref()?)
+/// source does not bring it, or brings another one. With it the source's own extension, as a bit, to be left out.
+pub(super) fn mid_element(source: &Media, sink: &Media) -> Option<(MidElement, u16)> {
+    let own = sink.mid.as_deref()?;
+    let element = MidElement::new(mid_extension(sink)?, own)?;
+    match mid_extension(source) {
+        None => Some((element, 0)),
+        Some(number) => (source.mid.as_deref() != Some(own) && number < 15).then_some((element, 1 << number)),
+    }
 }
 
 /// The number under which the peer sends its mids.

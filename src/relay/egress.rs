@@ -1,13 +1,14 @@
 //! The second half of a packet's way: for each sink, whether and where a copy goes.
 
-use super::extension;
-use super::ingress::{Accepted, Kind, Original, Route};
+use super::ingress::{Accepted, Again, Kind, Original, Route};
 use super::latch::NoDestination;
+use super::rewriting::{self, Changes, Rewriting};
 use super::secure::Secure;
-use super::verdict::DropReason;
-use super::{Relay, Transmit};
+use super::verdict::{DropReason, Verdict};
+use super::{Relay, Transmit, extension};
 use crate::base::time::Now;
 use crate::plan::{Block, Sink};
+use crate::wire::rtp::Header;
 
 /// RTCP packet types of transport-layer and payload-specific feedback (RFC 4585, section 6.1).
 const FEEDBACK_TYPES: [u8; 2] = [205, 206];
@@ -19,11 +20,15 @@ impl Relay {
         &mut self,
         now: Now,
         accepted: &Accepted,
-        packet: &[u8],
+        packet: &mut [u8],
         transmit: &mut (impl Transmit + ?Sized),
-    ) -> Result<(), DropReason> {
+    ) -> Result<Verdict, DropReason> {
         match &accepted.kind {
-            Kind::Rtp(header) => self.watch(now, accepted, header, packet),
+            Kind::Rtp(header) => {
+                if self.watch(now, accepted, header, packet) {
+                    return self.repair_arrived(now, accepted, header, packet, transmit);
+                }
+            }
             Kind::Rtcp => self.read_rtcp(now, accepted.stream, packet, transmit),
             Kind::Opaque => {}
         }
@@ -34,7 +39,7 @@ impl Relay {
             outcome = if index == 0 { sent } else { outcome.or(sent) };
             index += 1;
         }
-        outcome
+        outcome.map(|()| Verdict::Forwarded)
     }
 
     #[inline]
@@ -64,6 +69,26 @@ impl Relay {
         packet: &[u8],
         transmit: &mut (impl Transmit + ?Sized),
     ) -> Result<(), DropReason> {
+        if self.is_renamed(accepted, &sink) {
+            return self.send_renamed(now, accepted, sink, packet, transmit);
+        }
+        self.send_to(now, accepted, sink, packet, transmit)
+    }
+
+    /// Sends a packet whose SSRCs are those that the receiver knows, where it is RTCP.
+    #[inline]
+    pub(super) fn send_to(
+        &mut self,
+        now: Now,
+        accepted: &Accepted,
+        sink: Sink,
+        packet: &[u8],
+        transmit: &mut (impl Transmit + ?Sized),
+    ) -> Result<(), DropReason> {
+        let changes = match &accepted.kind {
+            Kind::Rtp(header) => self.changes(now, (accepted, header), &sink, packet, transmit)?,
+            Kind::Rtcp | Kind::Opaque => None,
+        };
         let stream = self.streams.get_mut(sink.egress.0 as usize).ok_or(DropReason::NoSink)?;
         // A place that was given to another call must never hear this one.
         if accepted.owner_call != stream.owner_call() {
@@ -77,13 +102,18 @@ impl Relay {
             Err(NoDestination::AwaitingPeer) => Err(DropReason::AwaitingPeer),
         };
         let destination = destination.inspect_err(|&reason| stream.withheld.count(reason))?;
-        let outgoing = dress(accepted, sink, packet, &self.original, &mut self.outgoing, stream.secure.as_deref_mut());
+        let peer = (stream.secure.as_deref_mut(), &mut stream.rewriting);
+        let changes = changes.as_ref();
+        let outgoing = dress(accepted, (&sink, changes), packet, &self.original, &mut self.outgoing, peer);
         let bytes = outgoing.inspect_err(|&reason| stream.withheld.count(reason))?;
         transmit.send(stream.port(), destination, bytes);
         let length = bytes.len();
         stream.sent.count(length);
         let newcomer = match &accepted.kind {
-            Kind::Rtp(header) if !accepted.is_again && stream.count_outgoing(header, accepted.stream, length) => {
+            Kind::Rtp(header)
+                if accepted.again == Again::No
+                    && stream.count_outgoing(&shown(header, changes), accepted.stream, length) =>
+            {
                 Some(header.ssrc)
             }
             _ => None,
@@ -96,15 +126,21 @@ impl Relay {
     }
 }
 
+/// A packet's header as the receiver sees it.
+#[inline]
+fn shown(header: &Header, changes: Option<&Changes>) -> Header {
+    changes.map_or(*header, |changes| changes.header)
+}
+
 /// The bytes for one sink: as they came, plain, or protected with the sink's own keys.
 #[inline]
 fn dress<'a>(
     accepted: &Accepted,
-    sink: Sink,
+    (sink, changes): (&Sink, Option<&Changes>),
     packet: &'a [u8],
     original: &'a [u8],
     outgoing: &'a mut [u8],
-    secure: Option<&mut Secure>,
+    (secure, rewriting): (Option<&mut Secure>, &mut Option<Box<Rewriting>>),
 ) -> Result<&'a [u8], DropReason> {
     if sink.passes {
         match accepted.original {
@@ -113,27 +149,44 @@ fn dress<'a>(
             Original::Plain | Original::Gone => {}
         }
     }
+    let is_rtp = matches!(accepted.kind, Kind::Rtp(_));
     let strips = sink.strips_feedback && matches!(accepted.kind, Kind::Rtcp);
-    let masks = sink.masked_extensions != 0 && matches!(accepted.kind, Kind::Rtp(_));
-    let mid = sink.mid.as_ref().filter(|_| matches!(accepted.kind, Kind::Rtp(_)));
-    if secure.is_none() && !strips && !masks && mid.is_none() {
+    let masks = sink.masked_extensions != 0 && is_rtp;
+    let mid = sink.mid.as_ref().filter(|_| is_rtp);
+    let transport_wide = sink.transport_wide.filter(|_| is_rtp);
+    let is_repair = matches!(accepted.again, Again::Repair(_));
+    let is_changed = masks || mid.is_some() || transport_wide.is_some() || changes.is_some();
+    if secure.is_none() && !strips && !is_changed && !is_repair {
         return Ok(packet);
     }
-    let mut length = match mid.and_then(|mid| extension::with_mid(packet, mid, outgoing)) {
-        Some(length) => length,
-        None if strips => without_feedback(packet, outgoing).ok_or(DropReason::Blocked)?,
-        None => {
+    let mut length = match strips {
+        true => without_feedback(packet, outgoing).ok_or(DropReason::Blocked)?,
+        false => {
             outgoing.get_mut(..packet.len()).ok_or(DropReason::Malformed)?.copy_from_slice(packet);
             packet.len()
         }
     };
+    // By the sender's numbers first, then by the receiver's.
     if masks {
         extension::blank(&mut outgoing[..length], sink.masked_extensions);
     }
+    if let Some(number) = transport_wide {
+        let rewriting = rewriting.get_or_insert_default();
+        extension::set_number(&mut outgoing[..length], number, || rewriting.next_transport_wide());
+    }
+    if let Some(changes) = changes {
+        changes.apply(&mut outgoing[..length]);
+    }
+    if let Some(mid) = mid {
+        length = extension::add_mid(outgoing, length, mid).unwrap_or(length);
+    }
+    if let Again::Repair(repair) = accepted.again {
+        length = rewriting::make_repair(outgoing, length, repair).ok_or(DropReason::Malformed)?;
+    }
     if let Some(secure) = secure {
-        length = match accepted.is_again {
-            false => secure.protect(accepted.kind, outgoing, length)?,
-            true => secure.protect_again(outgoing, length)?,
+        length = match accepted.again {
+            Again::No | Again::Repair(_) => secure.protect(accepted.kind, outgoing, length)?,
+            Again::AsBefore => secure.protect_again(outgoing, length)?,
         };
     }
     Ok(&outgoing[..length])

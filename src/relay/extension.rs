@@ -1,6 +1,6 @@
 //! Elements of RTP header extensions (RFC 8285).
 
-use crate::plan::MidElement;
+use crate::plan::{EXTENSION_NUMBERS, MidElement};
 use crate::wire::rtp::{FIXED_HEADER_BYTES, Packet};
 use std::ops::Range;
 
@@ -68,6 +68,14 @@ pub(super) fn find(packet: &[u8], id: u8) -> Option<&[u8]> {
     Some(&packet[element.data])
 }
 
+/// Puts `number` in the first two bytes of the element `id`, if there is one so long.
+pub(super) fn set_number(packet: &mut [u8], id: u8, number: impl FnOnce() -> u16) {
+    let element = Elements::of(packet).and_then(|mut elements| elements.find(|element| element.id == id));
+    if let Some(room) = element.and_then(|element| packet[element.data].first_chunk_mut()) {
+        *room = number().to_be_bytes();
+    }
+}
+
 /// Turns the elements whose numbers are bits of `mask` into padding.
 pub(super) fn blank(packet: &mut [u8], mask: u16) {
     let mut from = 0;
@@ -82,38 +90,58 @@ fn next_masked(packet: &[u8], mask: u16, from: usize) -> Option<Range<usize>> {
     Elements::of(packet)?.find(is_masked).map(|element| element.whole)
 }
 
-/// Copies an RTP packet with `mid` among its header extensions; the length of the copy. None when it does not fit, or
-/// when the packet has extensions of a form that cannot take it.
-pub(super) fn with_mid(packet: &[u8], mid: &MidElement, copy: &mut [u8]) -> Option<usize> {
-    let parsed = Packet::parse_encrypted(packet).ok()?;
-    let (profile, present) = parsed.extension().map_or((ONE_BYTE_PROFILE, &[][..]), |own| (own.profile, own.data));
+/// Gives the elements other numbers, by the old ones; those that get zero, or one that their form can't say, become
+/// padding.
+pub(super) fn renumber(packet: &mut [u8], numbers: &[u8; EXTENSION_NUMBERS]) {
+    let mut from = 0;
+    while let Some((element, is_two_byte)) = next_from(packet, from) {
+        from = element.whole.end;
+        let Some(number) = numbers.get(usize::from(element.id)).copied().filter(|number| *number != element.id) else {
+            continue;
+        };
+        let start = element.whole.start;
+        match number {
+            0 => packet[element.whole].fill(0),
+            _ if is_two_byte => packet[start] = number,
+            _ if usize::from(number) >= EXTENSION_NUMBERS => packet[element.whole].fill(0),
+            _ => packet[start] = number << 4 | packet[start] & 0x0f,
+        }
+    }
+}
+
+fn next_from(packet: &[u8], from: usize) -> Option<(Element, bool)> {
+    let mut elements = Elements::of(packet)?;
+    elements.at = elements.at.max(from);
+    elements.next().map(|element| (element, elements.is_two_byte))
+}
+
+/// Puts `mid` among the header extensions of the RTP packet in the first `length` bytes of `buffer`; its new length. None
+/// when it does not fit, or when the packet has extensions of a form that cannot take it; then nothing is changed.
+pub(super) fn add_mid(buffer: &mut [u8], length: usize, mid: &MidElement) -> Option<usize> {
+    let parsed = Packet::parse_encrypted(buffer.get(..length)?).ok()?;
+    let (profile, present) = parsed.extension().map_or((ONE_BYTE_PROFILE, 0), |own| (own.profile, own.data.len()));
+    let sources_end = FIXED_HEADER_BYTES + parsed.contributing_sources().count() * 4;
+    let payload = parsed.header_bytes();
     let (number, bytes) = (mid.number(), mid.mid().len() as u8);
     let (head, head_bytes) = match profile & 0xfff0 {
         TWO_BYTE_PROFILE => ([number, bytes], 2),
         _ if profile == ONE_BYTE_PROFILE => ([number << 4 | (bytes - 1), 0], 1),
         _ => return None,
     };
-    let sources_end = FIXED_HEADER_BYTES + parsed.contributing_sources().count() * 4;
-    let padding = (present.len() + head_bytes + mid.mid().len()).wrapping_neg() % 4;
-    let words = (present.len() + head_bytes + mid.mid().len() + padding) / 4;
-    let mut length = 0;
-    let header = [profile.to_be_bytes(), u16::try_from(words).ok()?.to_be_bytes()];
-    let payload = &packet[parsed.header_bytes()..];
-    let parts: [&[u8]; 7] = [
-        &packet[..sources_end],
-        header.as_flattened(),
-        present,
-        &head[..head_bytes],
-        mid.mid(),
-        &[0; 3][..padding],
-        payload,
-    ];
-    for part in parts {
-        copy.get_mut(length..length + part.len())?.copy_from_slice(part);
-        length += part.len();
-    }
-    copy[0] |= EXTENSION_BIT;
-    Some(length)
+    let words = (present + head_bytes + mid.mid().len()).div_ceil(4);
+    let new_payload = sources_end + 4 + words * 4;
+    let words = u16::try_from(words).ok()?;
+    let new_length = length - payload + new_payload;
+    let packet = buffer.get_mut(..new_length)?;
+    packet.copy_within(payload..length, new_payload);
+    packet[0] |= EXTENSION_BIT;
+    packet[sources_end..sources_end + 2].copy_from_slice(&profile.to_be_bytes());
+    packet[sources_end + 2..sources_end + 4].copy_from_slice(&words.to_be_bytes());
+    let room = &mut packet[sources_end + 4 + present..new_payload];
+    room.fill(0);
+    room[..head_bytes].copy_from_slice(&head[..head_bytes]);
+    room[head_bytes..head_bytes + mid.mid().len()].copy_from_slice(mid.mid());
+    Some(new_length)
 }
 
 #[cfg(test)]
@@ -156,17 +184,23 @@ mod tests {
         let two = packet(TWO_BYTE_PROFILE, &[1, 1, 7, 0]);
         for (before, present) in [(&bare[..], None), (&one, Some(&[7][..])), (&two, Some(&[7][..]))] {
             let mut copy = [0; 64];
-            let length = with_mid(before, &mid, &mut copy).unwrap();
+            copy[..before.len()].copy_from_slice(before);
+            let length = add_mid(&mut copy, before.len(), &mid).unwrap();
             let after = &copy[..length];
             assert_eq!(find(after, 5), Some(&b"audio"[..]), "{before:?}");
             assert_eq!(find(after, 1), present);
             let (old, new) = (Packet::parse(before).unwrap(), Packet::parse(after).unwrap());
             assert_eq!((new.header(), new.payload()), (old.header(), old.payload()));
             assert!(new.contributing_sources().eq(old.contributing_sources()));
-            assert_eq!(with_mid(before, &mid, &mut copy[..length - 1]), None);
+            let mut tight = before.to_vec();
+            tight.resize(length - 1, 0);
+            assert_eq!(add_mid(&mut tight, before.len(), &mid), None);
+            assert_eq!(&tight[..before.len()], before);
         }
-        assert_eq!(with_mid(&packet(0x7777, &[0; 4]), &mid, &mut [0; 64]), None);
-        assert_eq!(with_mid(&bare[..11], &mid, &mut [0; 64]), None);
+        let mut other = packet(0x7777, &[0; 4]);
+        other.resize(64, 0);
+        assert_eq!(add_mid(&mut other, 27, &mid), None);
+        assert_eq!(add_mid(&mut [0x80; 64], 11, &mid), None);
     }
 
     #[test]
@@ -175,6 +209,31 @@ mod tests {
             assert_eq!(MidElement::new(number, mid), None, "{number} {mid}");
         }
         assert!(MidElement::new(14, "1234567890123456").is_some());
+    }
+
+    #[test]
+    fn a_number_is_put_where_there_is_room_for_it() {
+        let mut bytes = packet(0xbede, &[0x10, 7, 0x51, 1, 2, 0, 0, 0]);
+        set_number(&mut bytes, 5, || 0x0a0b);
+        assert_eq!(find(&bytes, 5), Some(&[0x0a, 0x0b][..]));
+        let before = bytes.clone();
+        [1, 2, 15].iter().for_each(|id| set_number(&mut bytes, *id, || panic!("none is used up")));
+        assert_eq!(bytes, before);
+    }
+
+    #[test]
+    fn elements_change_their_numbers_at_once() {
+        let mut numbers: [u8; EXTENSION_NUMBERS] = std::array::from_fn(|number| number as u8);
+        (numbers[1], numbers[2], numbers[3], numbers[5]) = (2, 1, 0, 20);
+        let mut one = packet(0xbede, &[0x10, 7, 0, 0x21, 8, 9, 0x30, 5, 0x40, 6, 0x50, 4]);
+        renumber(&mut one, &numbers);
+        assert_eq!(one, packet(0xbede, &[0x20, 7, 0, 0x11, 8, 9, 0, 0, 0x40, 6, 0, 0]));
+        let mut two = packet(0x1000, &[1, 1, 7, 5, 1, 8, 16, 0]);
+        renumber(&mut two, &numbers);
+        assert_eq!(two, packet(0x1000, &[2, 1, 7, 20, 1, 8, 16, 0]));
+        let mut none = b"short".to_vec();
+        renumber(&mut none, &numbers);
+        assert_eq!(none, b"short");
     }
 
     #[test]

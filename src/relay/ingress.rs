@@ -1,5 +1,6 @@
 //! The first half of a packet's way: demultiplex, check the source, learn, count.
 
+use super::rewriting::RepairHeader;
 use super::secure::Passing;
 use super::verdict::{DropReason, Verdict};
 use super::{PortToken, Relay, Stream, Transmit};
@@ -29,12 +30,21 @@ pub(super) struct Accepted {
     pub(super) is_control: bool,
     /// It is a telephone-event.
     pub(super) is_event: bool,
-    /// It has been sent before.
-    pub(super) is_again: bool,
+    pub(super) again: Again,
     pub(super) route: Route,
     /// Its length, as far as it is of use.
     pub(super) length: usize,
     pub(super) original: Original,
+}
+
+/// Whether the sender has sent a packet before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Again {
+    No,
+    /// It goes out as it did then, or would have.
+    AsBefore,
+    /// It goes out in a stream of retransmissions.
+    Repair(RepairHeader),
 }
 
 /// Whose sinks take a packet.
@@ -101,11 +111,11 @@ impl Relay {
         }
         let verdict = match accepted {
             Ok(None) => return Verdict::Consumed,
-            Ok(Some(accepted)) => self.distribute(now, &accepted, &datagram[..accepted.length], transmit),
+            Ok(Some(accepted)) => self.distribute(now, &accepted, &mut datagram[..accepted.length], transmit),
             Err(reason) => Err(reason),
         };
         match verdict {
-            Ok(()) => Verdict::Forwarded,
+            Ok(verdict) => verdict,
             Err(reason) => {
                 self.count_drop(id, reason);
                 Verdict::Dropped(reason)
@@ -255,7 +265,7 @@ impl Relay {
             kind,
             is_control,
             is_event: false,
-            is_again: false,
+            again: Again::No,
             route: Route::Own,
             length: packet.len(),
             original: Original::Plain,
@@ -272,6 +282,9 @@ impl Relay {
         }
         if stream.plan().bundle.is_some() {
             accepted.route = route(stream, &accepted.kind, packet);
+        }
+        if let Kind::Rtp(header) = &accepted.kind {
+            stream.note_layer(now.mono, accepted.route, header, packet);
         }
         Some(accepted)
     }

@@ -64,7 +64,7 @@ impl Relay {
         ssrc: u32,
         transmit: &mut (impl Transmit + ?Sized),
     ) {
-        let Some(origin) = self.streams.get(egress.0 as usize).and_then(|stream| stream.origin_of(ssrc)) else {
+        let Some((origin, ssrc)) = self.streams.get(egress.0 as usize).and_then(|stream| stream.origin_of(ssrc)) else {
             return;
         };
         if !self.reaches(arrived, origin) {
@@ -86,7 +86,13 @@ impl Relay {
         }
     }
 
-    fn request_keyframe(&mut self, now: Now, origin: StreamId, ssrc: u32, transmit: &mut (impl Transmit + ?Sized)) {
+    pub(super) fn request_keyframe(
+        &mut self,
+        now: Now,
+        origin: StreamId,
+        ssrc: u32,
+        transmit: &mut (impl Transmit + ?Sized),
+    ) {
         let Some(stream) = self.streams.get_mut(origin.0 as usize) else { return };
         let Some(how) = stream.plan().keyframes else { return };
         let Some(number) = stream.asked.note(now.mono, ssrc) else { return };

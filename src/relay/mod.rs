@@ -17,12 +17,16 @@ mod ingress;
 pub mod interface;
 mod keyframes;
 pub mod latch;
+mod layers;
 mod nonce;
 mod pierce;
 pub mod ports;
+mod rewriting;
 mod rtcp;
 mod secure;
+mod selection;
 pub mod stream;
+mod translate;
 pub mod verdict;
 
 pub use interface::{Interface, Traffic};

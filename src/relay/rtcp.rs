@@ -54,6 +54,9 @@ impl Relay {
     fn sender_report(&mut self, now: Now, media: StreamId, ssrc: u32, info: &SenderInfo) {
         let Some(stream) = self.streams.get_mut(media.0 as usize) else { return };
         let interface = stream.interface();
+        if let Some(layers) = &mut stream.layers {
+            layers.note_report(ssrc, info);
+        }
         let Some(source) = stream.source_mut(ssrc) else { return };
         source.quality_mut().sender_report(now.mono, info);
         if let Some(jitter) = source.jitter_ms() {
@@ -64,11 +67,11 @@ impl Relay {
     /// `reporter` is the peer's own SSRC: the round-trip time to the other end is known from reports on it.
     fn reception_report(&mut self, now: Now, interface: u16, media: StreamId, reporter: u32, report: &ReceptionReport) {
         let Some(stream) = self.streams.get_mut(media.0 as usize) else { return };
-        let Some(origin) = stream.origin_of(report.ssrc) else { return };
+        let Some((origin, ssrc)) = stream.origin_of(report.ssrc) else { return };
         let other_leg =
             stream.source_mut(reporter).and_then(|source| source.quality()).and_then(|quality| quality.last_leg_us());
         let origin = self.streams.get_mut(origin.0 as usize);
-        let Some(source) = origin.and_then(|stream| stream.source_mut(report.ssrc)) else { return };
+        let Some(source) = origin.and_then(|stream| stream.source_mut(ssrc)) else { return };
         let clock_rate_hz = source.clock_rate_hz();
         let times = (now.mono, now.unix);
         let sampled = source.quality_mut().reception_report(times, self.mos, report, clock_rate_hz, other_leg);

@@ -9,14 +9,16 @@ use super::handshake::Handshakes;
 use super::interface::Traffic;
 use super::keyframes::Asked;
 use super::latch::Latch;
+use super::layers::Layers;
 use super::ports::PortToken;
+use super::rewriting::Rewriting;
 use super::secure::{Passing, Secure};
 use super::verdict::DropCounters;
 use crate::base::time::{Mono, Now, Unix};
 use crate::plan::{Branch, Component, ForwardingPlan, Ingress, Keys, Learning, PayloadType, Security, Sink, StreamId};
 use crate::rtp::loan::Growth;
 use crate::rtp::{Loan, Outgoing, Source, clock};
-use crate::wire::rtp::Header;
+use crate::wire::rtp::{FIXED_HEADER_BYTES, Header};
 use smallvec::SmallVec;
 use std::net::SocketAddr;
 
@@ -44,6 +46,8 @@ pub struct Stream {
     pub(super) secure: Option<Box<Secure>>,
     /// What the peer is told in place of its receivers.
     pub(super) feedback: Option<Box<Feedback>>,
+    /// The layers of what comes, where some receiver gets one of several.
+    pub(super) layers: Option<Box<Layers>>,
     pub(super) last_packet: Now,
     pub(super) way: Way,
     pub(super) sent: Traffic,
@@ -66,6 +70,8 @@ pub struct Stream {
     pub(super) asked: Asked,
     /// What the peer has asked for as a receiver.
     pub(super) receiver: Option<Box<Receiver>>,
+    /// What packets to the peer are given that is its own.
+    pub(super) rewriting: Option<Box<Rewriting>>,
     /// Which sinks take RTP, and which RTCP, as it came.
     pub(super) passing: (Passing, Passing),
     pub(super) dropped: DropCounters,
@@ -92,7 +98,7 @@ fn reserve_few<T>(list: &mut Vec<T>) {
 }
 
 /// What is done before signalling has said anything.
-fn no_plan() -> ForwardingPlan {
+pub(super) fn no_plan() -> ForwardingPlan {
     let ingress = Ingress {
         learning: Learning::Off,
         signalled: None,
@@ -131,6 +137,7 @@ impl Stream {
             media: SmallVec::new(),
             secure: None,
             feedback: None,
+            layers: None,
             last_packet: now,
             way,
             sent: Traffic::default(),
@@ -147,6 +154,7 @@ impl Stream {
             branches: Vec::new(),
             asked: Asked::default(),
             receiver: None,
+            rewriting: None,
             passing: (Passing::None, Passing::None),
             dropped: DropCounters::default(),
             withheld: DropCounters::default(),
@@ -187,6 +195,12 @@ impl Stream {
         }
         if plan.bundle != self.plan.bundle {
             self.branches.clear();
+        }
+        let before = self.plan.simulcasts.iter();
+        let has_same_layers = plan.simulcasts.len() == before.len()
+            && plan.simulcasts.iter().zip(before).all(|(now, before)| now.has_layers_of(before));
+        if !has_same_layers {
+            self.layers = (!plan.simulcasts.is_empty()).then(Box::default);
         }
         self.plan = plan;
     }
@@ -295,10 +309,30 @@ impl Stream {
         &mut self.sources
     }
 
-    /// The stream that packets sent under `ssrc` came from.
-    pub(super) fn origin_of(&self, ssrc: u32) -> Option<StreamId> {
+    /// The stream that packets sent under `ssrc` came from, and the SSRC that they had there.
+    pub(super) fn origin_of(&self, ssrc: u32) -> Option<(StreamId, u32)> {
         let outgoing = self.outgoing.iter().find(|outgoing| outgoing.ssrc() == ssrc)?;
-        Some(StreamId(outgoing.origin()))
+        let origin = StreamId(outgoing.origin());
+        Some((origin, self.rewriting.as_ref().map_or(ssrc, |rewriting| rewriting.unaliased(origin, ssrc))))
+    }
+
+    /// Packets and bytes of payload that were sent under `ssrc`, header extensions counted as payload.
+    pub(super) fn sent_under(&self, ssrc: u32) -> Option<(u64, u64)> {
+        let outgoing = self.outgoing.iter().find(|outgoing| outgoing.ssrc() == ssrc)?;
+        let headers = outgoing.packets() * FIXED_HEADER_BYTES as u64;
+        Some((outgoing.packets(), outgoing.bytes().saturating_sub(headers)))
+    }
+
+    /// Whether the peer knows some source by another SSRC than its own.
+    pub fn renames_sources(&self) -> bool {
+        self.rewriting.as_ref().is_some_and(|rewriting| rewriting.renames())
+    }
+
+    /// The stream whose packets the peer has under `ssrc`, if that is not `origin`.
+    #[inline]
+    pub(super) fn other_origin(&self, ssrc: u32, origin: StreamId) -> Option<StreamId> {
+        let outgoing = self.outgoing.iter().find(|outgoing| outgoing.ssrc() == ssrc)?;
+        (outgoing.origin() != origin.0).then_some(StreamId(outgoing.origin()))
     }
 
     pub(super) fn count_send_error(&mut self) {

@@ -73,6 +73,10 @@ drop_reasons! {
     TooMany, "too_many", error: true;
     /// A connectivity check that knows no password of this media, or is none.
     BadCheck, "bad_check", error: true;
+    /// The receiver would take it for another format.
+    OtherFormat, "other_format", error: false;
+    /// It is of a layer that the receiver does not get.
+    OtherLayer, "other_layer", error: false;
 }
 
 const REASONS: usize = DropReason::ALL.len();
@@ -140,6 +144,8 @@ mod tests {
             "key_expired",
             "too_many",
             "bad_check",
+            "other_format",
+            "other_layer",
         ];
         assert_eq!(names, expected);
         assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len());

@@ -63,9 +63,10 @@ impl Missing {
         self.0.retain(|entry| (entry.ssrc, entry.sequence) != (ssrc, sequence));
     }
 
-    /// A packet has come under another SSRC, which does not name the first one (RFC 4588, section 5.3).
-    pub fn recovered(&mut self, sequence: u16) {
-        self.0.retain(|entry| entry.sequence != sequence);
+    /// The SSRC whose packet `sequence` is waited for; none where that are none or several.
+    pub fn only_source_of(&self, sequence: u16) -> Option<u32> {
+        let mut entries = self.0.iter().filter(|entry| entry.sequence == sequence);
+        entries.next().filter(|_| entries.next().is_none()).map(|entry| entry.ssrc)
     }
 
     /// When `ask` has something to do next.
@@ -138,7 +139,11 @@ mod tests {
         (5..9).for_each(|sequence| missing.lost(at(0), 1, sequence));
         missing.lost(at(0), 2, 6);
         missing.arrived(1, 6);
-        missing.recovered(8);
+        assert_eq!([5, 6, 9].map(|sequence| missing.only_source_of(sequence)), [Some(1), Some(2), None]);
+        missing.lost(at(0), 2, 5);
+        assert_eq!(missing.only_source_of(5), None, "it may be either's");
+        missing.arrived(2, 5);
+        missing.arrived(1, 8);
         assert_eq!(asked(&mut missing, 10), [(1, 5, 0b10), (2, 6, 0)]);
     }
 

@@ -6,6 +6,7 @@ pub mod loan;
 pub mod missing;
 pub mod mos;
 pub mod outgoing;
+pub mod picture;
 pub mod quality;
 pub mod source;
 pub mod transport_feedback;

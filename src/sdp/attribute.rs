@@ -68,6 +68,13 @@ impl Attribute {
         Some((number, words.next()?))
     }
 
+    /// The SSRC of media and that of its retransmissions in `a=ssrc-group:FID` (RFC 5576, section 4.2).
+    pub fn repair_flow(&self) -> Option<(u32, u32)> {
+        let sources = Some(self.value()).filter(|_| self.name == "ssrc-group")?.strip_prefix("FID ")?;
+        let mut sources = sources.split_ascii_whitespace().map(str::parse);
+        Some((sources.next()?.ok()?, sources.next()?.ok()?))
+    }
+
     /// The URI of an `a=extmap` line.
     pub fn extension_uri(&self) -> Option<&str> {
         self.extension().map(|(_, uri)| uri)
@@ -103,6 +110,14 @@ mod tests {
         assert_eq!(long, Some(RtcpAddress { port: 40105, address: Some(IpAddr::from([198, 51, 100, 11])) }));
         for bad in ["rtcp", "rtcp:", "rtcp:x", "rtcp:99999", "rtpmap:0 PCMU/8000"] {
             assert_eq!(Attribute::parse(bad).rtcp_address(), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn flows_that_belong_together_are_read() {
+        assert_eq!(Attribute::parse("ssrc-group:FID 11 4294967295").repair_flow(), Some((11, u32::MAX)));
+        for other in ["ssrc-group:SIM 1 2 3", "ssrc-group:FID 1", "ssrc-group:FID 1 x", "ssrc:1 cname:x"] {
+            assert_eq!(Attribute::parse(other).repair_flow(), None, "{other}");
         }
     }
 

@@ -92,6 +92,13 @@ impl Codec {
         self.name.eq_ignore_ascii_case("telephone-event")
     }
 
+    /// The payload type whose packets this one sends again (RFC 4588, section 8.1: `rtx`, `apt`).
+    pub fn repaired_payload_type(&self) -> Option<u8> {
+        let parameters = self.parameters.as_deref().filter(|_| self.name.eq_ignore_ascii_case("rtx"))?;
+        let associated = parameters.split(';').find_map(|entry| entry.trim().strip_prefix("apt="))?;
+        associated.trim().parse().ok().filter(|number| *number < 128)
+    }
+
     /// Whether both are the same encoding, whatever their payload types.
     pub fn same_encoding(&self, other: &Codec) -> bool {
         self.name.eq_ignore_ascii_case(&other.name)
@@ -159,6 +166,14 @@ mod tests {
         assert_eq!(codecs[0].encoding(), "G729/8000");
         assert_eq!(codecs[1].name, "");
         assert_eq!(codecs[1].attributes(), []);
+    }
+
+    #[test]
+    fn retransmissions_name_what_they_repair() {
+        let attributes =
+            ["rtpmap:97 RTX/90000", "fmtp:97 rtx-time=3000; apt=96", "rtpmap:98 VP8/90000", "fmtp:98 apt=9"];
+        let codecs = Codec::list(&section(&["97", "98"], &attributes));
+        assert_eq!(codecs.iter().map(Codec::repaired_payload_type).collect::<Vec<_>>(), [Some(96), None]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod codec;
 pub mod crypto;
 pub mod direction;
 pub mod fmtp;
+pub mod format;
 pub mod origin;
 pub mod parse;
 pub mod payload_type;

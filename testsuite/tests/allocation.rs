@@ -3,10 +3,12 @@
 use millrace::base::suite::Suite;
 use millrace::base::time::{Mono, Now, Unix};
 use millrace::plan::{
-    Bandwidth, Component, Feedback, ForwardingPlan, Ingress, Keys, Learning, PayloadType, Security, Sink, StreamId,
+    Bandwidth, Choice, Component, Feedback, ForwardingPlan, Ingress, Keys, Layer, Learning, PayloadType, Repair,
+    Rewrite, Rid, Security, Simulcast, Sink, StreamId,
 };
 use millrace::relay::{PortToken, Relay, Transmit, Verdict};
 use millrace::rtp::mos;
+use millrace::rtp::picture::Format;
 use millrace::srtp::{MasterKey, Parameters, Protector};
 use millrace::wire::rtcp::{ReceptionReport, SenderInfo, Writer};
 use millrace::wire::rtp::Header;
@@ -166,11 +168,17 @@ fn feedback_allocates_nothing_once_it_is_warm() {
         plan.reports = Some(StreamId(stream));
         let feedback = Feedback {
             kept: [8].into_iter().collect(),
-            retransmissions: [101].into_iter().collect(),
+            repair: Repair { payload_types: [(8, 101)].into_iter().collect(), ..Repair::default() },
+            reached: Default::default(),
             is_sole: true,
             bandwidth: Some(Bandwidth::Transport(3)),
         };
+        plan.repairs.push(feedback.repair.clone());
         plan.feedback = (stream == 0).then(|| Box::new(feedback));
+        // The second listener has negotiated retransmissions.
+        if let Some(sink) = plan.media.get_mut(1) {
+            (sink.repair, sink.transport_wide) = (Some(0), Some(3));
+        }
         relay.set_plan(Now::default(), StreamId(stream), plan);
     }
     let mut wire = Wire::default();
@@ -194,6 +202,52 @@ fn feedback_allocates_nothing_once_it_is_warm() {
     assert_eq!(allocations(|| (2000..20_000).for_each(|number| talk(&mut relay, number))), 0);
     let copies = 20_000 * 6 / 7 * u64::from(LISTENERS);
     assert!(wire.0 > copies + 2 * 10_000, "{} were sent, {copies} of them for the first time", wire.0);
+}
+
+/// Stream 0 sends two layers of a simulcast; every listener gets one of them, and its choice changes.
+#[test]
+fn layers_allocate_nothing_once_they_are_known() {
+    let mut relay = relay();
+    let listeners: Vec<u32> = (1..=LISTENERS).collect();
+    let choose = |relay: &mut Relay, number: u64| {
+        let mut plan = plan(0, &listeners);
+        let simulcast = Simulcast {
+            branch: 0,
+            rids: ["h", "l"].into_iter().filter_map(Rid::new).collect(),
+            rid_extension: 4,
+            repaired_extension: None,
+            formats: [(8, Format::Vp8)].into_iter().collect(),
+            clock_rate_hz: 90_000,
+        };
+        plan.simulcasts.push(simulcast);
+        let layer = if number.is_multiple_of(2) { Layer::Highest } else { Layer::Lowest };
+        plan.rewrites.push(Rewrite { choice: Some(Choice { simulcast: 0, layer }), ..Rewrite::default() });
+        plan.media.iter_mut().for_each(|sink| sink.rewrite = Some(0));
+        relay.set_plan(moment(number), StreamId(0), plan);
+    };
+    let mut wire = Wire::default();
+    let mut talk = |relay: &mut Relay, number: u64| {
+        let [high, low] = (number as u16).to_be_bytes();
+        let is_key = u8::from(!number.is_multiple_of(10));
+        for (ssrc, name, bytes) in [(7, b'h', 800), (6, b'l', 200)] {
+            let mut packet = [0; 800];
+            let head = [0x90, 8, high, low, 0, 0, high, low, 0, 0, 0, ssrc, 0xbe, 0xde, 0, 1, 0x40, name, 0, 0];
+            packet[..head.len()].copy_from_slice(&head);
+            packet[20..26].copy_from_slice(&[0x90, 0xc0, high | 0x80, low, low, is_key]);
+            relay.datagram(moment(number), PortToken(0), peer(0), &mut packet[..bytes], &mut wire);
+        }
+        relay.timer(moment(number), &mut wire);
+    };
+    for round in 0..3 {
+        choose(&mut relay, round * 100);
+        (round * 100..round * 100 + 100).for_each(|number| talk(&mut relay, number));
+        choose(&mut relay, round * 100 + 1);
+    }
+    choose(&mut relay, 300);
+    talk(&mut relay, 300);
+    let sent = allocations(|| (301..5000).for_each(|number| talk(&mut relay, number)));
+    assert_eq!(sent, 0);
+    assert!(wire.0 > 4000 * u64::from(LISTENERS), "{}", wire.0);
 }
 
 /// A key of so many equal bytes.

@@ -4,8 +4,8 @@ use super::codec::CodecSpec;
 use super::parser::{Parser, parse_address, words};
 use super::table::{Flag, Key, Section, fold, row};
 use crate::base::protocol::MediaType;
-use crate::ng::status::Status;
-use crate::ng::{Dictionary, Value};
+use crate::ng::status::{Scope, Status};
+use crate::ng::{Command, Dictionary, Value};
 use std::net::SocketAddr;
 
 const SAME: Status = Status::Same;
@@ -25,6 +25,8 @@ pub struct Control {
     pub unsubscribe: bool,
     /// `subscribe request`: label the media and describe them in the reply.
     pub siprec: bool,
+    /// `subscribe request`: which layer of a simulcast.
+    pub layer: Option<String>,
     /// `delete`: an unknown call is an error.
     pub is_fatal: bool,
     /// `delete`: no statistics in the reply.
@@ -67,11 +69,19 @@ pub struct PayloadType {
 
 const MEDIAS: Status = Status::NotYet("`create` makes them; `transform` is not built");
 
+const LAYER: Status = Status::Different(
+    "an addition: a publisher's simulcast is taken apart, and a subscriber gets one layer as one stream; the same \
+     subscription asked for again, with the same to-tag, changes the layer and keeps the ports",
+);
+
 static KEYS: &[Key] = &[
     row("delete-delay", SAME, "Seconds until a deleted call is gone.")
         .key(|p, v| p.request.control.delete_delay_s = p.integer(v)),
     row("limit", SAME, "How many call-ids `list` gives.").key(|p, v| p.request.control.limit = p.integer(v)),
     row("body", SAME, "The command line of `cli`.").key(|p, v| p.request.control.cli_line = p.text(v)),
+    row("layer", LAYER, "Which layer of a simulcast: `highest` (the default), `lowest`, or its `a=rid`.")
+        .scope(Scope::Only(&[Command::SubscribeRequest]))
+        .key(|p, v| p.request.control.layer = p.text(v)),
     row("medias", MEDIAS, "The media of `create` and `transform`.").aliases(&["media"]).key(set_media),
 ];
 

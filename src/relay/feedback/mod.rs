@@ -2,19 +2,21 @@
 //! packets arrived, and reports. `protocol-docs/feedback.md` says what and why.
 
 mod receiver;
+mod repair;
 mod report;
 mod resend;
 
 pub(super) use receiver::Receiver;
 
-use super::ingress::{Accepted, Kind, Original, Route};
+use super::ingress::{Accepted, Again, Kind, Original, Route};
 use super::{Relay, Stream, Transmit, extension};
 use crate::base::time::{Mono, Now};
 use crate::plan::{self, Bandwidth, ForwardingPlan, Sink, StreamId};
 use crate::rtp::history::Place;
 use crate::rtp::transport_feedback::Recorder;
 use crate::rtp::{History, Missing};
-use crate::wire::rtp::{Header, Packet};
+use crate::wire::rtp::Header;
+use smallvec::SmallVec;
 use std::time::Duration;
 
 /// SSRCs of a sender whose packets are kept: the layers of a simulcast, and one more.
@@ -39,8 +41,10 @@ const IS_PROTECTED: u16 = 0x8000;
 #[derive(Debug)]
 pub(super) struct Feedback {
     plan: plan::Feedback,
-    histories: Vec<(History, Mono)>,
+    histories: Vec<Kept>,
     missing: Missing,
+    /// An SSRC of media, and that of its retransmissions, as far as that was found out.
+    repairs: SmallVec<[(u32, u32); 4]>,
     transport: Option<Recorder>,
     /// The SSRC that feedback on the transport names: the last one that was heard.
     transport_ssrc: u32,
@@ -51,12 +55,28 @@ pub(super) struct Feedback {
     noted: Option<Mono>,
 }
 
+/// The packets of one SSRC.
+#[derive(Debug)]
+struct Kept {
+    history: History,
+    heard: Mono,
+    payload_type: u8,
+}
+
+impl Kept {
+    fn new(now: Mono, header: &Header) -> Kept {
+        let history = History::new(header.ssrc, header.sequence);
+        Kept { history, heard: now, payload_type: header.payload_type }
+    }
+}
+
 impl Feedback {
     fn new(now: Mono, plan: &plan::Feedback) -> Feedback {
         let mut feedback = Feedback {
             plan: plan::Feedback::default(),
             histories: Vec::with_capacity(MOST_HISTORIES),
             missing: Missing::new(),
+            repairs: SmallVec::new(),
             transport: None,
             transport_ssrc: 0,
             next_transport: now,
@@ -76,7 +96,7 @@ impl Feedback {
 
     /// Packets that are kept would not be sent as they were the first time.
     pub(super) fn forget_packets(&mut self) {
-        self.histories.iter_mut().for_each(|(history, _)| history.forget_packets());
+        self.histories.iter_mut().for_each(|kept| kept.history.forget_packets());
     }
 
     fn next_due(&self) -> Option<Mono> {
@@ -91,8 +111,8 @@ impl Feedback {
         if is_plain { PLAIN_REPORT_INTERVAL } else { REPORT_INTERVAL }
     }
 
-    /// Notes an RTP packet of the sender.
-    fn record(&mut self, now: Mono, header: &Header, packet: &[u8], note: u16) {
+    /// Notes an RTP packet of the sender; true for a retransmission whose packet is to be looked at instead.
+    fn record(&mut self, now: Mono, header: &Header, packet: &[u8], note: u16) -> bool {
         if let (Some(Bandwidth::Transport(number)), Some(recorder)) = (self.plan.bandwidth, &mut self.transport)
             && let Some(&[high, low]) = extension::find(packet, number)
         {
@@ -104,19 +124,20 @@ impl Feedback {
         }
         if self.plan.kept.contains(&header.payload_type) {
             self.keep(now, header, packet, note);
-        } else if self.plan.retransmissions.contains(&header.payload_type)
-            && let Some(original) =
-                Packet::parse_encrypted(packet).ok().and_then(|packet| packet.payload().first_chunk())
-        {
-            self.missing.recovered(u16::from_be_bytes(*original));
+            return false;
         }
+        // What is still protected can't be read.
+        let repaired = self.plan.repair.repaired(header.payload_type).filter(|_| note & IS_PROTECTED == 0);
+        repaired.is_some_and(|number| self.plan.kept.contains(&number))
     }
 
-    fn keep(&mut self, now: Mono, header: &Header, packet: &[u8], note: u16) {
-        let Some(index) = self.history_of(now, header) else { return };
-        let (history, heard) = &mut self.histories[index];
-        *heard = now;
-        match history.keep(header.sequence, packet, note) {
+    /// Keeps a packet; where it stands, unless there is no room for its SSRC.
+    fn keep(&mut self, now: Mono, header: &Header, packet: &[u8], note: u16) -> Option<Place> {
+        let index = self.history_of(now, header)?;
+        let kept = &mut self.histories[index];
+        (kept.heard, kept.payload_type) = (now, header.payload_type);
+        let place = kept.history.keep(header.sequence, packet, note);
+        match place {
             Place::Newer { missing } if (1..=LONGEST_GAP).contains(&missing) && self.plan.is_sole => {
                 let numbers = (1..=missing).rev().map(|age| header.sequence.wrapping_sub(age));
                 numbers.for_each(|sequence| self.missing.lost(now, header.ssrc, sequence));
@@ -124,22 +145,23 @@ impl Feedback {
             Place::Late => self.missing.arrived(header.ssrc, header.sequence),
             Place::Newer { .. } | Place::Known => {}
         }
+        Some(place)
     }
 
     #[inline]
     fn history_of(&mut self, now: Mono, header: &Header) -> Option<usize> {
-        let known = self.histories.iter().position(|(history, _)| history.ssrc() == header.ssrc);
+        let known = self.histories.iter().position(|kept| kept.history.ssrc() == header.ssrc);
         known.or_else(|| self.add_history(now, header))
     }
 
     #[cold]
     fn add_history(&mut self, now: Mono, header: &Header) -> Option<usize> {
         if self.histories.len() < MOST_HISTORIES {
-            self.histories.push((History::new(header.ssrc, header.sequence), now));
+            self.histories.push(Kept::new(now, header));
             return Some(self.histories.len() - 1);
         }
-        let silent = self.histories.iter().position(|(_, heard)| now.since(*heard) >= SILENCE)?;
-        self.histories[silent] = (History::new(header.ssrc, header.sequence), now);
+        let silent = self.histories.iter().position(|kept| now.since(kept.heard) >= SILENCE)?;
+        self.histories[silent] = Kept::new(now, header);
         Some(silent)
     }
 }
@@ -161,7 +183,7 @@ fn accepted(origin: StreamId, owner_call: u32, header: Header, length: usize, no
         kind: Kind::Rtp(header),
         is_control: false,
         is_event: false,
-        is_again: true,
+        again: Again::AsBefore,
         route: (note & !IS_PROTECTED).checked_sub(1).map_or(Route::Own, |place| Route::Branch(place as u8)),
         length,
         original: if note & IS_PROTECTED == 0 { Original::Plain } else { Original::Same },
@@ -175,8 +197,17 @@ pub(super) fn changes_packets(before: &ForwardingPlan, after: &ForwardingPlan) -
         let own = plan.media.iter().map(|sink| (usize::MAX, sink));
         own.chain(branches.flat_map(|(place, branch)| branch.media.iter().map(move |sink| (place, sink))))
     }
-    let looks = |(place, sink): (usize, &Sink)| (place, sink.egress, sink.passes, sink.masked_extensions, sink.mid);
-    of(before).map(looks).any(|sink| !of(after).map(looks).any(|other| other == sink))
+    let looks = |(place, sink): (usize, &Sink)| {
+        (place, sink.egress, sink.passes, sink.masked_extensions, sink.mid, sink.transport_wide)
+    };
+    // Which layer comes next changes nothing in those that have come.
+    let rewrite = |plan: &ForwardingPlan, sink: &Sink| {
+        sink.rewrite.map(|place| plan::Rewrite { choice: None, ..plan.rewrites[usize::from(place)].clone() })
+    };
+    of(before).any(|sink| {
+        let look = (looks(sink), rewrite(before, sink.1));
+        !of(after).any(|other| (looks(other), rewrite(after, other.1)) == look)
+    })
 }
 
 impl Relay {
@@ -211,14 +242,15 @@ impl Relay {
         }
     }
 
-    /// Notes an RTP packet where the sender is to be told of it.
+    /// Notes an RTP packet where the sender is to be told of it; true for a retransmission that ends here.
     #[inline]
-    pub(super) fn watch(&mut self, now: Now, accepted: &Accepted, header: &Header, packet: &[u8]) {
+    pub(super) fn watch(&mut self, now: Now, accepted: &Accepted, header: &Header, packet: &[u8]) -> bool {
         let stream = self.streams.get_mut(accepted.stream.0 as usize);
-        let Some(feedback) = stream.and_then(|stream| stream.feedback.as_deref_mut()) else { return };
-        feedback.record(now.mono, header, packet, note(accepted));
+        let Some(feedback) = stream.and_then(|stream| stream.feedback.as_deref_mut()) else { return false };
+        let is_repair = feedback.record(now.mono, header, packet, note(accepted));
         let due = feedback.next_due();
         self.feedback_agenda.set(accepted.stream, &mut feedback.noted, due);
+        is_repair
     }
 
     /// Tells senders what is due, and says when the next has to be told.
@@ -243,6 +275,7 @@ impl Relay {
         let speaks_for_origin =
             |sink: StreamId| sink == origin || stream(sink).is_some_and(|stream| stream.plan().sources == Some(origin));
         let plan = stream(arrived).map(|stream| stream.plan());
-        plan.is_some_and(|plan| plan.control_sinks().any(|sink| speaks_for_origin(sink.egress)))
+        let mut sinks = plan.into_iter().flat_map(|plan| plan.control_sinks()).filter(|sink| !sink.strips_feedback);
+        sinks.any(|sink| speaks_for_origin(sink.egress))
     }
 }

@@ -60,6 +60,9 @@ impl Relay {
         stream.plan.media.clear();
         stream.plan.control.clear();
         stream.plan.sources = None;
+        if let Some(rewriting) = &mut stream.rewriting {
+            rewriting.renumber(&streams);
+        }
         if let Some(connectivity) = &mut stream.connectivity {
             connectivity.renumber(ports);
         }

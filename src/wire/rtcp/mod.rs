@@ -1,6 +1,7 @@
 //! Compound RTCP packets (RFC 3550, section 6): every length checked before it is used.
 
 pub mod feedback;
+pub mod rename;
 mod report;
 mod writer;
 

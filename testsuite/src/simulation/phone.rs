@@ -23,7 +23,7 @@ pub struct Leg {
     pub attributes: Vec<&'static str>,
     /// Whether the phone talks on this line once it knows where to.
     pub talks: bool,
-    /// The payload type of what it sends.
+    /// The payload type of what it sends, and of PCMA in its descriptions.
     pub payload_type: u8,
     pub ssrc: u32,
     /// What the phone was shown last.
@@ -97,6 +97,12 @@ impl Leg {
     fn section(&self) -> String {
         let port = self.port;
         let mut text = match self.kind {
+            "audio" if self.payload_type != 8 => {
+                let number = self.payload_type;
+                format!(
+                    "m=audio {port} RTP/AVP {number} 110\r\na=rtpmap:{number} PCMA/8000\r\na=rtpmap:110 telephone-event/8000\r\n"
+                )
+            }
             "audio" => format!("m=audio {port} RTP/AVP 8 101\r\n{AUDIO}"),
             "video" => format!("m=video {port} RTP/AVP 97\r\na=rtpmap:97 H264/90000\r\n"),
             "image" => format!("m=image {port} udptl t38\r\na=T38FaxVersion:0\r\n"),

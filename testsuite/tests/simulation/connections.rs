@@ -202,9 +202,8 @@ fn parties_without_a_common_codec_are_not_joined() {
             "v=0\r\no=- 1 1 IN IP4 198.51.100.70\r\ns=-\r\nc=IN IP4 198.51.100.70\r\nt=0 0\r\nm=audio 7000 RTP/AVP {codecs}\r\n"
         )
     };
-    // PCMA under another payload type helps nobody, as packets pass as they are.
     for (number, codecs) in
-        ["0 101\r\na=rtpmap:101 telephone-event/8000", "96\r\na=rtpmap:96 PCMA/8000"].iter().enumerate()
+        ["0 101\r\na=rtpmap:101 telephone-event/8000", "96\r\na=rtpmap:96 PCMA/16000"].iter().enumerate()
     {
         let (call, tag) = (format!("other-{number}"), format!("eve-{number}"));
         let codec = json!({"accept": ["all", "any"]});
@@ -321,5 +320,63 @@ fn what_can_not_be_injected_changes_nothing() {
     assert_eq!(stage.world.shard.calls().count(), 2);
     assert_heard(&mut stage, &[(0, 1), (1, 0), (2, 3), (3, 2)]);
     stage.must("delete", json!({"call-id": SECOND, NOW: 0}));
+    stage.end();
+}
+
+#[test]
+fn parties_that_number_otherwise_understand_each_other() {
+    let mut stage = Stage::new(vec![alice(), bob(), carol(), dave()]);
+    for phone in [2, 3] {
+        stage.leg(phone).payload_type = 96;
+    }
+    stage.call(0, 1);
+    stage.offer(2, 3, json!({"call-id": SECOND}));
+    stage.answer(2, 3, json!({"call-id": SECOND}));
+    stage.must("connect", json!({"from-tag": "alice", "to-tag": "carol", "to-call-id": SECOND}));
+    stage.talk(500);
+    for (listener, speaker, number) in [(0, 2, 8), (2, 0, 96)] {
+        let ssrc = stage.leg(speaker).ssrc;
+        let heard = &stage.leg(listener).heard;
+        assert!(heard.len() > 20 && heard.iter().all(|heard| (heard.ssrc, heard.payload_type) == (ssrc, number)));
+    }
+    // Telephone-events too.
+    for phone in &mut stage.phones {
+        phone.legs[0].heard.clear();
+    }
+    (stage.leg(0).payload_type, stage.leg(2).payload_type) = (101, 110);
+    stage.talk(500);
+    for (listener, number) in [(0, 101), (2, 110)] {
+        let heard = &stage.leg(listener).heard;
+        assert!(heard.len() > 20 && heard.iter().all(|heard| heard.payload_type == number), "{heard:?}");
+    }
+    stage.end();
+}
+
+#[test]
+fn sources_with_one_ssrc_are_told_apart() {
+    let mut stage = two_calls();
+    stage.phones.iter_mut().flat_map(|phone| &mut phone.legs).for_each(|leg| leg.heard.clear());
+    let (alice, carol) = (stage.leg(0).ssrc, stage.leg(2).ssrc);
+    stage.leg(1).ssrc = alice;
+    let keys = json!({"from-tags": ["alice", "bob"], "to-tag": "carol", "to-call-id": SECOND, "flags": ["directional", "bidirectional"]});
+    stage.must("connect", keys);
+    stage.run(3000);
+    let heard: std::collections::BTreeMap<u32, Vec<u16>> =
+        stage.leg(2).heard.iter().fold(Default::default(), |mut all, heard| {
+            all.entry(heard.ssrc).or_insert_with(Vec::new).push(heard.sequence);
+            all
+        });
+    let dave = stage.leg(3).ssrc;
+    assert_eq!(heard.len(), 3, "alice, bob and dave: {:?}", heard.keys());
+    assert!(heard.contains_key(&alice) && heard.contains_key(&dave) && !heard.contains_key(&carol));
+    for sequences in heard.values() {
+        assert!(sequences.len() > 140, "{}", sequences.len());
+        assert!(sequences.windows(2).all(|pair| pair[1] == pair[0].wrapping_add(1)));
+    }
+    let other = *heard.keys().find(|ssrc| ![alice, dave].contains(ssrc)).expect("another name");
+    let reports: Vec<u32> = stage.leg(2).rtcp_heard.iter().map(|report| report.0).collect();
+    for ssrc in [alice, other] {
+        assert_eq!(reports.iter().filter(|report| **report == ssrc).count(), 3, "{ssrc:x} in {reports:x?}");
+    }
     stage.end();
 }

@@ -8,6 +8,7 @@ mod faults;
 mod feedback;
 mod forks;
 mod handshakes;
+mod layers;
 mod reoffers;
 mod secure;
 mod subscriptions;

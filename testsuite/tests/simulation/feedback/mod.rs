@@ -1,5 +1,6 @@
 //! What a publisher is told, and what viewers get again, where their RTCP does not reach it.
 
+mod repairs;
 mod room;
 mod transports;
 

@@ -17,8 +17,14 @@ use std::time::Duration;
 
 /// The SSRC of the video.
 pub const VIDEO: u32 = 0x71de0;
-/// The number of the header extension with transport-wide sequence numbers.
-const EXTENSION: u8 = 3;
+/// The SSRC under which the publisher sends video again.
+pub const AGAIN: u32 = 0xa6a1;
+/// How somebody numbers things: the payload types of the video and of its retransmissions, the header extension with
+/// transport-wide sequence numbers.
+type Numbers = [u8; 3];
+const NUMBERS: Numbers = [97, 98, 3];
+/// The same for those who number otherwise; one number means something else.
+const OTHER_NUMBERS: Numbers = [100, 97, 5];
 const DELAY: Duration = Duration::from_millis(5);
 const PACKET_INTERVAL_MS: u64 = 10;
 const NACK_INTERVAL_MS: u64 = 40;
@@ -41,6 +47,12 @@ pub struct Peer {
     pub refused: usize,
     /// A viewer asks for what it misses.
     pub asks: bool,
+    /// Retransmissions that have come: SSRC, number, number of the packet.
+    pub repairs: Vec<(u32, u16, u16)>,
+    /// The transport-wide numbers that have come.
+    pub transport_numbers: Vec<u16>,
+    takes_repairs: bool,
+    numbers: Numbers,
 }
 
 /// Everybody, and the engine between them.
@@ -53,6 +65,9 @@ pub struct Room {
     elapsed_ms: u64,
     /// The number of the last packet.
     pub sent: u32,
+    repairs: Repair,
+    /// Retransmissions that the publisher has sent.
+    pub sent_again: u16,
     /// When packets arrived at the engine, by transport-wide sequence number.
     pub arrivals: BTreeMap<u16, Mono>,
     is_silent: bool,
@@ -66,10 +81,30 @@ pub struct Settings {
     /// `a=rtcp-fb` of the publisher.
     pub feedback: &'static [&'static str],
     pub flags: &'static [&'static str],
+    pub repair: Repair,
+    /// The viewers number otherwise than the publisher.
+    pub renumbers: bool,
 }
 
-pub const BROWSER: Settings =
-    Settings { suites: None, feedback: &["nack", "nack pli", "goog-remb", "transport-cc"], flags: &[] };
+/// Who negotiates retransmissions in streams of their own (RFC 4588).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Repair {
+    Nobody,
+    /// Everybody, and the publisher names its SSRCs.
+    Named,
+    /// Everybody; SSRCs are not named.
+    Unnamed,
+    /// The publisher, and all viewers but the first.
+    NotFirst,
+}
+
+pub const BROWSER: Settings = Settings {
+    suites: None,
+    feedback: &["nack", "nack pli", "goog-remb", "transport-cc"],
+    flags: &[],
+    repair: Repair::Nobody,
+    renumbers: false,
+};
 
 impl Peer {
     fn new(host: u8, suite: Option<Suite>) -> Peer {
@@ -85,6 +120,10 @@ impl Peer {
             reports: Vec::new(),
             refused: 0,
             asks: true,
+            repairs: Vec::new(),
+            transport_numbers: Vec::new(),
+            takes_repairs: false,
+            numbers: NUMBERS,
         }
     }
 
@@ -100,10 +139,15 @@ impl Peer {
         let profile = if self.suite.is_some() { "RTP/SAVPF" } else { "RTP/AVPF" };
         let key = self.key().map(|key| Crypto { tag, ..key });
         let crypto: String = key.iter().map(|key| format!("a={}\r\n", key.attribute(false, false))).collect();
-        let feedback: String = feedback.iter().map(|value| format!("a=rtcp-fb:97 {value}\r\n")).collect();
+        let [media, again, extension] = self.numbers;
+        let (format, repair) = match self.takes_repairs {
+            true => (format!(" {again}"), format!("a=rtpmap:{again} rtx/90000\r\na=fmtp:{again} apt={media}\r\n")),
+            false => Default::default(),
+        };
+        let feedback: String = feedback.iter().map(|value| format!("a=rtcp-fb:{media} {value}\r\n")).collect();
         format!(
-            "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=video {port} {profile} 97\r\n\
-             a=rtpmap:97 VP8/90000\r\n{feedback}a=extmap:{EXTENSION} \
+            "v=0\r\no=- 1 1 IN IP4 {ip}\r\ns=-\r\nc=IN IP4 {ip}\r\nt=0 0\r\nm=video {port} {profile} {media}{format}\r\n\
+             a=rtpmap:{media} VP8/90000\r\n{feedback}{repair}a=extmap:{extension} \
              http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01\r\n\
              a=rtcp-mux\r\na={direction}\r\n{crypto}"
         )
@@ -153,13 +197,29 @@ impl Peer {
             self.reports.push(bytes);
             return;
         }
-        let packet = rtp::Packet::parse(&bytes).expect("RTP");
+        let mut packet = rtp::Packet::parse(&bytes).expect("RTP");
+        self.transport_numbers.extend(transport_number(&bytes, self.numbers[2]));
+        let restored;
+        let (header, payload) = (packet.header(), packet.payload());
+        if let Some((number, rest)) =
+            payload.split_first_chunk().filter(|_| header.payload_type == self.numbers[1] && self.takes_repairs)
+        {
+            let number = u16::from_be_bytes(*number);
+            self.repairs.push((header.ssrc, header.sequence, number));
+            let original = rtp::Header { payload_type: self.numbers[0], sequence: number, ssrc: VIDEO, ..header };
+            restored = original.write(rest);
+            packet = rtp::Packet::parse(&restored).expect("RTP");
+        }
         match packet.payload().first_chunk().map(|number| u32::from_be_bytes(*number)) {
-            Some(number) if number as u16 == packet.header().sequence && packet.header().ssrc == VIDEO => {
+            Some(number) if number as u16 == packet.header().sequence && self.is_video(&packet.header()) => {
                 *self.heard.entry(number).or_default() += 1;
             }
             _ => self.refused += 1,
         }
+    }
+
+    fn is_video(&self, header: &rtp::Header) -> bool {
+        (header.ssrc, header.payload_type) == (VIDEO, self.numbers[0])
     }
 
     /// What it has not heard of the numbers between those that it has.
@@ -201,10 +261,21 @@ impl Room {
             elapsed_ms: 0,
             // The sequence numbers wrap soon.
             sent: 65_300,
+            repairs: settings.repair,
+            sent_again: 0,
             arrivals: BTreeMap::new(),
             is_silent: false,
         };
-        let sdp = room.publisher.describe(settings.feedback, "sendonly", 1);
+        let has_repairs = settings.repair != Repair::Nobody;
+        room.publisher.takes_repairs = has_repairs;
+        for (place, viewer) in room.viewers.iter_mut().enumerate() {
+            viewer.numbers = if settings.renumbers { OTHER_NUMBERS } else { NUMBERS };
+            viewer.takes_repairs = has_repairs && (place > 0 || settings.repair != Repair::NotFirst);
+        }
+        let mut sdp = room.publisher.describe(settings.feedback, "sendonly", 1);
+        if settings.repair == Repair::Named {
+            sdp.push_str(&format!("a=ssrc-group:FID {VIDEO} {AGAIN}\r\n"));
+        }
         let codec = json!({"accept": ["all", "any"]});
         let shown = room.ask(json!({"command": "publish", "from-tag": "p", "sdp": sdp, "codec": codec}));
         room.publisher.take(shown["sdp"].as_str().expect("a description"));
@@ -244,24 +315,53 @@ impl Room {
         self.send(datagram);
     }
 
-    /// The video packet `number`, under the next transport-wide number.
+    /// The video packet `number`.
     fn show(&mut self, number: u32) {
         let header = rtp::Header {
             marker: false,
-            payload_type: 97,
+            payload_type: NUMBERS[0],
             sequence: number as u16,
             timestamp: number * 900,
             ssrc: VIDEO,
         };
-        let mut bytes = header.write(&[]);
         // Under one index there is one packet: what is sent again has the same extension as before.
-        let transport = number as u16;
+        self.send_video(header, number as u16, &payload(number));
+    }
+
+    /// The same in a stream of retransmissions.
+    fn show_again(&mut self, number: u32) {
+        self.sent_again += 1;
+        let header = rtp::Header {
+            marker: false,
+            payload_type: NUMBERS[1],
+            sequence: self.sent_again,
+            timestamp: number * 900,
+            ssrc: AGAIN,
+        };
+        let payload = [&(number as u16).to_be_bytes()[..], &payload(number)].concat();
+        // Far from the numbers of the first time.
+        self.send_video(header, (self.sent as u16).wrapping_add(0x4000), &payload);
+    }
+
+    /// A packet of padding, by which a sender finds out how much bandwidth there is.
+    pub fn probe(&mut self) {
+        self.sent_again += 1;
+        let (payload_type, sequence) = (NUMBERS[1], self.sent_again);
+        let header = rtp::Header { marker: false, payload_type, sequence, timestamp: 0, ssrc: AGAIN };
+        let mut bytes = header.write(&[0; 200]);
+        bytes[0] |= 0x20;
+        bytes[211] = 200;
+        let datagram = self.publisher.protect(bytes, true);
+        self.send(datagram);
+    }
+
+    fn send_video(&mut self, header: rtp::Header, transport: u16, payload: &[u8]) {
+        let mut bytes = header.write(&[]);
         bytes[0] |= 0x10;
-        bytes.extend_from_slice(&[0xbe, 0xde, 0, 1, EXTENSION << 4 | 1]);
+        bytes.extend_from_slice(&[0xbe, 0xde, 0, 1, NUMBERS[2] << 4 | 1]);
         bytes.extend_from_slice(&transport.to_be_bytes());
         bytes.push(0);
-        bytes.extend_from_slice(&number.to_be_bytes());
-        bytes.resize(200, number as u8);
+        bytes.extend_from_slice(payload);
         let datagram = self.publisher.protect(bytes, true);
         if self.publisher.random.below(1000) < self.publisher.loss {
             return;
@@ -323,7 +423,7 @@ impl Room {
             }
             return;
         }
-        let transport = transport_number(&datagram.bytes);
+        let transport = transport_number(&datagram.bytes, NUMBERS[2]);
         let (verdict, sent) = self.world.deliver(&datagram).expect("an open port");
         if let Some(number) = transport.filter(|_| verdict == Verdict::Forwarded) {
             self.arrivals.entry(number).or_insert(self.world.now.mono);
@@ -342,14 +442,26 @@ impl Room {
         });
         for sequence in feedback::nack_sequences(&control.unwrap_or_default()) {
             let age = u32::from((self.sent as u16).wrapping_sub(sequence));
-            self.show(self.sent - age);
+            match self.repairs {
+                Repair::Nobody => self.show(self.sent - age),
+                _ => self.show_again(self.sent - age),
+            }
         }
     }
 }
 
-fn transport_number(bytes: &[u8]) -> Option<u16> {
+fn payload(number: u32) -> Vec<u8> {
+    let mut payload = number.to_be_bytes().to_vec();
+    payload.resize(180, number as u8);
+    payload
+}
+
+fn transport_number(bytes: &[u8], extension: u8) -> Option<u16> {
     let packet = rtp::Packet::parse_encrypted(bytes).ok().filter(|_| demux::classify(bytes) == Protocol::Rtp)?;
     let data = packet.extension()?.data;
+    if data[0] != extension << 4 | 1 {
+        return None;
+    }
     Some(u16::from_be_bytes([data[1], data[2]]))
 }
 
