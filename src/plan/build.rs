@@ -154,6 +154,7 @@ impl<'a> Flows<'a> {
     /// Where RTP and RTCP of a media go.
     fn sinks(&self, source: MediaId, tables: &mut Tables) -> (Sinks, Sinks) {
         let (mut media, mut control) = (Sinks::new(), Sinks::new());
+        let mut listeners: SmallVec<[(&Subscription, Option<Block>); 2]> = SmallVec::new();
         for flow in self.from(source).iter().filter(|flow| !flow.is_egress) {
             let block = block(self.call, flow);
             media.extend(self.media_sink(source, flow, block, tables));
@@ -161,9 +162,17 @@ impl<'a> Flows<'a> {
             // Who listens to what the sink is sent hears this source too.
             for listener in self.from(flow.sink).iter().filter(|listener| listener.is_egress) {
                 let block = strictest(block, block_of_listener(self.call, listener));
-                media.extend(self.media_sink(source, listener, block, tables));
-                control.extend(self.control_sink(source, listener.sink, self.drops_all()));
+                match listeners.iter_mut().find(|(known, _)| known.sink == listener.sink) {
+                    // It hears nobody twice, and nobody less for having two reasons to hear.
+                    Some((_, known)) => *known = known.and(block),
+                    None if listener.sink != source => listeners.push((listener, block)),
+                    None => {}
+                }
             }
+        }
+        for (listener, block) in listeners {
+            media.extend(self.media_sink(source, listener, block, tables));
+            control.extend(self.control_sink(source, listener.sink, self.drops_all()));
         }
         for mirror in equal(&self.mirrored_by_sink, source, |subscription| subscription.sink) {
             control.extend(self.control_sink(source, mirror.source, None));

@@ -331,7 +331,12 @@ impl Held {
 
     /// Waits until the daemon holds just this again.
     pub fn wait_for(&self, daemon: &mut Daemon) -> Result<(), String> {
-        let deadline = Instant::now() + Duration::from_secs(5);
+        self.wait_within(daemon, Duration::from_secs(5))
+    }
+
+    /// The same with another patience.
+    pub fn wait_within(&self, daemon: &mut Daemon, patience: Duration) -> Result<(), String> {
+        let deadline = Instant::now() + patience;
         loop {
             daemon.check_alive()?;
             let now = Held::by(daemon)?;

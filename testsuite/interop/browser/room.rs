@@ -20,6 +20,8 @@ const PORT: u16 = 8080;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What a browser assumes of its bandwidth before it hears of it.
 const FIRST_BITRATE: f64 = 300_000.0;
+/// When the server lets those go whose pages are silent, and a little later.
+const MISSED_AFTER: Duration = Duration::from_secs(20);
 /// Sets how long the room is looked at before somebody leaves, and how long with losses.
 const SECONDS: &str = "MILLRACE_ROOM_SECONDS";
 /// The same for users.
@@ -214,8 +216,8 @@ pub fn run(kind: Kind, folder: &Path) -> Result<String, String> {
         let far = browser(&networks.callee, &scratch, "far", folder)?;
         let note = meet(&networks, &near, &far, &folder.join("views.json"));
         drop((near, far));
-        // Closed tabs have said goodbye: the server has nothing left to take down.
-        let outcome = note.and_then(|note| idle.wait_for(&mut daemon).map(|()| note));
+        // Closed tabs have said goodbye, or, where that was lost on the way, are missed after a while.
+        let outcome = note.and_then(|note| idle.wait_within(&mut daemon, MISSED_AFTER).map(|()| note));
         drop(server);
         outcome?
     };

@@ -180,9 +180,11 @@ impl Reference {
             }
             let is_listener = |other: &&Link| other.is_egress && other.source == link.sink;
             for listener in self.links.iter().filter(is_listener) {
-                if self.media(&listener.sink).is_open {
+                if self.media(&listener.sink).is_open && listener.sink != link.source {
                     let block = strictest(block, self.block_of_listener(listener));
-                    flows.insert((link.source.clone(), listener.sink.clone()), block);
+                    // Of two reasons to hear, the better one counts.
+                    let flow = flows.entry((link.source.clone(), listener.sink.clone())).or_insert(block);
+                    *flow = flow.and(block);
                 }
             }
         }
