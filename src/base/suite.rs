@@ -45,6 +45,12 @@ impl Suite {
     }
 
     /// The length of the master key (RFC 4568, section 6.2; RFC 6188, section 4; RFC 7714, section 12).
+    /// Whether the header is authenticated under the nonce that the payload is encrypted with: two headers under one
+    /// would give the key of the tag away (RFC 7714, section 8.1).
+    pub fn binds_header(self) -> bool {
+        matches!(self, Suite::AeadAes256Gcm | Suite::AeadAes128Gcm)
+    }
+
     pub fn key_bytes(self) -> usize {
         match self {
             Suite::AeadAes256Gcm | Suite::Aes256CmSha1_80 | Suite::Aes256CmSha1_32 => 32,

@@ -4,6 +4,7 @@ use super::{
     Block, Choice, Component, ForwardingPlan, Ingress, KeyframeRequest, PayloadType, Repair, Rewrite, Security,
     Simulcast, Sink, StreamId, feedback, layers, rewrite, transport,
 };
+use crate::call::security::Keying;
 use crate::call::{Call, Media, MediaId, Subscription};
 use smallvec::SmallVec;
 
@@ -206,9 +207,15 @@ impl<'a> Flows<'a> {
         let rewrite = rewrite::between(from, to, choice);
         let repair = rewrite::repair_between(from, to, rewrite.as_ref());
         let is_same = masked_extensions == 0 && mid.is_none() && rewrite.is_none();
+        let shares_key = self.passes(source, transport);
+        if shares_key && !is_same && binds_header(transport) {
+            // It has asked for the sender's key, under which there can be no other packet than the sender's.
+            let block = if choice.is_some() { Some(Block::All) } else { block };
+            return Some(Sink { block, passes: true, ..Sink::plain(egress) });
+        }
         Some(Sink {
             block,
-            passes: is_same && self.passes(source, transport),
+            passes: is_same && shares_key,
             masked_extensions,
             mid: mid.map(|(element, _)| element),
             repair: repair.and_then(|repair| place_of(&mut tables.repairs, repair)),
@@ -235,6 +242,11 @@ impl<'a> Flows<'a> {
         let passes = !strips_feedback && self.passes(source, transport);
         stream.map(|egress| Sink { block, passes, strips_feedback, ..Sink::plain(egress) })
     }
+}
+
+/// Whether the suite that the receiver shares with the sender allows no second header for a packet.
+fn binds_header(sink: &Media) -> bool {
+    matches!(&sink.security.keying, Keying::Sdes { send, .. } if send.suite.binds_header())
 }
 
 /// The part of a list sorted by `key` whose key is `value`.
