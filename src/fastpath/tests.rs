@@ -4,7 +4,7 @@ use super::verdict::Verdict;
 use super::*;
 use crate::base::learning::Learning;
 use crate::base::time::Mono;
-use crate::plan::{Block, Component, ForwardingPlan, PayloadType, Security, Sink, StreamId};
+use crate::plan::{Block, Component, ForwardingPlan, PayloadType, Place, Security, Sink, StreamId};
 use crate::rtp::Loan;
 use smallvec::{SmallVec, smallvec};
 use std::net::SocketAddr;
@@ -110,7 +110,7 @@ fn every_reason_has_its_case() {
         (Reason::NoReceiver, |from, _, _, _| from.media.clear()),
         (Reason::ManyReceivers, |from, _, _, _| from.media.push(Sink::plain(StreamId(4)))),
         (Reason::Rewritten, |from, _, _, _| from.media[0].masked_extensions = 2),
-        (Reason::Rewritten, |from, _, _, _| from.media[0].rewrite = Some(0)),
+        (Reason::Rewritten, |from, _, _, _| from.media[0].rewrite = Place::new(0)),
         (Reason::Rewritten, |from, _, _, _| from.media[0].transport_wide = Some(3)),
         (Reason::Rewritten, |_, _, _, egress| egress.renames_sources = true),
         (Reason::PartlyBlocked, |from, _, _, _| from.media[0].block = Some(Block::Dtmf)),

@@ -1,8 +1,8 @@
 //! Builds the plans of a call.
 
 use super::{
-    Block, Choice, Component, ForwardingPlan, Ingress, KeyframeRequest, PayloadType, Repair, Rewrite, Security,
-    Simulcast, Sink, StreamId, feedback, layers, rewrite, transport,
+    Block, Choice, Component, ForwardingPlan, Ingress, KeyframeRequest, PayloadType, Place, Security, Simulcast, Sink,
+    StreamId, Tables, feedback, layers, rewrite, transport,
 };
 use crate::call::security::Keying;
 use crate::call::{Call, Media, MediaId, Subscription};
@@ -10,22 +10,14 @@ use smallvec::SmallVec;
 
 pub(super) type Sinks = SmallVec<[Sink; 1]>;
 
-/// What sinks of one plan name entries of.
-#[derive(Default)]
-struct Tables {
-    repairs: Vec<Repair>,
-    rewrites: Vec<Rewrite>,
-    simulcasts: Vec<Simulcast>,
-}
-
 /// The place of `entry` in a table, to which it is added if it is not there.
-fn place_of<T: PartialEq>(table: &mut Vec<T>, entry: T) -> Option<u16> {
+fn place_of<T: PartialEq>(table: &mut Vec<T>, entry: T) -> Option<Place> {
     let known = table.iter().position(|other| *other == entry);
     let place = known.unwrap_or_else(|| {
         table.push(entry);
         table.len() - 1
     });
-    u16::try_from(place).ok()
+    Place::new(place)
 }
 
 /// The plan of every stream of `call`. Streams whose ports are closed get one too: what was planned for them before
@@ -69,9 +61,7 @@ fn media_plan(flows: &Flows, id: MediaId, rtp: StreamId) -> ForwardingPlan {
         control,
         ice: transport::ice(media).map(Box::new),
         bundle,
-        repairs: tables.repairs,
-        rewrites: tables.rewrites,
-        simulcasts: tables.simulcasts,
+        tables: (tables != Tables::default()).then(|| Box::new(tables)),
         keyframes: keyframes(call, id),
         reports: if has_own_reports { media.rtcp_stream } else { Some(rtp) },
         sources: Some(rtp),

@@ -73,13 +73,13 @@ fn transport_wide_number(call: &Call, id: MediaId) -> Option<u8> {
 /// one SRTP index: there the extension is left out.
 fn number_anew(plan: &mut ForwardingPlan, unreached: &[StreamId], feedback: &Feedback, number: Option<u8>) {
     let Some(number) = number.filter(|number| (1..15).contains(number)) else { return };
-    let ForwardingPlan { media, bundle, repairs, .. } = plan;
+    let ForwardingPlan { media, bundle, tables, .. } = plan;
     let branches = bundle.iter_mut().flat_map(|bundle| &mut bundle.branches);
     let branches = branches.map(|branch| (Some(&branch.payload_types), &mut branch.media));
     for (own, sinks) in branches.chain([(None, media)]) {
         let kept = || feedback.kept.iter().filter(|kept| own.is_none_or(|own| own.contains(kept)));
         for sink in sinks.iter_mut().filter(|sink| !sink.passes && unreached.contains(&sink.egress)) {
-            let repair = sink.repair.and_then(|place| repairs.get(usize::from(place)));
+            let repair = sink.repair.and_then(|place| tables.as_ref()?.repairs.get(place.index()));
             let is_repaired = |kept: &u8| repair.is_some_and(|repair| repair.repairing(*kept).is_some());
             match kept().all(is_repaired) {
                 _ if sink.masked_extensions >> number & 1 == 1 => {}
@@ -130,7 +130,7 @@ fn receivers(plans: &[(StreamId, ForwardingPlan)], place: usize) -> (SmallVec<[S
     let mut before = None;
     for sink in plan.media_sinks() {
         let receiver = sink.egress;
-        let rewrite = sink.rewrite.and_then(|place| plan.rewrites.get(usize::from(place)));
+        let rewrite = sink.rewrite.and_then(|place| plan.tables().rewrites.get(place.index()));
         let gets_layer = rewrite.is_some_and(|rewrite| rewrite.choice.is_some());
         // The medias of a bundle go to one receiver by one stream.
         if before.replace(receiver) == Some(receiver) {

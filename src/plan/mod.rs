@@ -25,6 +25,7 @@ pub use repair::Repair;
 pub use rewrite::{EXTENSION_NUMBERS, Rewrite};
 use smallvec::SmallVec;
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 
 /// What a local port carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -98,10 +99,10 @@ pub struct Sink {
     pub mid: Option<MidElement>,
     /// The header extension of this number gets transport-wide sequence numbers of the receiver's own.
     pub transport_wide: Option<u8>,
-    /// How the receiver gets packets again: a place among the plan's [`ForwardingPlan::repairs`]. None: as they were.
-    pub repair: Option<u16>,
-    /// What the receiver numbers otherwise than the source: a place among the plan's [`ForwardingPlan::rewrites`].
-    pub rewrite: Option<u16>,
+    /// How the receiver gets packets again: a place among [`Tables::repairs`]. None: as they were.
+    pub repair: Option<Place>,
+    /// What the receiver numbers otherwise than the source: a place among [`Tables::rewrites`].
+    pub rewrite: Option<Place>,
 }
 
 impl Sink {
@@ -228,6 +229,32 @@ pub struct IcePort {
     pub local_preference: u16,
 }
 
+/// A place in a table of a plan. Two bytes, also where there may be none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place(NonZeroU16);
+
+impl Place {
+    /// None for a place past all that can be named.
+    pub fn new(index: usize) -> Option<Place> {
+        u16::try_from(index + 1).ok().and_then(NonZeroU16::new).map(Place)
+    }
+
+    pub fn index(self) -> usize {
+        usize::from(self.0.get()) - 1
+    }
+}
+
+/// What the sinks of a plan name by its place.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tables {
+    /// How receivers get packets again that they have lost.
+    pub repairs: Vec<Repair>,
+    /// What of the peer's media comes in several streams, of which a receiver gets one.
+    pub simulcasts: Vec<Simulcast>,
+    /// What receivers number otherwise.
+    pub rewrites: Vec<Rewrite>,
+}
+
 /// Everything to do for packets arriving on one local port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForwardingPlan {
@@ -240,12 +267,8 @@ pub struct ForwardingPlan {
     /// Where RTCP goes: the streams whose remote end expects RTCP, muxed or not. An RTP component fills it too, for
     /// peers that send RTCP to their RTP port.
     pub control: SmallVec<[Sink; 1]>,
-    /// How receivers get packets again that they have lost.
-    pub repairs: Vec<Repair>,
-    /// What of the peer's media comes in several streams, of which a receiver gets one.
-    pub simulcasts: Vec<Simulcast>,
-    /// What receivers number otherwise.
-    pub rewrites: Vec<Rewrite>,
+    /// What sinks name by its place; none where they name nothing.
+    pub tables: Option<Box<Tables>>,
     pub security: Security,
     /// ICE of this stream and of its RTCP stream; on the stream of RTP only.
     pub ice: Option<Box<Ice>>,
@@ -276,9 +299,7 @@ impl ForwardingPlan {
             ingress,
             media: SmallVec::new(),
             control: SmallVec::new(),
-            repairs: Vec::new(),
-            simulcasts: Vec::new(),
-            rewrites: Vec::new(),
+            tables: None,
             security: Security::Plain,
             ice: None,
             has_ice: false,
@@ -289,6 +310,12 @@ impl ForwardingPlan {
             reports: None,
             sources: None,
         }
+    }
+
+    /// What the sinks name by its place.
+    pub fn tables(&self) -> &Tables {
+        static EMPTY: Tables = Tables { repairs: Vec::new(), simulcasts: Vec::new(), rewrites: Vec::new() };
+        self.tables.as_deref().unwrap_or(&EMPTY)
     }
 
     /// Every sink of RTP, of all branches where the port is shared.

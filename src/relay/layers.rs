@@ -78,7 +78,7 @@ impl Layers {
     #[cold]
     fn add(&mut self, now: Mono, plan: &ForwardingPlan, route: Route, header: &Header, packet: &[u8]) -> Option<usize> {
         let branch = if let Route::Branch(branch) = route { branch } else { 0 };
-        let (simulcast, plan) = plan.simulcasts.iter().enumerate().find(|(_, plan)| plan.branch == branch)?;
+        let (simulcast, plan) = plan.tables().simulcasts.iter().enumerate().find(|(_, plan)| plan.branch == branch)?;
         let name = extension::find(packet, plan.rid_extension)?;
         let place = plan.rids.iter().position(|rid| rid.bytes() == name)? as u8;
         let simulcast = simulcast as u16;
@@ -134,7 +134,7 @@ impl Layers {
             Layer::Highest => ranked().max_by_key(|layer| layer.rank()),
             Layer::Lowest => ranked().min_by_key(|layer| layer.rank()),
             Layer::Named(rid) => {
-                let rids = &plan.simulcasts.get(usize::from(choice.simulcast))?.rids;
+                let rids = &plan.tables().simulcasts.get(usize::from(choice.simulcast))?.rids;
                 let place = rids.iter().position(|own| *own == rid);
                 let named = all().find(|layer| Some(usize::from(layer.place)) == place);
                 let most = named.map(|layer| layer.rank());
@@ -174,7 +174,7 @@ impl Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{Rid, Simulcast};
+    use crate::plan::{Rid, Simulcast, Tables};
     use crate::relay::stream::no_plan;
 
     fn plan() -> ForwardingPlan {
@@ -187,7 +187,8 @@ mod tests {
             formats: SmallVec::new(),
             clock_rate_hz: 90_000,
         };
-        ForwardingPlan { simulcasts: vec![simulcast], ..no_plan() }
+        let tables = Tables { simulcasts: vec![simulcast], ..Tables::default() };
+        ForwardingPlan { tables: Some(Box::new(tables)), ..no_plan() }
     }
 
     /// A packet of so many bytes of the layer at `place`, whose SSRC is ten more.

@@ -196,11 +196,11 @@ impl Stream {
         if plan.bundle != self.plan.bundle {
             self.branches.clear();
         }
-        let before = self.plan.simulcasts.iter();
-        let has_same_layers = plan.simulcasts.len() == before.len()
-            && plan.simulcasts.iter().zip(before).all(|(now, before)| now.has_layers_of(before));
+        let (simulcasts, before) = (&plan.tables().simulcasts, &self.plan.tables().simulcasts);
+        let has_same_layers = simulcasts.len() == before.len()
+            && simulcasts.iter().zip(before).all(|(now, before)| now.has_layers_of(before));
         if !has_same_layers {
-            self.layers = (!plan.simulcasts.is_empty()).then(Box::default);
+            self.layers = (!simulcasts.is_empty()).then(Box::default);
         }
         self.plan = plan;
     }

@@ -49,7 +49,7 @@ impl Relay {
     ) -> Result<Option<Changes>, DropReason> {
         let mut changes = Changes { header: *header, extensions: None, picture: None };
         let origin = self.streams.get(accepted.stream.0 as usize).ok_or(DropReason::NoSink)?;
-        let rewrite = sink.rewrite.and_then(|place| origin.plan().rewrites.get(usize::from(place)));
+        let rewrite = sink.rewrite.and_then(|place| origin.plan().tables().rewrites.get(place.index()));
         let mut choice = None;
         if let Some(rewrite) = rewrite {
             changes.header.payload_type = rewrite.payload_type(header.payload_type).ok_or(DropReason::OtherFormat)?;
@@ -94,7 +94,8 @@ impl Relay {
     ) -> Result<(), DropReason> {
         let origin = self.streams.get(accepted.stream.0 as usize).ok_or(DropReason::NoSink)?;
         let (layers, plan) = (origin.layers.as_deref().ok_or(DropReason::OtherLayer)?, origin.plan());
-        let simulcast = plan.simulcasts.get(usize::from(part.choice.simulcast)).ok_or(DropReason::OtherLayer)?;
+        let simulcast =
+            plan.tables().simulcasts.get(usize::from(part.choice.simulcast)).ok_or(DropReason::OtherLayer)?;
         if layers.simulcast_of(header.ssrc) != Some(part.choice.simulcast) {
             return Err(DropReason::OtherLayer);
         }

@@ -3,7 +3,7 @@
 use millrace::base::suite::Suite;
 use millrace::base::time::{Mono, Now, Unix};
 use millrace::plan::{
-    Bandwidth, Choice, Component, Feedback, ForwardingPlan, Ingress, Keys, Layer, Learning, PayloadType, Repair,
+    Bandwidth, Choice, Component, Feedback, ForwardingPlan, Ingress, Keys, Layer, Learning, PayloadType, Place, Repair,
     Rewrite, Rid, Security, Simulcast, Sink, StreamId,
 };
 use millrace::relay::{PortToken, Relay, Transmit, Verdict};
@@ -173,11 +173,11 @@ fn feedback_allocates_nothing_once_it_is_warm() {
             is_sole: true,
             bandwidth: Some(Bandwidth::Transport(3)),
         };
-        plan.repairs.push(feedback.repair.clone());
+        plan.tables.get_or_insert_default().repairs.push(feedback.repair.clone());
         plan.feedback = (stream == 0).then(|| Box::new(feedback));
         // The second listener has negotiated retransmissions.
         if let Some(sink) = plan.media.get_mut(1) {
-            (sink.repair, sink.transport_wide) = (Some(0), Some(3));
+            (sink.repair, sink.transport_wide) = (Place::new(0), Some(3));
         }
         relay.set_plan(Now::default(), StreamId(stream), plan);
     }
@@ -219,10 +219,13 @@ fn layers_allocate_nothing_once_they_are_known() {
             formats: [(8, Format::Vp8)].into_iter().collect(),
             clock_rate_hz: 90_000,
         };
-        plan.simulcasts.push(simulcast);
+        plan.tables.get_or_insert_default().simulcasts.push(simulcast);
         let layer = if number.is_multiple_of(2) { Layer::Highest } else { Layer::Lowest };
-        plan.rewrites.push(Rewrite { choice: Some(Choice { simulcast: 0, layer }), ..Rewrite::default() });
-        plan.media.iter_mut().for_each(|sink| sink.rewrite = Some(0));
+        plan.tables
+            .get_or_insert_default()
+            .rewrites
+            .push(Rewrite { choice: Some(Choice { simulcast: 0, layer }), ..Rewrite::default() });
+        plan.media.iter_mut().for_each(|sink| sink.rewrite = Place::new(0));
         relay.set_plan(moment(number), StreamId(0), plan);
     };
     let mut wire = Wire::default();

@@ -202,7 +202,7 @@ pub(super) fn changes_packets(before: &ForwardingPlan, after: &ForwardingPlan) -
     };
     // Which layer comes next changes nothing in those that have come.
     let rewrite = |plan: &ForwardingPlan, sink: &Sink| {
-        sink.rewrite.map(|place| plan::Rewrite { choice: None, ..plan.rewrites[usize::from(place)].clone() })
+        sink.rewrite.map(|place| plan::Rewrite { choice: None, ..plan.tables().rewrites[place.index()].clone() })
     };
     of(before).any(|sink| {
         let look = (looks(sink), rewrite(before, sink.1));

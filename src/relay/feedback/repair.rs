@@ -90,7 +90,7 @@ impl Relay {
 /// The SSRC of the layer whose packet a retransmission brings, where it says so (RFC 8852, section 4.2).
 fn repaired_layer(stream: &Stream, packet: &[u8]) -> Option<u32> {
     let layers = stream.layers.as_deref()?;
-    let mut all = stream.plan().simulcasts.iter().enumerate();
+    let mut all = stream.plan().tables().simulcasts.iter().enumerate();
     all.find_map(|(simulcast, plan)| {
         let name = extension::find(packet, plan.repaired_extension?)?;
         layers.source_of(simulcast as u16, plan.rids.iter().position(|rid| rid.bytes() == name)?)

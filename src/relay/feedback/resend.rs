@@ -88,7 +88,7 @@ impl Relay {
     /// some: not under keys that it shares with the sender.
     fn repair_of(&mut self, origin: StreamId, sink: &Sink, header: &Header) -> Option<RepairHeader> {
         let place = sink.repair.filter(|_| !sink.passes)?;
-        let repair = self.streams.get(origin.0 as usize)?.plan().repairs.get(usize::from(place))?;
+        let repair = self.streams.get(origin.0 as usize)?.plan().tables().repairs.get(place.index())?;
         let payload_type = repair.repairing(header.payload_type)?;
         let named = repair.repairing_source(header.ssrc);
         let layers = self.streams.get(origin.0 as usize)?.layers.as_deref();
