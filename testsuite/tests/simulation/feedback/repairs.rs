@@ -1,7 +1,7 @@
 //! Retransmissions in streams of their own (RFC 4588): those of the publisher end at the daemon, and each viewer gets
 //! what it has lost in its own.
 
-use super::room::{AGAIN, BROWSER, Repair, Room, Settings, VIDEO};
+use super::room::{AGAIN, BROWSER, Peer, Repair, Room, Settings, VIDEO};
 use super::{PROTECTIONS, assert_heard};
 use std::collections::BTreeSet;
 
@@ -58,6 +58,13 @@ fn viewers_may_number_otherwise() {
             room.run(500);
             room.rest(100);
             let last = room.sent;
+            if suites.is_some_and(|(own, other)| own == other) {
+                // Under one key with AES-GCM there is no other header: they get what the publisher has sent.
+                let gets_alien = |viewer: &Peer| viewer.heard.is_empty() && viewer.refused > 20;
+                assert!(room.viewers.iter().all(gets_alien));
+                room.end();
+                continue;
+            }
             room.viewers.iter().for_each(|viewer| assert_heard(viewer, 65_301..=last));
             let has_streams: Vec<bool> = room.viewers.iter().map(|viewer| !viewer.repairs.is_empty()).collect();
             assert_eq!(has_streams[..2], [repair == Repair::Named, repair != Repair::Nobody]);
