@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// After RTP came here that should have gone the other way, the stream stays; longer each time up to the second.
 const FIRST_REST: Duration = Duration::from_millis(200);
 const LONGEST_REST: Duration = Duration::from_secs(10);
+/// So long after a loan, RTP may still come that had arrived before it: it is no reason to stay.
+const GRACE: Duration = Duration::from_millis(20);
 /// A stream that was away for so long has found its way.
 const IS_SETTLED: Duration = Duration::from_secs(30);
 /// Nothing is to be looked at.
@@ -276,7 +278,7 @@ impl Relay {
         if let Some(source) = stream.source_mut(away.loan.ssrc) {
             away.beside.iter().for_each(|sequence| source.place(*sequence));
         }
-        if away.has_strays {
+        if away.has_strays && now.mono.since(away.since) >= GRACE {
             stream.way.rest(now.mono, away.since);
         }
     }

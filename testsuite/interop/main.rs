@@ -7,6 +7,7 @@ mod baresip;
 mod browser;
 mod conversations;
 mod ctl;
+mod fastpath;
 mod scenarios;
 mod sip;
 mod siprec;

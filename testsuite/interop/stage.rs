@@ -69,6 +69,17 @@ pub fn start_daemon<'a>(networks: &'a Networks, kind: Kind, folder: &Path) -> Re
     start_daemon_on(networks, kind, interfaces.into(), folder)
 }
 
+/// The same with one more option.
+pub fn start_daemon_with<'a>(
+    networks: &'a Networks,
+    kind: Kind,
+    option: &str,
+    folder: &Path,
+) -> Result<Daemon<'a>, String> {
+    let interfaces = [format!("external/{OUTSIDE}"), format!("internal/{INSIDE}"), format!("internal/{INSIDE_IP6}")];
+    Daemon::start(settings(networks, kind, interfaces.into(), vec![option.to_owned()], folder)?)
+}
+
 /// Starts the daemon in the middle of the networks on these `interfaces`.
 pub fn start_daemon_on<'a>(
     networks: &'a Networks,
@@ -76,15 +87,26 @@ pub fn start_daemon_on<'a>(
     interfaces: Vec<String>,
     folder: &Path,
 ) -> Result<Daemon<'a>, String> {
+    Daemon::start(settings(networks, kind, interfaces, Vec::new(), folder)?)
+}
+
+fn settings<'a>(
+    networks: &'a Networks,
+    kind: Kind,
+    interfaces: Vec<String>,
+    mut options: Vec<String>,
+    folder: &Path,
+) -> Result<Settings<'a>, String> {
     let address = |text: &str| text.parse::<SocketAddr>().map_err(|error| format!("{text}: {error}"));
-    Daemon::start(Settings {
+    // Deleted calls would otherwise stay for half a minute, and BYE could not be seen to free anything.
+    options.push("--delete-delay=0".to_owned());
+    Ok(Settings {
         kind,
         interfaces,
         control: address(CONTROL)?,
         cli: address(CLI)?,
         ports: (30_000, 30_999),
-        // Deleted calls would otherwise stay for half a minute, and BYE could not be seen to free anything.
-        options: vec!["--delete-delay=0".into()],
+        options,
         namespace: Some(&networks.proxy),
         cores: None,
         log: folder.join("daemon.log"),
