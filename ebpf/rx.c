@@ -73,8 +73,6 @@ int rx(struct xdp_md *context)
 	if (drops)
 		return end_with(VERDICT_BLOCKED, XDP_DROP);
 	end_with(VERDICT_FORWARDED, XDP_REDIRECT);
-	if (hop->interface == context->ingress_ifindex)
-		return XDP_TX;
 	return bpf_redirect(hop->interface, 0);
 }
 
