@@ -48,7 +48,8 @@ pub struct Egress<'a> {
 /// The first reason that keeps it in userspace.
 pub fn compile(ingress: &Ingress, egress: Option<&Egress>) -> Result<Entry, Reason> {
     let sink = sink(ingress.plan)?;
-    if ingress.has_several_ports {
+    // With ICE the peer sends to the port that is sent from.
+    if ingress.has_several_ports && !ingress.plan.has_ice {
         return Err(Reason::SeveralPorts);
     }
     let action = action(ingress, sink, egress.ok_or(Reason::NoReceiver)?)?;

@@ -134,9 +134,7 @@ impl Relay {
                 }
                 Event::ConsentLost { component } => {
                     let id = if component == 2 { self.control_of(head) } else { Some(head) };
-                    if let Some(stream) = id.and_then(|id| self.streams.get_mut(id.0 as usize)) {
-                        stream.select(None);
-                    }
+                    id.into_iter().for_each(|id| self.lose(id));
                 }
                 Event::Failed | Event::RoleChanged(_) => {}
             }
@@ -158,7 +156,16 @@ impl Relay {
             stream.move_to(port, local, interface);
         }
         stream.select(remote);
+        self.note_moved(id);
         self.follow_handshake(id);
+    }
+
+    /// Media of the stream goes nowhere from now on (RFC 7675, section 5.1).
+    fn lose(&mut self, id: StreamId) {
+        if let Some(stream) = self.streams.get_mut(id.0 as usize) {
+            stream.select(None);
+            self.note_moved(id);
+        }
     }
 }
 
