@@ -1,22 +1,22 @@
 //! The cost of forwarding plain RTP on a host between two others: nftables, our programs in the kernel, our daemon,
 //! Debian's rtpengine, in one topology and one run.
 //!
-//! Counted is the processor time of everything that a packet passes: the generator's thread, in which the kernel works
-//! off what it sends, the kernel's own threads for the rest, and the daemon. The same load without anything between
-//! the ends is taken off.
+//! Sender and receiver are programs in the kernel, too (`ebpf/generator.c`): what is counted is the processor time of the
+//! thread that sends, in which the kernel works off what it is given, of the kernel's own threads for the rest, and of
+//! the daemon. The same load, dropped where it arrives, is taken off.
 
 use crate::compare::INTERVAL;
 use crate::control::{Control, check_interrupt};
-use crate::load::{Endpoints, Load};
 use crate::report::middle;
 use millrace_testsuite::daemon::{Daemon, Kind, Settings};
 use millrace_testsuite::netns::{self, Namespace};
 use millrace_testsuite::scratch::Scratch;
 use millrace_testsuite::system;
+use millrace_testsuite::system::generator::Generator;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const CALLER: &str = "203.0.113.10";
 const OUTSIDE: &str = "203.0.113.1";
@@ -24,18 +24,22 @@ const CALLEE: &str = "10.0.0.20";
 const INSIDE: &str = "10.0.0.1";
 const CONTROL: &str = "127.0.0.1:2223";
 const CLI: &str = "127.0.0.1:9900";
+/// The first port of the phones, and of the host between.
+const FIRST_PHONE: u16 = 20_000;
 const FIRST_PORT: u16 = 30_000;
 /// Long enough for addresses to be learned and entries to be installed.
 const WARM_UP: Duration = Duration::from_secs(2);
-/// The generator sleeps so long between two looks at what is due.
-const NAP: Duration = Duration::from_micros(300);
+/// Frames that are sent at once: fewer than a cable between namespaces holds.
+const BURST: u32 = 192;
+/// Headers of Ethernet, IPv4, UDP and RTP, and 20 ms of G.711.
+const FRAME_BYTES: usize = 14 + 20 + 8 + 172;
 /// What XDP may cost of what others cost.
 const GOALS: [(Way, f64); 2] = [(Way::Nftables, 1.0 / 2.5), (Way::Rtpengine, 0.1)];
 
 /// What is between the ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
-    Direct,
+    Dropped,
     Nftables,
     Xdp,
     Userspace,
@@ -43,11 +47,11 @@ enum Way {
 }
 
 impl Way {
-    const ALL: [Way; 5] = [Way::Direct, Way::Nftables, Way::Xdp, Way::Userspace, Way::Rtpengine];
+    const ALL: [Way; 5] = [Way::Dropped, Way::Nftables, Way::Xdp, Way::Userspace, Way::Rtpengine];
 
     fn name(self) -> &'static str {
         match self {
-            Way::Direct => "nothing between",
+            Way::Dropped => "received and dropped",
             Way::Nftables => "nftables DNAT and SNAT",
             Way::Xdp => "millrace, XDP",
             Way::Userspace => "millrace, userspace",
@@ -60,7 +64,7 @@ impl Way {
 pub struct Plan {
     pub rounds: usize,
     pub seconds: u64,
-    /// With RTP both ways, 50 packets a second each.
+    /// With RTP one way, 50 packets a second.
     pub calls: usize,
     pub generator_core: usize,
 }
@@ -77,7 +81,7 @@ struct Figures {
 pub fn run(plan: &Plan) -> Result<bool, String> {
     system::pin_to_core(plan.generator_core).map_err(|error| format!("core {}: {error}", plan.generator_core))?;
     println!(
-        "\nforwarding between two hosts: {} calls, 172-byte packets, 50 a second each way, {} s a run, medians of {}\n",
+        "\nforwarding between two hosts: {} flows, 172-byte packets, 50 a second each, {} s a run, medians of {}\n",
         plan.calls, plan.seconds, plan.rounds
     );
     let mut rounds: Vec<Vec<Figures>> = Way::ALL.iter().map(|_| Vec::new()).collect();
@@ -89,7 +93,7 @@ pub fn run(plan: &Plan) -> Result<bool, String> {
     }
     let medians: Vec<f64> =
         rounds.iter().map(|figures| middle(figures.iter().map(|figures| figures.ns_a_packet).collect())).collect();
-    println!("{:26}{:>16}{:>16}{:>20}", "", "ns a packet", "less the ends", "lost");
+    println!("{:26}{:>16}{:>16}{:>20}", "", "ns a packet", "less reception", "lost");
     for ((way, median), rounds) in Way::ALL.into_iter().zip(&medians).zip(&rounds) {
         let (lost, packets) = rounds.iter().fold((0, 0), |sum, one| (sum.0 + one.lost, sum.1 + one.packets));
         println!("{:26}{median:>16.0}{:>16.0}{:>20}", way.name(), median - medians[0], format!("{lost} of {packets}"));
@@ -108,79 +112,132 @@ pub fn run(plan: &Plan) -> Result<bool, String> {
     Ok(met)
 }
 
-/// Two ends, and what is between them.
+/// Two ends and a host between them.
 struct Topology {
     caller: Namespace,
-    proxy: Option<Namespace>,
+    proxy: Namespace,
     callee: Namespace,
 }
 
 impl Topology {
-    fn make(way: Way) -> Result<Topology, String> {
-        let (caller, callee) = (Namespace::make("caller")?, Namespace::make("callee")?);
-        if way == Way::Direct {
-            netns::join((&caller, "out"), (&callee, "out"))?;
-            caller.add_address("out", &format!("{CALLER}/24"))?;
-            callee.add_address("out", &format!("{CALLEE}/24"))?;
-            caller.ip(&["route", "add", "10.0.0.0/24", "dev", "out"])?;
-            callee.ip(&["route", "add", "203.0.113.0/24", "dev", "out"])?;
-            return Ok(Topology { caller, proxy: None, callee });
-        }
-        let proxy = Namespace::make("proxy")?;
+    fn make() -> Result<Topology, String> {
+        let (caller, proxy) = (Namespace::make("caller")?, Namespace::make("proxy")?);
+        let callee = Namespace::make("callee")?;
         netns::join((&caller, "out"), (&proxy, "external"))?;
         netns::join((&callee, "out"), (&proxy, "internal"))?;
         caller.add_address("out", &format!("{CALLER}/24"))?;
         callee.add_address("out", &format!("{CALLEE}/24"))?;
         proxy.add_address("external", &format!("{OUTSIDE}/24"))?;
         proxy.add_address("internal", &format!("{INSIDE}/24"))?;
-        // Calls say nothing of interfaces: the callee is given the outer address.
-        callee.ip(&["route", "add", "default", "via", INSIDE])?;
-        Ok(Topology { caller, proxy: Some(proxy), callee })
-    }
-
-    /// Callers are the even endpoints.
-    fn endpoints(&self) -> Result<Endpoints, String> {
-        let opened = Endpoints::open_at(|index| match index % 2 {
-            0 => (&self.caller, CALLER),
-            _ => (&self.callee, CALLEE),
-        });
-        opened.map_err(|error| error.to_string())
+        Ok(Topology { caller, proxy, callee })
     }
 }
 
+/// The number and the hardware address of an interface.
+fn interface(home: &Namespace, name: &str) -> Result<(u32, [u8; 6]), String> {
+    let text = home.ip(&["-o", "link", "show", name])?;
+    let fault = || format!("{name}: {text}");
+    let number = text.split(':').next().and_then(|number| number.trim().parse().ok()).ok_or_else(fault)?;
+    let address = text.split("link/ether ").nth(1).and_then(|rest| rest.split(' ').next()).ok_or_else(fault)?;
+    let bytes: Vec<u8> = address.split(':').filter_map(|byte| u8::from_str_radix(byte, 16).ok()).collect();
+    Ok((number, bytes.try_into().map_err(|_| fault())?))
+}
+
+/// A frame from the caller to the host between; the generator fills in ports and numbers.
+fn frame(from: [u8; 6], to: [u8; 6]) -> Result<Vec<u8>, String> {
+    let address = |text: &str| text.parse::<std::net::Ipv4Addr>().map_err(|error| format!("{text}: {error}"));
+    let mut frame = [&to[..], &from, &[8, 0]].concat();
+    let mut ip = vec![0x45, 0, 0, 200, 0, 0, 0, 0, 64, 17, 0, 0];
+    ip.extend(address(CALLER)?.octets());
+    ip.extend(address(OUTSIDE)?.octets());
+    let sum: u32 = ip.chunks(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]]))).sum();
+    let sum = !((sum >> 16) + (sum & 0xffff)) as u16;
+    ip[10..12].copy_from_slice(&sum.to_be_bytes());
+    frame.extend(ip);
+    frame.extend([0, 0, 0, 0, 0, 180, 0, 0]);
+    frame.extend([0x80, 8]);
+    frame.resize(FRAME_BYTES, 0xd5);
+    Ok(frame)
+}
+
 fn measure(plan: &Plan, way: Way) -> Result<Figures, String> {
-    let topology = Topology::make(way)?;
-    let endpoints = topology.endpoints()?;
+    let topology = Topology::make()?;
     let scratch = Scratch::make("forward")?;
-    let mut load = Load::new(&endpoints, INTERVAL).with_nap(NAP);
-    let mut daemon = None;
-    match (way, &topology.proxy) {
-        (Way::Direct, _) => (0..2 * plan.calls).for_each(|index| load.add_flow(index, endpoints.address(index ^ 1))),
-        (Way::Nftables, Some(proxy)) => translate(plan, proxy, &endpoints, &mut load, scratch.path())?,
-        (_, Some(proxy)) => {
-            let started = start(way, proxy, scratch.path())?;
-            Control::of(&started)?.open_calls(plan.calls, &endpoints, &mut load)?;
-            daemon = Some(started);
-        }
-        (_, None) => return Err("no host between".into()),
-    }
-    let mut marks = Vec::new();
-    let used = || {
-        Ok(system::thread_time() + kernel_threads() + daemon.as_ref().map_or(Ok(Duration::ZERO), Daemon::cpu_time)?)
+    let (out, from) = interface(&topology.caller, "out")?;
+    let (external, to) = interface(&topology.proxy, "external")?;
+    let (sink, _) = interface(&topology.callee, "out")?;
+    let frame = frame(from, to)?;
+    let mut generator = Generator::load()?;
+    let inside = |home: &Namespace, generator: &mut Generator, interface: u32| {
+        home.within(|| generator.drop_at(interface)).map_err(|error| error.to_string()).and_then(|done| done)
     };
-    let outcome = load
-        .run(WARM_UP, Duration::from_secs(plan.seconds), || marks.push(used()))
-        .map_err(|error: std::io::Error| error.to_string())?;
-    let marks: Result<Vec<Duration>, String> = marks.into_iter().collect();
-    let [before, after] = <[_; 2]>::try_from(marks?).map_err(|_| "the run was cut short")?;
-    if outcome.received * 2 < outcome.sent {
-        return Err(format!("only {} of {} packets arrived", outcome.received, outcome.sent));
+    inside(&topology.callee, &mut generator, sink)?;
+    let mut daemon = None;
+    let flows = match way {
+        Way::Dropped => {
+            inside(&topology.proxy, &mut generator, external)?;
+            flows((0..plan.calls).map(|index| Ok(FIRST_PORT + index as u16)))?
+        }
+        Way::Nftables => translate(plan, &topology.proxy, scratch.path())?,
+        _ => {
+            let started = start(way, &topology.proxy, scratch.path())?;
+            let flows = set_up(plan, &started)?;
+            daemon = Some(started);
+            flows
+        }
+    };
+    generator.set_flows(&flows, out, &frame)?;
+    let work = || load(plan, &mut generator, &frame, daemon.as_ref());
+    let figures = topology.caller.within(work).map_err(|error| error.to_string())??;
+    if figures.packets < figures.lost * 2 {
+        return Err(format!("{} of {} packets were lost", figures.lost, figures.packets));
     }
-    Ok(Figures {
-        ns_a_packet: (after - before).as_nanos() as f64 / outcome.sent.max(1) as f64,
-        lost: outcome.lost(),
-        packets: outcome.sent,
-    })
+    Ok(figures)
+}
+
+/// From each phone's port to the host's.
+fn flows(to: impl Iterator<Item = Result<u16, String>>) -> Result<Vec<(u16, u16)>, String> {
+    to.enumerate().map(|(index, to)| Ok((FIRST_PHONE + index as u16, to?))).collect()
+}
+
+fn set_up(plan: &Plan, daemon: &Daemon) -> Result<Vec<(u16, u16)>, String> {
+    let mut control = Control::of(daemon)?;
+    let phone = |address: &str, index: usize| -> Result<SocketAddr, String> {
+        let port = FIRST_PHONE + index as u16;
+        format!("{address}:{port}").parse().map_err(|_| format!("{address} is no address"))
+    };
+    flows((0..plan.calls).map(|index| {
+        let (_, from_caller) = control.set_up(index, phone(CALLER, index)?, phone(CALLEE, index)?)?;
+        Ok(from_caller.port())
+    }))
+}
+
+/// Sends at the pace of all flows, and counts.
+fn load(plan: &Plan, generator: &mut Generator, frame: &[u8], daemon: Option<&Daemon>) -> Result<Figures, String> {
+    let used = || -> Result<Duration, String> {
+        let own = daemon.map_or(Ok(Duration::ZERO), Daemon::cpu_time)?;
+        Ok(system::thread_time() + kernel_threads() + own)
+    };
+    let each = INTERVAL * BURST / plan.calls.max(1) as u32;
+    let send_for = |generator: &mut Generator, time: Duration| -> Result<u64, String> {
+        let (begin, mut sent) = (Instant::now(), 0);
+        while begin.elapsed() < time {
+            check_interrupt()?;
+            generator.send(frame, BURST)?;
+            sent += u64::from(BURST);
+            let due = begin + each * (sent / u64::from(BURST)) as u32;
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        }
+        // What is still in queues belongs to what was sent.
+        std::thread::sleep(Duration::from_millis(50));
+        Ok(sent)
+    };
+    send_for(generator, WARM_UP)?;
+    let (before, arrived_before) = (used()?, generator.arrived()?);
+    let packets = send_for(generator, Duration::from_secs(plan.seconds))?;
+    let (after, arrived) = (used()?, generator.arrived()? - arrived_before);
+    let ns_a_packet = (after - before).as_nanos() as f64 / packets.max(1) as f64;
+    Ok(Figures { ns_a_packet, lost: packets.saturating_sub(arrived), packets })
 }
 
 fn start<'a>(way: Way, proxy: &'a Namespace, folder: &Path) -> Result<Daemon<'a>, String> {
@@ -203,30 +260,22 @@ fn start<'a>(way: Way, proxy: &'a Namespace, folder: &Path) -> Result<Daemon<'a>
     })
 }
 
-/// A port of the host between for each direction of each call, translated by rules of nftables.
-fn translate(
-    plan: &Plan,
-    proxy: &Namespace,
-    endpoints: &Endpoints,
-    load: &mut Load,
-    folder: &Path,
-) -> Result<(), String> {
+/// A port of the host between for each call, translated by rules of nftables.
+fn translate(plan: &Plan, proxy: &Namespace, folder: &Path) -> Result<Vec<(u16, u16)>, String> {
     netns::run(proxy.command("sysctl").args(["-q", "-w", "net.ipv4.ip_forward=1"]))?;
     let mut destinations = String::new();
-    for index in 0..2 * plan.calls {
-        let (port, own) = (FIRST_PORT + index as u16, if index % 2 == 0 { OUTSIDE } else { INSIDE });
-        let to = endpoints.address(index ^ 1);
-        let _ = writeln!(destinations, "{own} . {port} : {} . {},", to.ip(), to.port());
-        load.add_flow(index, format!("{own}:{port}").parse().map_err(|_| "no address")?);
+    for index in 0..plan.calls as u16 {
+        let _ = writeln!(destinations, "{} : {CALLEE} . {},", FIRST_PORT + index, FIRST_PHONE + index);
     }
     let rules = format!(
-        "table ip media {{\n map to {{ type ipv4_addr . inet_service : ipv4_addr . inet_service; elements = {{ {destinations} }} }}\n \
-         chain in {{ type nat hook prerouting priority dstnat; dnat ip to ip daddr . udp dport map @to; }}\n \
-         chain out {{ type nat hook postrouting priority srcnat; oifname external snat to {OUTSIDE}; oifname internal snat to {INSIDE}; }}\n}}\n"
+        "table ip media {{\n map to {{ type inet_service : ipv4_addr . inet_service; elements = {{ {destinations} }} }}\n \
+         chain in {{ type nat hook prerouting priority dstnat; dnat ip to udp dport map @to; }}\n \
+         chain out {{ type nat hook postrouting priority srcnat; oifname internal snat to {INSIDE}; }}\n}}\n"
     );
     let file = folder.join("rules.nft");
     std::fs::write(&file, rules).map_err(|error| format!("{}: {error}", file.display()))?;
-    netns::run(proxy.command("nft").arg("-f").arg(&file)).map(drop)
+    netns::run(proxy.command("nft").arg("-f").arg(&file))?;
+    flows((0..plan.calls).map(|index| Ok(FIRST_PORT + index as u16)))
 }
 
 /// What the kernel's threads for packets have used so far.

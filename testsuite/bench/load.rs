@@ -5,7 +5,6 @@
 
 use millrace::srtp::{Parameters, Protector};
 use millrace_testsuite::histogram::Histogram;
-use millrace_testsuite::netns::Namespace;
 use millrace_testsuite::system::batch::{DATAGRAM_BYTES, Inbox, Outbox};
 use millrace_testsuite::system::{interrupted, now_ns, set_buffers};
 use socket2::SockAddr;
@@ -28,19 +27,8 @@ pub struct Endpoints {
 impl Endpoints {
     /// Opens the sockets with buffers for a burst of the whole load.
     pub fn open() -> io::Result<Endpoints> {
-        Endpoints::of((0..SOCKETS).map(|_| UdpSocket::bind("127.0.0.1:0")).collect::<io::Result<_>>()?)
-    }
-
-    /// Opens them in namespaces; `place` says where, and at which address, for each index.
-    pub fn open_at<'a>(place: impl Fn(usize) -> (&'a Namespace, &'a str)) -> io::Result<Endpoints> {
-        let open = |index| {
-            let (home, address) = place(index);
-            home.within(|| UdpSocket::bind((address, 0)))?
-        };
-        Endpoints::of((0..SOCKETS).map(open).collect::<io::Result<_>>()?)
-    }
-
-    fn of(sockets: Vec<UdpSocket>) -> io::Result<Endpoints> {
+        let sockets: Vec<UdpSocket> =
+            (0..SOCKETS).map(|_| UdpSocket::bind("127.0.0.1:0")).collect::<io::Result<_>>()?;
         sockets.iter().try_for_each(|socket| set_buffers(socket, 16 << 20))?;
         let addresses = sockets.iter().map(UdpSocket::local_addr).collect::<io::Result<_>>()?;
         Ok(Endpoints { sockets, addresses })
@@ -69,7 +57,6 @@ pub struct Load<'a> {
     endpoints: &'a Endpoints,
     flows: Vec<Flow>,
     interval_ns: u64,
-    nap: Option<Duration>,
 }
 
 /// What was measured between the two marks.
@@ -105,12 +92,7 @@ impl Outcome {
 impl<'a> Load<'a> {
     /// A load that sends a packet of each flow every `interval`; the flows' starts are spread over it.
     pub fn new(endpoints: &'a Endpoints, interval: Duration) -> Load<'a> {
-        Load { endpoints, flows: Vec::new(), interval_ns: interval.as_nanos() as u64, nap: None }
-    }
-
-    /// Sleeps between two looks at what is due, where the generator's own processor time counts.
-    pub fn with_nap(self, nap: Duration) -> Load<'a> {
-        Load { nap: Some(nap), ..self }
+        Load { endpoints, flows: Vec::new(), interval_ns: interval.as_nanos() as u64 }
     }
 
     /// Adds the flow of endpoint `index` to where the daemon receives for the other side.
@@ -156,9 +138,6 @@ impl<'a> Load<'a> {
             }
             if now < until_ns {
                 next = self.send_due(next, start_ns, from_ns, &mut outboxes, &mut outcome)?;
-            }
-            if let Some(nap) = self.nap {
-                std::thread::sleep(nap);
             }
             for socket in &self.endpoints.sockets {
                 let count = inbox.receive(socket)?;

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0 */
+/* A sender and a receiver that cost next to nothing: frames that the kernel is given become RTP of many flows. */
+#include <linux/if_ether.h>
+#include <linux/ip.h>
+#include <linux/udp.h>
+
+#include "../../../ebpf/kernel.h"
+
+#define MOST_FLOWS 4096
+
+struct rtp {
+	__u8 first;
+	__u8 second;
+	__be16 sequence;
+	__be32 timestamp;
+	__be32 ssrc;
+};
+
+/* Ports in network byte order. */
+struct flow {
+	__be16 source;
+	__be16 destination;
+	__u32 sent;
+};
+
+struct {
+	ATTRIBUTE(type, BPF_MAP_TYPE_ARRAY);
+	ATTRIBUTE(max_entries, MOST_FLOWS);
+	TYPE(key, __u32);
+	TYPE(value, struct flow);
+} targets SECTION(".maps");
+
+/* Ethernet, IPv4 and UDP, as they were: a frame that comes back has been rewritten on its way. */
+struct headers {
+	__u8 bytes[44];
+};
+
+struct {
+	ATTRIBUTE(type, BPF_MAP_TYPE_ARRAY);
+	ATTRIBUTE(max_entries, 1);
+	TYPE(key, __u32);
+	TYPE(value, struct headers);
+} template SECTION(".maps");
+
+/* How many flows there are, whose turn it is, and the interface that frames leave by. */
+struct {
+	ATTRIBUTE(type, BPF_MAP_TYPE_ARRAY);
+	ATTRIBUTE(max_entries, 3);
+	TYPE(key, __u32);
+	TYPE(value, __u32);
+} turns SECTION(".maps");
+
+struct {
+	ATTRIBUTE(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	ATTRIBUTE(max_entries, 1);
+	TYPE(key, __u32);
+	TYPE(value, __u64);
+} arrived SECTION(".maps");
+
+SECTION("xdp")
+int generate(struct xdp_md *context)
+{
+	void *data = (void *)(long)context->data;
+	void *end = (void *)(long)context->data_end;
+	struct udphdr *udp = data + sizeof(struct ethhdr) + sizeof(struct iphdr);
+	struct rtp *rtp = (void *)(udp + 1);
+	if ((void *)(rtp + 1) > end)
+		return XDP_ABORTED;
+	__u32 index = 0, one = 1, two = 2;
+	struct headers *headers = bpf_map_lookup_elem(&template, &index);
+	__u32 *count = bpf_map_lookup_elem(&turns, &index);
+	__u32 *turn = bpf_map_lookup_elem(&turns, &one);
+	__u32 *out = bpf_map_lookup_elem(&turns, &two);
+	if (!headers || !count || !turn || !out)
+		return XDP_ABORTED;
+	index = *turn;
+	*turn = index + 1 < *count ? index + 1 : 0;
+	struct flow *flow = bpf_map_lookup_elem(&targets, &index);
+	if (!flow)
+		return XDP_ABORTED;
+	__builtin_memcpy(data, headers->bytes, 42);
+	__u32 sent = flow->sent++;
+	udp->source = flow->source;
+	udp->dest = flow->destination;
+	rtp->sequence = to_be16((__u16)sent);
+	rtp->timestamp = to_be32(sent * 160);
+	rtp->ssrc = to_be32(index);
+	return bpf_redirect(*out, 0);
+}
+
+/* Counts what is as long as a packet of the load, and drops everything but ARP and the like. */
+SECTION("xdp")
+int drop(struct xdp_md *context)
+{
+	void *data = (void *)(long)context->data;
+	void *end = (void *)(long)context->data_end;
+	struct ethhdr *ethernet = data;
+	struct iphdr *ip = (void *)(ethernet + 1);
+	if ((void *)(ip + 1) > end || ethernet->h_proto != to_be16(ETH_P_IP) || ip->protocol != 17)
+		return XDP_PASS;
+	__u32 index = 0;
+	__u64 *count = bpf_map_lookup_elem(&arrived, &index);
+	if (count)
+		*count += 1;
+	return XDP_DROP;
+}
+
+char terms[] SECTION("license") = "Dual MIT/GPL";

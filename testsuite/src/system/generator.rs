@@ -1,0 +1,133 @@
+//! Packets made in the kernel: the sender of a measurement costs next to nothing, and so does the receiver.
+
+use super::check;
+use aya::maps::{Array, PerCpuArray};
+use aya::programs::{Xdp, XdpMode};
+use aya::{Ebpf, Pod};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+
+/// `BPF_PROG_TEST_RUN` and `BPF_F_TEST_XDP_LIVE_FRAMES` of linux/bpf.h.
+const TEST_RUN: libc::c_long = 10;
+const LIVE_FRAMES: u32 = 2;
+/// Frames that the kernel makes at once.
+const BATCH: u32 = 64;
+
+/// One flow: its ports, and how many packets it has sent.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Flow {
+    source: [u8; 2],
+    destination: [u8; 2],
+    sent: u32,
+}
+
+/// Ethernet, IPv4 and UDP.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Headers([u8; 44]);
+
+// Sound: bytes, any of which may have any value.
+unsafe impl Pod for Headers {}
+
+// Sound: eight bytes without padding, any of which may have any value.
+unsafe impl Pod for Flow {}
+
+/// The attributes of a test run, as linux/bpf.h lays them out.
+#[repr(C)]
+#[derive(Default)]
+struct TestRun {
+    program: u32,
+    returned: u32,
+    data_size_in: u32,
+    data_size_out: u32,
+    data_in: u64,
+    data_out: u64,
+    repeat: u32,
+    duration_ns: u32,
+    context_size_in: u32,
+    context_size_out: u32,
+    context_in: u64,
+    context_out: u64,
+    flags: u32,
+    cpu: u32,
+    batch_size: u32,
+    /// The kernel wants zeros to the end.
+    zero: u32,
+}
+
+/// The programs that send and receive.
+pub struct Generator(Ebpf);
+
+impl Generator {
+    /// Loads the programs.
+    #[cfg(has_generator)]
+    pub fn load() -> Result<Generator, String> {
+        static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/generator.o"));
+        let mut generator = Generator(Ebpf::load(OBJECT).map_err(|error| format!("{error:?}"))?);
+        for name in ["generate", "drop"] {
+            generator.program(name)?.load().map_err(|error| format!("{name}: {error:?}"))?;
+        }
+        Ok(generator)
+    }
+
+    /// There is nothing to load.
+    #[cfg(not(has_generator))]
+    pub fn load() -> Result<Generator, String> {
+        Err("built without clang".into())
+    }
+
+    fn program(&mut self, name: &str) -> Result<&mut Xdp, String> {
+        let program = self.0.program_mut(name).ok_or(format!("no program {name}"))?;
+        program.try_into().map_err(|error| format!("{name}: {error:?}"))
+    }
+
+    /// Lets what arrives at an interface of the calling thread's network be counted and dropped, as long as this lives.
+    pub fn drop_at(&mut self, interface: u32) -> Result<(), String> {
+        let attached = self.program("drop")?.attach_to_if_index(interface, XdpMode::Driver);
+        attached.map(drop).map_err(|error| format!("drop: {error:?}"))
+    }
+
+    /// What takes turns: ports from and to; the interface that frames leave by, and what they begin with.
+    pub fn set_flows(&mut self, flows: &[(u16, u16)], interface: u32, frame: &[u8]) -> Result<(), String> {
+        let fault = |error: aya::maps::MapError| format!("{error:?}");
+        let headers = frame.first_chunk().copied().map(Headers).ok_or("a frame without headers")?;
+        let map = self.0.map_mut("template").ok_or("no map of headers")?;
+        Array::<_, Headers>::try_from(map).map_err(fault)?.set(0, headers, 0).map_err(fault)?;
+        let map = self.0.map_mut("targets").ok_or("no map of targets")?;
+        let mut targets = Array::<_, Flow>::try_from(map).map_err(fault)?;
+        for (index, (source, destination)) in flows.iter().enumerate() {
+            let flow = Flow { source: source.to_be_bytes(), destination: destination.to_be_bytes(), sent: 0 };
+            targets.set(index as u32, flow, 0).map_err(fault)?;
+        }
+        let map = self.0.map_mut("turns").ok_or("no map of turns")?;
+        let mut turns = Array::<_, u32>::try_from(map).map_err(fault)?;
+        turns.set(2, interface, 0).map_err(fault)?;
+        turns.set(0, flows.len() as u32, 0).map_err(fault)
+    }
+
+    /// Sends `count` frames, in the calling thread's network.
+    pub fn send(&mut self, frame: &[u8], count: u32) -> Result<(), String> {
+        let fault = |error: io::Error| format!("live frames: {error}");
+        let program = self.program("generate")?.fd().map_err(|error| format!("{error:?}"))?;
+        let run = TestRun {
+            program: program.as_fd().as_raw_fd() as u32,
+            data_size_in: frame.len() as u32,
+            data_in: frame.as_ptr() as u64,
+            repeat: count,
+            flags: LIVE_FRAMES,
+            batch_size: BATCH,
+            ..TestRun::default()
+        };
+        // Sound: the attributes, and what they point to, live as long as the call, which only reads them.
+        let done = unsafe { libc::syscall(libc::SYS_bpf, TEST_RUN, &raw const run, size_of::<TestRun>()) };
+        check(done as libc::c_int).map(drop).map_err(fault)
+    }
+
+    /// How many frames were dropped so far.
+    pub fn arrived(&self) -> Result<u64, String> {
+        let map = self.0.map("arrived").ok_or("no map of arrivals")?;
+        let counters = PerCpuArray::<_, u64>::try_from(map).map_err(|error| format!("{error:?}"))?;
+        counters.get(&0, 0).map(|values| values.iter().sum()).map_err(|error| format!("{error:?}"))
+    }
+}
