@@ -12,9 +12,13 @@ fn main() {
     println!("cargo::rerun-if-env-changed=MILLRACE_CLANG");
     println!("cargo::rustc-check-cfg=cfg(has_ebpf)");
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
-    match compile(Path::new("ebpf/rx.c"), &out.join("rx.o")) {
+    let programs = ["rx", "steer"];
+    let compiled = programs
+        .iter()
+        .try_for_each(|name| compile(&Path::new("ebpf").join(format!("{name}.c")), &out.join(format!("{name}.o"))));
+    match compiled {
         Ok(()) => println!("cargo::rustc-cfg=has_ebpf"),
-        Err(why) => println!("cargo::warning=built without the XDP fast path: {why}"),
+        Err(why) => println!("cargo::warning=built without the programs for the kernel: {why}"),
     }
 }
 

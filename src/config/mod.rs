@@ -107,11 +107,24 @@ pub enum PathMtu {
     Dont,
 }
 
+/// Whether media ports share sockets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MediaSockets {
+    /// Where the system allows it, and gives none of the ports to others.
+    #[default]
+    Auto,
+    /// Where the system allows it.
+    Shared,
+    /// A socket for each port.
+    Each,
+}
+
 /// Media ports and how media is treated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Media {
     pub port_min: u16,
     pub port_max: u16,
+    pub sockets: MediaSockets,
     /// The type-of-service octet of media; none leaves it alone.
     pub tos: Option<u8>,
     pub learning: Learning,
@@ -229,6 +242,7 @@ impl Default for Config {
             media: Media {
                 port_min: 30000,
                 port_max: 39999,
+                sockets: MediaSockets::Auto,
                 tos: None,
                 learning: Learning::Heuristic,
                 sip_source: false,

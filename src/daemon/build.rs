@@ -16,6 +16,7 @@ use crate::config::{self, Config, FastPathUse};
 use crate::dtls::{self, CertificateKind, Contexts, Identity, Signature};
 use crate::engine::{Settings, Shard};
 use crate::io::random::SystemRandomness;
+use crate::io::steer::Steering;
 use crate::io::xdp::FastPath;
 use crate::io::{affinity, clock};
 use crate::ng::Defaults;
@@ -35,6 +36,7 @@ pub(super) fn shards(
     config: &Config,
     interfaces: &ResolvedInterfaces,
     fast_path: Option<&FastPath>,
+    mut steering: Option<&mut Steering>,
 ) -> io::Result<(Router, Vec<JoinHandle<()>>)> {
     let interfaces = Arc::new(model(interfaces));
     let numbers = SharedNumbers::new(&interfaces);
@@ -42,7 +44,7 @@ pub(super) fn shards(
     let settings = settings(config, interfaces.clone(), &contexts);
     let sessions = Arc::new(AtomicUsize::new(0));
     let processors = affinity::allowed().unwrap_or_default();
-    let count = config.threads.count.map_or(processors.len(), usize::from).max(1);
+    let count = shard_count(config);
     let whereabouts = Arc::new(Whereabouts::new(count));
     let (mut shards, mut threads) = (Vec::with_capacity(count), Vec::with_capacity(count));
     for index in 0..count {
@@ -53,7 +55,8 @@ pub(super) fn shards(
         let (queue, work) = handshake_thread::queue();
         let processor = (!processors.is_empty()).then(|| processors[index % processors.len()]);
         let shared = Shared { numbers: numbers.clone(), sessions: sessions.clone(), whereabouts: whereabouts.clone() };
-        let (handle, thread) = shard_thread::start(index, shard, shared, queue, processor)?;
+        let steered = steering.as_mut().map(|steering| steering.share(index)).transpose()?;
+        let (handle, thread) = shard_thread::start(index, shard, shared, queue, steered, processor)?;
         handshake_thread::start(index, contexts.clone(), work, handle.clone())?;
         shards.push(handle);
         threads.push(thread);
@@ -67,6 +70,12 @@ pub(super) fn shards(
     };
     let router = Router { dispatch: Arc::new(dispatch), numbers, interfaces, settings: Mutex::new(settings) };
     Ok((router, threads))
+}
+
+/// One for each thread that is configured, or processor.
+pub(super) fn shard_count(config: &Config) -> usize {
+    let processors = || affinity::allowed().map_or(1, |processors| processors.len());
+    config.threads.count.map_or_else(processors, usize::from).max(1)
 }
 
 /// The programs in the kernel, where they are wanted and can be had.

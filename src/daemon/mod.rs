@@ -8,6 +8,7 @@ mod console;
 mod dispatch;
 mod handshake_thread;
 pub mod logging;
+mod media_sockets;
 pub mod notify;
 mod numbers;
 pub mod process;

@@ -10,6 +10,7 @@ use crate::control::request::Requests;
 use crate::control::udp::{LARGEST_DATAGRAM_BYTES, UdpListener};
 use crate::engine::{Lent, Output, Shard};
 use crate::io::random::SystemRandomness;
+use crate::io::steer::SteeredPorts;
 use crate::io::{Batch, EventLoop, Handler, Receiver, Waker, affinity};
 use std::cell::Cell;
 use std::io;
@@ -106,9 +107,13 @@ pub(super) fn start(
     shard: Shard,
     shared: Shared,
     handshakes: HandshakeQueue,
+    steered: Option<SteeredPorts>,
     processor: Option<usize>,
 ) -> io::Result<(ShardHandle, JoinHandle<()>)> {
     let mut events = EventLoop::new()?;
+    if let Some(steered) = steered {
+        events.ports().steer(steered)?;
+    }
     let (sender, jobs) = mpsc::channel();
     let handle = ShardHandle { index, sender, waker: events.waker() };
     let waker = events.waker();

@@ -3,6 +3,7 @@
 use super::build;
 use super::console::{self, Console};
 use super::logging::{self, Levels};
+use super::media_sockets;
 use super::notify::Notifier;
 use super::process::{Pidfile, Request as SignalRequest, Signals};
 use super::router::Router;
@@ -121,7 +122,8 @@ fn run(
         places.cli.iter().map(|address| CliListener::bind(*address)).collect::<io::Result<_>>()?;
     let pidfile = config.process.pidfile.as_deref().map(|path| Pidfile::write(Path::new(path))).transpose()?;
     let fast_path = build::fast_path(&config, &places.interfaces)?;
-    let (router, threads) = build::shards(&config, &places.interfaces, fast_path.as_ref())?;
+    let mut steering = media_sockets::steering(&config, &places.interfaces, build::shard_count(&config));
+    let (router, threads) = build::shards(&config, &places.interfaces, fast_path.as_ref(), steering.as_mut())?;
     let daemon = Arc::new(Daemon {
         router,
         started: clock::mono(),
@@ -150,8 +152,9 @@ fn run(
     tell(notifier.stopping());
     drop(pidfile);
     stop(&daemon.router, threads);
-    // After the shards, whose entries it serves.
+    // After the shards, whose entries and ports they serve.
     drop(fast_path);
+    drop(steering);
     Ok(())
 }
 

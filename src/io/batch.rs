@@ -1,6 +1,7 @@
 //! Datagrams that wait to be sent together.
 
 use super::receiver::Receiver;
+use super::steer::HEAD_ROOM;
 use crate::relay::ports::{PortToken, Transmit};
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -9,10 +10,11 @@ use std::ops::Range;
 const FULL: usize = 32;
 
 #[derive(Debug)]
-struct Datagram {
-    from: PortToken,
-    to: SocketAddr,
-    bytes: Range<usize>,
+pub(super) struct Datagram {
+    pub(super) from: PortToken,
+    pub(super) to: SocketAddr,
+    /// Where the payload lies. In front of it is room for headers.
+    pub(super) payload: Range<usize>,
 }
 
 /// Collects datagrams; they leave when the event loop flushes. It keeps its memory.
@@ -33,13 +35,13 @@ impl Batch {
         self.datagrams.len() >= FULL
     }
 
-    /// Sends everything, in order. `failed` hears of each port whose datagram was not taken.
-    pub(super) fn flush(&mut self, receiver: &Receiver, mut failed: impl FnMut(PortToken)) {
-        for datagram in &self.datagrams {
-            if receiver.send(datagram.from, datagram.to, &self.bytes[datagram.bytes.clone()]).is_err() {
-                failed(datagram.from);
-            }
+    /// Sends everything; what goes from one port to one address keeps its order. `failed` hears of each port whose
+    /// datagram was not taken.
+    pub(super) fn flush(&mut self, receiver: &mut Receiver, failed: impl FnMut(PortToken)) {
+        if self.datagrams.is_empty() {
+            return;
         }
+        receiver.send_all(&self.datagrams, &mut self.bytes, failed);
         self.datagrams.clear();
         self.bytes.clear();
     }
@@ -48,8 +50,9 @@ impl Batch {
 impl Transmit for Batch {
     #[inline]
     fn send(&mut self, from: PortToken, to: SocketAddr, datagram: &[u8]) {
+        self.bytes.extend_from_slice(&[0; HEAD_ROOM]);
         let start = self.bytes.len();
         self.bytes.extend_from_slice(datagram);
-        self.datagrams.push(Datagram { from, to, bytes: start..self.bytes.len() });
+        self.datagrams.push(Datagram { from, to, payload: start..self.bytes.len() });
     }
 }

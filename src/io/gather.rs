@@ -58,6 +58,11 @@ impl Gather {
     pub(super) fn came_back(&mut self) {
         self.is_behind = self.at_once;
     }
+
+    /// A socket that many ports share has more than a turn takes.
+    pub(super) fn fell_behind(&mut self) {
+        self.is_behind = true;
+    }
 }
 
 #[cfg(test)]

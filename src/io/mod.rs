@@ -19,6 +19,7 @@ pub mod limits;
 pub mod poller;
 pub mod random;
 pub mod receiver;
+pub mod steer;
 pub mod syslog;
 mod timer;
 pub mod waker;

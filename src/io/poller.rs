@@ -4,7 +4,7 @@ use super::batch::Batch;
 use super::clock::{self, Clock};
 use super::epoll::Events;
 use super::gather::Gather;
-use super::receiver::{Receiver, TIMER, WAKER, WATCHED};
+use super::receiver::{Receiver, SHARED, TIMER, WAKER, WATCHED};
 use super::timer::Timer;
 use super::waker::Waker;
 use crate::base::time::{Mono, Now};
@@ -20,6 +20,8 @@ use std::time::Duration;
 const DATAGRAM_BYTES: usize = 65536;
 /// Datagrams after which the clock is read again.
 const CLOCK_EVERY: usize = 16;
+/// How often a turn takes from a socket that many ports share, while it gives all that a system call can take.
+const TAKES_A_TURN: usize = 4;
 
 /// The time between the beginnings of two turns while packets gather.
 pub const GATHER: Duration = Duration::from_micros(200);
@@ -149,7 +151,8 @@ impl EventLoop {
         Some(u32::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX))
     }
 
-    /// One datagram from each port that is ready: a busy port comes again in the next turn. Tells the time.
+    /// One datagram from each port that is ready, and some from the sockets that many ports share: a busy one comes again
+    /// in the next turn. Tells the time.
     fn receive(&mut self, handler: &mut impl Handler) -> Now {
         let mut now = self.clock.now();
         self.turned = now;
@@ -177,6 +180,10 @@ impl EventLoop {
                 handler.ready(now, ready.number - WATCHED, &mut self.receiver, &mut self.batch);
                 continue;
             }
+            if ready.number >= SHARED {
+                now = self.receive_shared(handler, now, ready.number - SHARED);
+                continue;
+            }
             let port = PortToken(ready.number);
             if ready.is_error {
                 self.receiver.clear_error(port);
@@ -194,8 +201,30 @@ impl EventLoop {
         now
     }
 
+    fn receive_shared(&mut self, handler: &mut impl Handler, now: Now, family: u32) -> Now {
+        let mut now = now;
+        for _ in 0..TAKES_A_TURN {
+            let (count, may_be_more) = self.receiver.receive_shared(family);
+            for index in 0..count {
+                if index % CLOCK_EVERY == CLOCK_EVERY - 1 {
+                    now = self.clock.now();
+                }
+                let Some(arrival) = self.receiver.shared(family, index) else { continue };
+                handler.datagram(now, arrival.port, arrival.from, arrival.bytes, &mut self.batch);
+                if self.batch.is_full() {
+                    self.flush(handler);
+                }
+            }
+            if !may_be_more {
+                return now;
+            }
+        }
+        self.gather.fell_behind();
+        now
+    }
+
     #[inline]
     fn flush(&mut self, handler: &mut impl Handler) {
-        self.batch.flush(&self.receiver, |port| handler.send_failed(port));
+        self.batch.flush(&mut self.receiver, |port| handler.send_failed(port));
     }
 }

@@ -1,8 +1,10 @@
-//! The portable receiver: one socket a port.
+//! The ports of a shard: each a socket, or steered to one that many share.
 
 use super::address::{RAW_ADDRESS_BYTES, RawAddress, from_raw, to_raw};
+use super::batch::Datagram;
 use super::check_length;
 use super::epoll::{Epoll, Events};
+use super::steer::{Arrival, SteeredPort, SteeredPorts};
 use crate::relay::ports::{OpenError, PortInTransit, PortToken, Ports};
 use slab::Slab;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -19,19 +21,25 @@ pub(super) const TIMER: u32 = WAKER - 1;
 pub(super) const WATCHED: u32 = TIMER - WATCHED_LIMIT;
 /// How many descriptors can be watched besides ports.
 pub const WATCHED_LIMIT: u32 = 1024;
+/// The sockets that many ports share have the numbers from here on, one for each family.
+pub(super) const SHARED: u32 = WATCHED - FAMILIES;
+const FAMILIES: u32 = 2;
 
-/// Local ports, each a socket, and the queue in which they report that datagrams have come.
-#[derive(Debug)]
+/// Local ports, and the queue in which they report that datagrams have come.
 pub struct Receiver {
     epoll: Epoll,
-    sockets: Slab<Port>,
+    ports: Slab<Port>,
+    steered: Option<SteeredPorts>,
 }
 
 #[derive(Debug)]
-struct Port {
-    socket: Socket,
-    /// The turn of the loop in which it was ready last.
-    turn: u32,
+enum Port {
+    Own {
+        socket: Socket,
+        /// The turn of the loop in which it was ready last.
+        turn: u32,
+    },
+    Steered(SteeredPort),
 }
 
 /// A datagram in the caller's buffer.
@@ -44,7 +52,21 @@ pub struct Received {
 impl Receiver {
     /// A receiver without ports.
     pub fn new() -> io::Result<Receiver> {
-        Ok(Receiver { epoll: Epoll::new()?, sockets: Slab::new() })
+        Ok(Receiver { epoll: Epoll::new()?, ports: Slab::new(), steered: None })
+    }
+
+    /// Opens ports without a socket each from now on, where their address is served so.
+    ///
+    /// # Errors
+    /// When the system has no room for it.
+    pub fn steer(&mut self, steered: SteeredPorts) -> io::Result<()> {
+        for family in 0..FAMILIES {
+            if let Some(descriptor) = steered.descriptor(family as usize) {
+                self.epoll.add(descriptor, SHARED + family)?;
+            }
+        }
+        self.steered = Some(steered);
+        Ok(())
     }
 
     /// Lets input on `descriptor` end a wait; it is told to the handler by `number`, which is below
@@ -63,11 +85,19 @@ impl Receiver {
     }
 
     fn insert(&mut self, socket: Socket) -> Result<PortToken, OpenError> {
-        let entry = self.sockets.vacant_entry();
+        let entry = self.ports.vacant_entry();
         let port = PortToken(entry.key() as u32);
         self.epoll.add(socket.as_fd(), port.0).map_err(|error| open_error(&error))?;
-        entry.insert(Port { socket, turn: 0 });
+        entry.insert(Port::Own { socket, turn: 0 });
         Ok(port)
+    }
+
+    /// The socket of a port that has one.
+    fn socket(&self, port: PortToken) -> Option<&Socket> {
+        match self.ports.get(port.0 as usize)? {
+            Port::Own { socket, .. } => Some(socket),
+            Port::Steered(_) => None,
+        }
     }
 
     /// Waits for datagrams.
@@ -78,20 +108,35 @@ impl Receiver {
     /// Takes away the error of a port that was ready without a datagram: one that stays would end every wait at once.
     #[cold]
     pub(super) fn clear_error(&self, port: PortToken) {
-        let _ = self.sockets.get(port.0 as usize).map(|port| port.socket.take_error());
+        let _ = self.socket(port).map(Socket::take_error);
     }
 
     /// Notes that a port is ready in a turn; whether it was in the one before.
     #[inline]
-    pub(super) fn came_back(&mut self, port: PortToken, turn: u32) -> bool {
-        let Some(port) = self.sockets.get_mut(port.0 as usize) else { return false };
-        std::mem::replace(&mut port.turn, turn) == turn.wrapping_sub(1)
+    pub(super) fn came_back(&mut self, port: PortToken, now: u32) -> bool {
+        match self.ports.get_mut(port.0 as usize) {
+            Some(Port::Own { turn, .. }) => std::mem::replace(turn, now) == now.wrapping_sub(1),
+            _ => false,
+        }
     }
 
-    /// Takes the next datagram of a port, cut to the length of `buffer`; none when there is none.
+    /// Takes what waits at the socket that ports of a family share; tells how many datagrams, and whether there may be
+    /// more.
+    #[inline]
+    pub(super) fn receive_shared(&mut self, family: u32) -> (usize, bool) {
+        self.steered.as_mut().map_or((0, false), |steered| steered.receive(family as usize))
+    }
+
+    /// A datagram that was taken there; none when its port was closed before.
+    #[inline]
+    pub(super) fn shared(&mut self, family: u32, index: usize) -> Option<Arrival<'_>> {
+        self.steered.as_mut()?.get(family as usize, index)
+    }
+
+    /// Takes the next datagram of a port that has a socket, cut to the length of `buffer`; none when there is none.
     #[inline]
     pub fn receive(&self, port: PortToken, buffer: &mut [u8]) -> Option<Received> {
-        let socket = &self.sockets.get(port.0 as usize)?.socket;
+        let socket = self.socket(port)?;
         let mut from = MaybeUninit::<RawAddress>::uninit();
         let mut length = RAW_ADDRESS_BYTES;
         // SAFETY: pointers and lengths describe `buffer` and `from`, and the call writes no more than those lengths.
@@ -105,65 +150,130 @@ impl Receiver {
         Some(Received { bytes, from: from_raw(&from, length)? })
     }
 
-    /// Sends one datagram.
-    #[inline]
-    pub fn send(&self, port: PortToken, to: SocketAddr, datagram: &[u8]) -> io::Result<()> {
-        let socket = &self.sockets.get(port.0 as usize).ok_or(io::ErrorKind::NotConnected)?.socket;
-        let (address, length) = to_raw(to);
-        // SAFETY: pointers and lengths describe `datagram` and `address`, which the call only reads.
-        check_length(unsafe {
-            let address = (&raw const address).cast();
-            let data = datagram.as_ptr().cast();
-            libc::sendto(socket.as_raw_fd(), data, datagram.len(), libc::MSG_DONTWAIT, address, length)
-        })?;
-        Ok(())
+    /// Sends datagrams, whose payloads lie in `bytes`; `failed` hears of each port whose datagram was not taken.
+    pub(super) fn send_all(&mut self, datagrams: &[Datagram], bytes: &mut [u8], mut failed: impl FnMut(PortToken)) {
+        for Datagram { from, to, payload } in datagrams {
+            let result = match self.ports.get(from.0 as usize) {
+                Some(Port::Own { socket, .. }) => send_to(socket, *to, &bytes[payload.clone()]).map(|()| None),
+                Some(Port::Steered(port)) => match &mut self.steered {
+                    Some(steered) => steered.queue(port, (*from, *to), payload, bytes),
+                    None => Err(io::ErrorKind::NotConnected.into()),
+                },
+                None => Err(io::ErrorKind::NotConnected.into()),
+            };
+            match result {
+                Ok(None) => {}
+                Ok(Some(outlet)) => self.send_queued(outlet, bytes, &mut failed),
+                Err(_) => failed(*from),
+            }
+        }
+        for outlet in 0..self.steered.as_ref().map_or(0, SteeredPorts::outlets) {
+            self.send_queued(outlet, bytes, &mut failed);
+        }
+    }
+
+    fn send_queued(&mut self, outlet: usize, bytes: &[u8], failed: &mut impl FnMut(PortToken)) {
+        let Some(steered) = &mut self.steered else { return };
+        while let Err((waiting, error)) = steered.send(outlet, bytes) {
+            let port = match self.ports.get_mut(waiting.from.0 as usize) {
+                Some(Port::Steered(port)) if error.raw_os_error() == Some(libc::EMSGSIZE) => port,
+                _ => {
+                    failed(waiting.from);
+                    continue;
+                }
+            };
+            let sent = port.fragmenting().and_then(|socket| send_to(socket, waiting.to, &bytes[waiting.payload]));
+            if sent.is_err() {
+                failed(waiting.from);
+            }
+        }
     }
 
     /// The number of open ports.
     pub fn len(&self) -> usize {
-        self.sockets.len()
+        self.ports.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.sockets.is_empty()
+        self.ports.is_empty()
     }
 }
 
 impl Ports for Receiver {
     fn open(&mut self, local: SocketAddr) -> Result<PortToken, OpenError> {
+        let token = PortToken(self.ports.vacant_key() as u32);
+        if let Some(opened) = self.steered.as_mut().and_then(|steered| steered.open(local, token)) {
+            self.ports.insert(Port::Steered(opened?));
+            return Ok(token);
+        }
         let socket = open_socket(local).map_err(|error| open_error(&error))?;
         self.insert(socket)
     }
 
     fn release(&mut self, port: PortToken) -> Option<PortInTransit> {
-        let Port { socket, .. } = self.sockets.try_remove(port.0 as usize)?;
-        // It can only fail for a descriptor that is not in the queue.
-        let _ = self.epoll.remove(socket.as_fd());
-        Some(Box::new(socket))
+        match self.ports.try_remove(port.0 as usize)? {
+            Port::Own { socket, .. } => {
+                // It can only fail for a descriptor that is not in the queue.
+                let _ = self.epoll.remove(socket.as_fd());
+                Some(Box::new(socket))
+            }
+            Port::Steered(port) => {
+                self.steered.iter_mut().for_each(|steered| steered.forget(&port));
+                Some(Box::new(port))
+            }
+        }
     }
 
     fn take_over(&mut self, port: PortInTransit) -> Result<PortToken, OpenError> {
-        let socket = port.downcast::<Socket>().map_err(|_| OpenError::Other(0))?;
-        self.insert(*socket)
+        let port = match port.downcast::<Socket>() {
+            Ok(socket) => return self.insert(*socket),
+            Err(port) => port.downcast::<SteeredPort>().map_err(|_| OpenError::Other(0))?,
+        };
+        let token = PortToken(self.ports.vacant_key() as u32);
+        self.steered.as_mut().ok_or(OpenError::Other(0))?.take_over(&port, token)?;
+        self.ports.insert(Port::Steered(*port));
+        Ok(token)
     }
 
     fn close(&mut self, port: PortToken) {
         // Closing the only descriptor of a socket takes it out of the queue.
-        drop(self.sockets.try_remove(port.0 as usize));
+        if let Some(Port::Steered(port)) = self.ports.try_remove(port.0 as usize) {
+            self.steered.iter_mut().for_each(|steered| steered.forget(&port));
+        }
     }
 
     fn set_tos(&mut self, port: PortToken, tos: u8) {
-        let Some(Port { socket, .. }) = self.sockets.get(port.0 as usize) else { return };
-        // A host that refuses an octet sends with its own; media goes on.
-        let _ = match socket.domain() {
-            Ok(Domain::IPV4) => socket.set_tos_v4(u32::from(tos)),
-            _ => socket.set_tclass_v6(u32::from(tos)),
-        };
+        match self.ports.get_mut(port.0 as usize) {
+            Some(Port::Own { socket, .. }) => set_tos(socket, tos),
+            Some(Port::Steered(port)) => port.set_tos(tos),
+            None => {}
+        }
     }
 }
 
+/// Sends one datagram.
+#[inline]
+fn send_to(socket: &Socket, to: SocketAddr, datagram: &[u8]) -> io::Result<()> {
+    let (address, length) = to_raw(to);
+    // SAFETY: pointers and lengths describe `datagram` and `address`, which the call only reads.
+    check_length(unsafe {
+        let address = (&raw const address).cast();
+        let data = datagram.as_ptr().cast();
+        libc::sendto(socket.as_raw_fd(), data, datagram.len(), libc::MSG_DONTWAIT, address, length)
+    })?;
+    Ok(())
+}
+
+pub(super) fn set_tos(socket: &Socket, tos: u8) {
+    // A host that refuses an octet sends with its own; media goes on.
+    let _ = match socket.domain() {
+        Ok(Domain::IPV4) => socket.set_tos_v4(u32::from(tos)),
+        _ => socket.set_tclass_v6(u32::from(tos)),
+    };
+}
+
 /// A bound socket that does not block, made with as few system calls as can be: set-up time is spent here.
-fn open_socket(local: SocketAddr) -> io::Result<Socket> {
+pub(super) fn open_socket(local: SocketAddr) -> io::Result<Socket> {
     let kind = Type::DGRAM.nonblocking().cloexec();
     let socket = Socket::new_raw(Domain::for_address(local), kind, Some(Protocol::UDP))?;
     match local {
@@ -186,7 +296,7 @@ fn set_fragmentable(socket: &Socket) -> io::Result<()> {
     Ok(())
 }
 
-fn open_error(error: &io::Error) -> OpenError {
+pub(super) fn open_error(error: &io::Error) -> OpenError {
     match error.raw_os_error() {
         Some(libc::EADDRINUSE) => OpenError::InUse,
         Some(libc::EADDRNOTAVAIL | libc::EAFNOSUPPORT) => OpenError::NoSuchAddress,

@@ -4,7 +4,7 @@ use crate::base::learning::Learning;
 use crate::config::interface::InterfaceEntry;
 use crate::config::listen::ListenAddress;
 use crate::config::table::{OptionRow, Value, choice, list, number, switch, text};
-use crate::config::{FastPathUse, PathMtu};
+use crate::config::{FastPathUse, MediaSockets, PathMtu};
 
 const ANY: (i64, i64) = (i64::MIN, i64::MAX);
 const AT_LEAST_0: (i64, i64) = (0, i64::MAX);
@@ -83,6 +83,20 @@ pub(super) static MEDIA: &[OptionRow] = &[
     }),
     number("port-max", (1, 65535), "", "39999", "The highest port for media.").short('M').set(|c, v| {
         c.media.port_max = port(v);
+        Ok(())
+    }),
+    choice(
+        "media-sockets",
+        &["auto", "shared", "each"],
+        "auto",
+        "One socket for all media ports: where the system allows it and hands none of the ports to others; wherever it allows it; a socket for each port.",
+    )
+    .set(|c, v| {
+        c.media.sockets = match v.text() {
+            "shared" => MediaSockets::Shared,
+            "each" => MediaSockets::Each,
+            _ => MediaSockets::Auto,
+        };
         Ok(())
     }),
     number("tos", (0, 255), "", "0", "Type of service of media; 0 leaves it alone.").short('T').set(|c, v| {

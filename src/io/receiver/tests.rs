@@ -1,4 +1,6 @@
 use super::*;
+use crate::io::Batch;
+use crate::relay::Transmit;
 use std::net::UdpSocket;
 use std::time::Duration;
 
@@ -24,10 +26,18 @@ fn peer(ip: &str) -> (UdpSocket, SocketAddr) {
     (socket, address)
 }
 
+/// Sends one datagram by way of a batch.
+fn send(receiver: &mut Receiver, port: PortToken, to: SocketAddr, datagram: &[u8]) -> Result<(), PortToken> {
+    let (mut batch, mut failed) = (Batch::new(), None);
+    batch.send(port, to, datagram);
+    batch.flush(receiver, |port| failed = Some(port));
+    failed.map_or(Ok(()), Err)
+}
+
 fn option(receiver: &Receiver, port: PortToken, level: libc::c_int, name: libc::c_int) -> libc::c_int {
     let mut value: libc::c_int = -1;
     let mut length = size_of_val(&value) as libc::socklen_t;
-    let socket = receiver.sockets[port.0 as usize].socket.as_raw_fd();
+    let socket = receiver.socket(port).unwrap().as_raw_fd();
     // SAFETY: pointer and length describe `value`.
     unsafe { libc::getsockopt(socket, level, name, (&raw mut value).cast(), &mut length) };
     value
@@ -47,7 +57,7 @@ fn datagrams_pass_in_both_families() {
         assert_eq!(receiver.receive(port, &mut buffer), Some(Received { bytes: 5, from: address }));
         assert_eq!(&buffer[..5], b"hello");
         assert_eq!(receiver.receive(port, &mut buffer), None);
-        receiver.send(port, address, b"back").unwrap();
+        send(&mut receiver, port, address, b"back").unwrap();
         assert_eq!(socket.recv_from(&mut buffer).unwrap(), (4, local));
     }
 }
@@ -73,7 +83,7 @@ fn a_port_is_taken_over_with_what_waits_at_it() {
         let received = second.receive(port, &mut buffer).unwrap();
         assert_eq!((&buffer[..received.bytes], received.from), (expected, address));
     }
-    second.send(port, address, b"back").unwrap();
+    send(&mut second, port, address, b"back").unwrap();
     assert_eq!(socket.recv_from(&mut buffer).unwrap(), (4, local));
     assert!(second.take_over(Box::new(())).is_err(), "nothing else is a port");
 }
@@ -97,7 +107,7 @@ fn a_closed_port_is_free_for_others() {
     assert!(receiver.is_empty());
     drop(UdpSocket::bind(local).unwrap());
     assert_eq!(receiver.open(local), Ok(port), "the token is used again");
-    assert!(receiver.send(PortToken(77), local, b"").is_err());
+    assert!(send(&mut receiver, PortToken(77), local, b"").is_err());
     assert_eq!(receiver.receive(PortToken(77), &mut [0; 4]), None);
 }
 

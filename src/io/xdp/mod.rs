@@ -228,7 +228,8 @@ fn unavailable(error: &(dyn std::error::Error + 'static)) -> Unavailable {
     Unavailable::Kernel(with_causes(error))
 }
 
-fn with_causes(error: &dyn std::error::Error) -> String {
+/// An error's text with those of all its causes.
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -1,0 +1,362 @@
+//! Ports without a socket each: a program in the kernel steers datagrams to all open ports to one socket for each shard
+//! and family, and raw sockets send from any port. Opening a port is a write to shared memory.
+
+mod bound;
+mod headers;
+mod inbox;
+mod outlet;
+mod table;
+
+use super::receiver::open_socket;
+use super::xdp::with_causes;
+use crate::relay::{OpenError, PortToken};
+use aya::maps::{HashMap, Map, MapData, SockMap};
+use aya::programs::SkLookup;
+use aya::{Ebpf, EbpfLoader};
+use bound::Watch;
+pub(super) use headers::HEAD_ROOM;
+use headers::Origin;
+use inbox::Inbox;
+use outlet::Outlet;
+pub(super) use outlet::Waiting;
+use socket2::Socket;
+use std::fs::File;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::{Range, RangeInclusive};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use table::{PORTS, Place, Table};
+
+#[cfg(has_ebpf)]
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/steer.o"));
+
+/// Shards are numbered by a byte, of which 0 stands for none.
+const MOST_SHARDS: usize = 255;
+const IPV4: u32 = libc::AF_INET as u32;
+const IPV6: u32 = libc::AF_INET6 as u32;
+
+/// Why each port needs a socket.
+#[derive(Debug, thiserror::Error)]
+pub enum Unavailable {
+    #[error("this program was built without it, because there was no clang")]
+    NotBuilt,
+    #[error("{0} is missing (root has it)")]
+    NotPermitted(&'static str),
+    #[error("there is no address that it could serve")]
+    NoAddress,
+    #[error("there are more than {MOST_SHARDS} threads")]
+    TooManyShards,
+    #[error("the kernel refuses: {0}")]
+    Kernel(String),
+}
+
+/// The program, attached to the network namespace as long as this lives.
+pub struct Steering {
+    _ebpf: Ebpf,
+    sockets: SockMap<MapData>,
+    table: Arc<Table>,
+    _watch: Watch,
+}
+
+/// The capabilities that it takes (capabilities(7)): number, name, and one that contains it.
+const CAPABILITIES: [(u32, &str, Option<u32>); 3] =
+    [(39, "CAP_BPF", Some(21)), (12, "CAP_NET_ADMIN", None), (13, "CAP_NET_RAW", None)];
+
+/// The key of the map `addresses`: the address in four words, and its family.
+fn key(address: IpAddr) -> [u32; 5] {
+    match address {
+        IpAddr::V4(address) => [u32::from_ne_bytes(address.octets()), 0, 0, 0, IPV4],
+        IpAddr::V6(address) => {
+            let octets = address.octets();
+            let (words, _) = octets.as_chunks::<4>();
+            let word = |index: usize| u32::from_ne_bytes(words[index]);
+            [word(0), word(1), word(2), word(3), IPV6]
+        }
+    }
+}
+
+impl Steering {
+    /// Attaches the program, which leaves everything alone until ports are opened. Addresses that need an interface to
+    /// go with them, or stand for several, are not served.
+    ///
+    /// # Errors
+    /// See [`Unavailable`].
+    #[cfg(has_ebpf)]
+    pub fn open(addresses: &[IpAddr], shards: usize) -> Result<Steering, Unavailable> {
+        if let Some(name) = missing_capability() {
+            return Err(Unavailable::NotPermitted(name));
+        }
+        if shards > MOST_SHARDS {
+            return Err(Unavailable::TooManyShards);
+        }
+        let mut served: Vec<IpAddr> = addresses.iter().copied().filter(can_be_served).collect();
+        served.sort();
+        served.dedup();
+        if served.is_empty() {
+            return Err(Unavailable::NoAddress);
+        }
+        let count = u32::try_from(served.len()).map_err(|_| Unavailable::NoAddress)?;
+        let loaded = EbpfLoader::new()
+            .map_max_entries("addresses", count)
+            .map_max_entries("open_ports", count)
+            .map_max_entries("sockets", 2 * shards as u32)
+            .load(OBJECT);
+        let mut ebpf = loaded.map_err(|error| refused(&error))?;
+        let mut numbers =
+            HashMap::<_, [u32; 5], u32>::try_from(take(&mut ebpf, "addresses")?).map_err(|error| refused(&error))?;
+        for (number, address) in served.iter().enumerate() {
+            numbers.insert(key(*address), number as u32, 0).map_err(|error| refused(&error))?;
+        }
+        let Map::Array(open_ports) = take(&mut ebpf, "open_ports")? else {
+            return Err(Unavailable::Kernel("open_ports is no array".to_owned()));
+        };
+        let table = Arc::new(Table::map(open_ports.fd().as_fd(), served).map_err(|error| refused(&error))?);
+        let watch = Watch::start(table.clone()).map_err(|error| refused(&error))?;
+        let sockets = SockMap::try_from(take(&mut ebpf, "sockets")?).map_err(|error| refused(&error))?;
+        attach(&mut ebpf)?;
+        Ok(Steering { _ebpf: ebpf, sockets, table, _watch: watch })
+    }
+
+    /// # Errors
+    /// Always: there is no program.
+    #[cfg(not(has_ebpf))]
+    pub fn open(addresses: &[IpAddr], shards: usize) -> Result<Steering, Unavailable> {
+        let _ = (addresses, shards);
+        Err(Unavailable::NotBuilt)
+    }
+
+    /// The sockets of shard `index`, which is below the number of shards.
+    ///
+    /// # Errors
+    /// When the system refuses a socket.
+    pub fn share(&mut self, index: usize) -> io::Result<SteeredPorts> {
+        let mark = u8::try_from(index + 1).map_err(|_| io::ErrorKind::InvalidInput)?;
+        let addresses = self.table.addresses();
+        let (mut inboxes, mut hops) = ([None, None], [64; 2]);
+        for (family, is_ipv6) in [false, true].into_iter().enumerate() {
+            if !addresses.iter().any(|address| address.is_ipv6() == is_ipv6) {
+                continue;
+            }
+            let inbox = Inbox::new(is_ipv6).map_err(io::Error::other)?;
+            let place = 2 * index as u32 + family as u32;
+            self.sockets.set(place, &inbox, 0).map_err(io::Error::other)?;
+            hops[family] = inbox.hops();
+            inboxes[family] = Some(inbox);
+        }
+        Ok(SteeredPorts {
+            outlets: addresses.iter().map(|_| None).collect(),
+            tokens: addresses.iter().map(|_| Vec::new()).collect(),
+            table: self.table.clone(),
+            mark,
+            inboxes,
+            hops,
+        })
+    }
+}
+
+/// Of `range` the first port that the system may give to any program that asks for none in particular: such a program
+/// would not get its datagrams while the port is open here.
+///
+/// # Errors
+/// When the system does not tell.
+pub fn handed_out(range: RangeInclusive<u16>) -> io::Result<Option<u16>> {
+    bound::handed_out(range)
+}
+
+fn can_be_served(address: &IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => !address.is_unspecified() && !address.is_multicast(),
+        IpAddr::V6(address) => !address.is_unspecified() && !address.is_multicast() && !address.is_unicast_link_local(),
+    }
+}
+
+fn missing_capability() -> Option<&'static str> {
+    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    let digits = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let effective = digits.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok()).unwrap_or(0);
+    let has = |number: u32| effective >> number & 1 == 1;
+    let missing = CAPABILITIES.iter().find(|(number, _, within)| !has(*number) && !within.is_some_and(has));
+    missing.map(|(_, name, _)| *name)
+}
+
+fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map, Unavailable> {
+    ebpf.take_map(name).ok_or_else(|| Unavailable::Kernel(format!("no map named {name}")))
+}
+
+fn attach(ebpf: &mut Ebpf) -> Result<(), Unavailable> {
+    let program = ebpf.program_mut("steer").ok_or_else(|| Unavailable::Kernel("no program named steer".to_owned()))?;
+    let program: &mut SkLookup = program.try_into().map_err(|error: aya::programs::ProgramError| refused(&error))?;
+    program.load().map_err(|error| refused(&error))?;
+    let namespace = File::open("/proc/thread-self/ns/net").map_err(|error| refused(&error))?;
+    program.attach(namespace).map_err(|error| refused(&error))?;
+    Ok(())
+}
+
+fn refused(error: &(dyn std::error::Error + 'static)) -> Unavailable {
+    Unavailable::Kernel(with_causes(error))
+}
+
+/// The ports of one shard that have no sockets of their own.
+pub struct SteeredPorts {
+    table: Arc<Table>,
+    /// What stands for this shard in the table.
+    mark: u8,
+    /// By family: IPv4, IPv6.
+    inboxes: [Option<Inbox>; 2],
+    /// The limit of hops by family.
+    hops: [u8; 2],
+    /// By number of address; opened with the first port.
+    outlets: Vec<Option<Outlet>>,
+    /// By number of address and port: the token and one. Filled with the first port.
+    tokens: Vec<Vec<u32>>,
+}
+
+/// An open port.
+#[derive(Debug)]
+pub(super) struct SteeredPort {
+    place: Place,
+    tos: u8,
+    /// For datagrams that need fragments.
+    socket: Option<Socket>,
+    table: Arc<Table>,
+}
+
+/// A port that is given away stays open, and is closed when nobody takes it.
+impl Drop for SteeredPort {
+    fn drop(&mut self) {
+        self.table.pass(self.place, 0);
+    }
+}
+
+/// A datagram that came to a port.
+pub(super) struct Arrival<'a> {
+    pub(super) port: PortToken,
+    pub(super) from: SocketAddr,
+    pub(super) bytes: &'a mut [u8],
+}
+
+impl SteeredPorts {
+    /// Opens a port for `token`; none when its address is not served.
+    pub(super) fn open(&mut self, local: SocketAddr, token: PortToken) -> Option<Result<SteeredPort, OpenError>> {
+        let place = self.table.place(local).filter(|place| place.port != 0)?;
+        Some(self.claim(place, token))
+    }
+
+    fn claim(&mut self, place: Place, token: PortToken) -> Result<SteeredPort, OpenError> {
+        self.make_outlet(place)?;
+        self.table.claim(place, self.mark)?;
+        self.note(place, token);
+        Ok(SteeredPort { place, tos: 0, socket: None, table: self.table.clone() })
+    }
+
+    /// Takes over a port of another shard, or of this one.
+    pub(super) fn take_over(&mut self, port: &SteeredPort, token: PortToken) -> Result<(), OpenError> {
+        if !Arc::ptr_eq(&port.table, &self.table) {
+            return Err(OpenError::Other(0));
+        }
+        self.make_outlet(port.place)?;
+        self.note(port.place, token);
+        self.table.pass(port.place, self.mark);
+        Ok(())
+    }
+
+    /// Forgets a port that was closed or given away.
+    pub(super) fn forget(&mut self, port: &SteeredPort) {
+        if let Some(token) = self.tokens[port.place.address].get_mut(usize::from(port.place.port)) {
+            *token = 0;
+        }
+    }
+
+    fn make_outlet(&mut self, place: Place) -> Result<(), OpenError> {
+        let outlet = &mut self.outlets[place.address];
+        if outlet.is_none() {
+            *outlet = Some(Outlet::open(self.table.address(place))?);
+            self.tokens[place.address] = vec![0; PORTS];
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, place: Place, token: PortToken) {
+        self.tokens[place.address][usize::from(place.port)] = token.0 + 1;
+    }
+
+    /// The socket of a family, to be waited on.
+    pub(super) fn descriptor(&self, family: usize) -> Option<BorrowedFd<'_>> {
+        self.inboxes.get(family)?.as_ref().map(Inbox::as_fd)
+    }
+
+    /// Takes what waits for ports of a family; tells how many datagrams, and whether there may be more.
+    pub(super) fn receive(&mut self, family: usize) -> (usize, bool) {
+        let count = self.inboxes[family].as_mut().map_or(0, Inbox::receive);
+        (count, count == inbox::MOST)
+    }
+
+    /// A datagram that was taken; none when its port has been closed since it came.
+    #[inline]
+    pub(super) fn get(&mut self, family: usize, index: usize) -> Option<Arrival<'_>> {
+        let arrived = self.inboxes[family].as_mut()?.get(index)?;
+        let place = self.table.place(arrived.local)?;
+        let token = *self.tokens[place.address].get(usize::from(place.port))?;
+        let port = PortToken(token.checked_sub(1)?);
+        Some(Arrival { port, from: arrived.from, bytes: arrived.bytes })
+    }
+
+    /// Queues a datagram; tells the number of its outlet when that has to be emptied first.
+    ///
+    /// # Errors
+    /// When no socket would send to the destination.
+    #[inline]
+    pub(super) fn queue(
+        &mut self,
+        port: &SteeredPort,
+        way: (PortToken, SocketAddr),
+        payload: &Range<usize>,
+        bytes: &mut [u8],
+    ) -> io::Result<Option<usize>> {
+        let number = port.place.address;
+        let outlet = self.outlets[number].as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        let hops = self.hops[usize::from(way.1.is_ipv6())];
+        outlet.queue(Origin { port: port.place.port, tos: port.tos, hops }, way, payload, bytes)?;
+        Ok(outlet.is_full().then_some(number))
+    }
+
+    /// The number of outlets, which are numbered from 0 on.
+    pub(super) fn outlets(&self) -> usize {
+        self.outlets.len()
+    }
+
+    /// Sends what waits at an outlet; gives the first datagram that was not taken. Call it again for the others.
+    #[inline]
+    pub(super) fn send(&mut self, outlet: usize, bytes: &[u8]) -> Result<(), (Waiting, io::Error)> {
+        self.outlets[outlet].as_mut().map_or(Ok(()), |outlet| outlet.send(bytes))
+    }
+}
+
+impl SteeredPort {
+    /// The type-of-service octet of what is sent.
+    pub(super) fn set_tos(&mut self, tos: u8) {
+        self.tos = tos;
+        // It is opened with the octet when it is needed again.
+        self.socket = None;
+    }
+
+    /// The socket for datagrams that raw sockets do not take because they need fragments. It stays with the port; what
+    /// is sent to the port does not come to it.
+    ///
+    /// # Errors
+    /// When it can't be opened.
+    #[cold]
+    pub(super) fn fragmenting(&mut self) -> io::Result<&Socket> {
+        if self.socket.is_none() {
+            let local = SocketAddr::new(self.table.address(self.place), self.place.port);
+            let socket = open_socket(local)?;
+            super::receiver::set_tos(&socket, self.tos);
+            self.socket = Some(socket);
+        }
+        self.socket.as_ref().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+}
+
+#[cfg(test)]
+mod tests;
