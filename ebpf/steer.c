@@ -1,17 +1,25 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0 */
-/* Datagrams to open media ports go to the socket of the shard that serves the port; all others are left alone. */
+/*
+ * Datagrams to open media ports go to the socket of the shard that serves the port; all others are left alone. A port
+ * that gets more than any media brings has the excess sent to a socket that nobody reads, whose queue is always full:
+ * else a flood on one port would fill the queue that all share.
+ */
 #include "kernel.h"
 
 #define IPV4 2
 #define IPV6 10
 #define UDP 17
 #define PORTS 65536
+/* In a tick, which is 2^22 ns: 122,000 datagrams a second. */
+#define TICK_SHIFT 22
+#define MOST_IN_A_TICK 512
 
 /* Maps are made as large as there are addresses and shards; see src/io/steer. */
 #define MOST_ADDRESSES 1
 #define MOST_SOCKETS 2
 
 static struct bpf_sock *(*const find_socket)(void *map, const void *key) = (void *)BPF_FUNC_map_lookup_elem;
+static __u64 (*const bpf_ktime_get_coarse_ns)(void) = (void *)BPF_FUNC_ktime_get_coarse_ns;
 static long (*const bpf_sk_assign)(struct bpf_sk_lookup *context, struct bpf_sock *socket,
 				   __u64 flags) = (void *)BPF_FUNC_sk_assign;
 static long (*const bpf_sk_release)(struct bpf_sock *socket) = (void *)BPF_FUNC_sk_release;
@@ -21,9 +29,18 @@ struct local_address {
 	__u32 family;
 };
 
-struct ports {
-	__u8 shards[PORTS]; /* 0: closed, else the number of the shard and one */
+struct port {
+	__u8 shard; /* 0: closed, else the number of the shard and one. The rest is this program's own. */
+	__u8 tick;
+	__u16 count; /* of datagrams in the tick */
 };
+
+struct ports {
+	struct port ports[PORTS];
+};
+
+/* The place in `sockets` after those of shards, where the two are that nobody reads. */
+const volatile __u32 unread;
 
 /* The number of each local address. */
 struct {
@@ -42,13 +59,27 @@ struct {
 	TYPE(value, struct ports);
 } open_ports SECTION(".maps");
 
-/* Two for each shard: IPv4, IPv6. */
+/* Two for each shard: IPv4, IPv6. And two that nobody reads. */
 struct {
 	ATTRIBUTE(type, BPF_MAP_TYPE_SOCKMAP);
 	ATTRIBUTE(max_entries, MOST_SOCKETS);
 	TYPE(key, __u32);
 	TYPE(value, __u32);
 } sockets SECTION(".maps");
+
+/* Counts a datagram. Processors that count at once may lose one, which does no harm. */
+INLINE int is_flooded(struct port *port)
+{
+	__u8 tick = bpf_ktime_get_coarse_ns() >> TICK_SHIFT;
+	if (port->tick != tick) {
+		port->tick = tick;
+		port->count = 0;
+	}
+	if (port->count >= MOST_IN_A_TICK)
+		return 1;
+	port->count++;
+	return 0;
+}
 
 SECTION("sk_lookup")
 int steer(struct bpf_sk_lookup *context)
@@ -70,10 +101,11 @@ int steer(struct bpf_sk_lookup *context)
 	struct ports *ports = bpf_map_lookup_elem(&open_ports, number);
 	if (!ports)
 		return SK_PASS;
-	__u32 shard = ports->shards[context->local_port & (PORTS - 1)];
+	struct port *port = &ports->ports[context->local_port & (PORTS - 1)];
+	__u32 shard = port->shard;
 	if (!shard)
 		return SK_PASS;
-	__u32 index = 2 * (shard - 1) + (context->family == IPV6);
+	__u32 index = (is_flooded(port) ? unread : 2 * (shard - 1)) + (context->family == IPV6);
 	struct bpf_sock *socket = find_socket(&sockets, &index);
 	if (!socket)
 		return SK_PASS;

@@ -3,6 +3,7 @@
 //! Prints PASS or FAIL with what was counted for each scenario; the last line is `N passed, N failed`.
 
 mod dtls;
+mod flood;
 mod headers;
 mod inject;
 mod rtcp;
@@ -39,7 +40,8 @@ pub enum Answers {
 }
 
 /// The scenarios, in the order they run.
-const ALL: &[&[Scenario]] = &[spray::ALL, inject::ALL, srtp::ALL, dtls::ALL, stun::ALL, rtcp::ALL, headers::ALL];
+const ALL: &[&[Scenario]] =
+    &[spray::ALL, flood::ALL, inject::ALL, srtp::ALL, dtls::ALL, stun::ALL, rtcp::ALL, headers::ALL];
 
 fn main() -> ExitCode {
     system::catch_interrupts();

@@ -2,9 +2,8 @@
 
 use super::super::address::{RAW_ADDRESS_BYTES, RawAddress, from_raw};
 use super::super::check;
-use super::super::receiver::open_error;
-use crate::relay::OpenError;
 use socket2::{Domain, Protocol, Socket, Type};
+use std::io;
 use std::mem::MaybeUninit;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -45,35 +44,23 @@ pub(super) struct Arrived<'a> {
 }
 
 impl Inbox {
-    /// A socket of a family. It must be bound to something, for the kernel to steer to it.
-    pub(super) fn new(is_ipv6: bool) -> Result<Inbox, OpenError> {
-        let (domain, loopback, any): (Domain, SocketAddr, SocketAddr) = match is_ipv6 {
-            false => (Domain::IPV4, (Ipv4Addr::LOCALHOST, 0).into(), (Ipv4Addr::UNSPECIFIED, 0).into()),
-            true => (Domain::IPV6, (Ipv6Addr::LOCALHOST, 0).into(), (Ipv6Addr::UNSPECIFIED, 0).into()),
+    /// A socket of a family, with room for much to wait.
+    pub(super) fn new(is_ipv6: bool) -> io::Result<Inbox> {
+        let socket = open_socket(is_ipv6)?;
+        let (level, name) = match is_ipv6 {
+            false => (libc::IPPROTO_IP, libc::IP_RECVORIGDSTADDR),
+            true => (libc::IPPROTO_IPV6, libc::IPV6_RECVORIGDSTADDR),
         };
-        let open = || {
-            let socket = Socket::new_raw(domain, Type::DGRAM.nonblocking().cloexec(), Some(Protocol::UDP))?;
-            let (level, name) = match is_ipv6 {
-                false => (libc::IPPROTO_IP, libc::IP_RECVORIGDSTADDR),
-                true => (libc::IPPROTO_IPV6, libc::IPV6_RECVORIGDSTADDR),
-            };
-            if is_ipv6 {
-                socket.set_only_v6(true)?;
-            }
-            set_option(&socket, level, name, 1)?;
-            if set_option(&socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, QUEUE_BYTES).is_err() {
-                socket.set_recv_buffer_size(QUEUE_BYTES as usize)?;
-            }
-            // A namespace may have no loopback device that is up.
-            socket.bind(&loopback.into()).or_else(|_| socket.bind(&any.into()))?;
-            Ok(socket)
-        };
+        set_option(&socket, level, name, 1)?;
+        if set_option(&socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, QUEUE_BYTES).is_err() {
+            socket.set_recv_buffer_size(QUEUE_BYTES as usize)?;
+        }
         // SAFETY: an iovec of zeros is an empty one.
         let piece: libc::iovec = unsafe { std::mem::zeroed() };
         // SAFETY: a message of zeros is a legal one without any parts.
         let message: libc::mmsghdr = unsafe { std::mem::zeroed() };
         Ok(Inbox {
-            socket: open().map_err(|error| open_error(&error))?,
+            socket,
             bytes: vec![0; MOST * DATAGRAM_BYTES],
             from: vec![MaybeUninit::uninit(); MOST],
             control: vec![ControlRoom([0; 64]); MOST],
@@ -140,7 +127,22 @@ impl AsRawFd for Inbox {
     }
 }
 
-fn set_option(socket: &Socket, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> std::io::Result<()> {
+/// A socket of a family. It must be bound to something, for the kernel to steer to it.
+pub(super) fn open_socket(is_ipv6: bool) -> io::Result<Socket> {
+    let (domain, loopback, any): (Domain, SocketAddr, SocketAddr) = match is_ipv6 {
+        false => (Domain::IPV4, (Ipv4Addr::LOCALHOST, 0).into(), (Ipv4Addr::UNSPECIFIED, 0).into()),
+        true => (Domain::IPV6, (Ipv6Addr::LOCALHOST, 0).into(), (Ipv6Addr::UNSPECIFIED, 0).into()),
+    };
+    let socket = Socket::new_raw(domain, Type::DGRAM.nonblocking().cloexec(), Some(Protocol::UDP))?;
+    if is_ipv6 {
+        socket.set_only_v6(true)?;
+    }
+    // A namespace may have no loopback device that is up.
+    socket.bind(&loopback.into()).or_else(|_| socket.bind(&any.into()))?;
+    Ok(socket)
+}
+
+fn set_option(socket: &Socket, level: libc::c_int, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
     // SAFETY: the descriptor is open, pointer and length describe `value`.
     check(unsafe {
         let (value, length) = ((&raw const value).cast(), size_of_val(&value) as libc::socklen_t);

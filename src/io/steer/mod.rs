@@ -57,6 +57,8 @@ pub struct Steering {
     sockets: SockMap<MapData>,
     table: Arc<Table>,
     _watch: Watch,
+    /// Where the program sends floods.
+    _unread: Vec<(u32, Socket)>,
 }
 
 /// The capabilities that it takes (capabilities(7)): number, name, and one that contains it.
@@ -100,7 +102,8 @@ impl Steering {
         let loaded = EbpfLoader::new()
             .map_max_entries("addresses", count)
             .map_max_entries("open_ports", count)
-            .map_max_entries("sockets", 2 * shards as u32)
+            .map_max_entries("sockets", 2 * (shards as u32 + 1))
+            .override_global("unread", &(2 * shards as u32), true)
             .load(OBJECT);
         let mut ebpf = loaded.map_err(|error| refused(&error))?;
         let mut numbers =
@@ -113,9 +116,13 @@ impl Steering {
         };
         let table = Arc::new(Table::map(open_ports.fd().as_fd(), served).map_err(|error| refused(&error))?);
         let watch = Watch::start(table.clone()).map_err(|error| refused(&error))?;
-        let sockets = SockMap::try_from(take(&mut ebpf, "sockets")?).map_err(|error| refused(&error))?;
+        let mut sockets = SockMap::try_from(take(&mut ebpf, "sockets")?).map_err(|error| refused(&error))?;
+        let unread = unread_sockets(&table).map_err(|error| refused(&error))?;
+        for (family, socket) in &unread {
+            sockets.set(2 * shards as u32 + *family, socket, 0).map_err(|error| refused(&error))?;
+        }
         attach(&mut ebpf)?;
-        Ok(Steering { _ebpf: ebpf, sockets, table, _watch: watch })
+        Ok(Steering { _ebpf: ebpf, sockets, table, _watch: watch, _unread: unread })
     }
 
     /// # Errors
@@ -134,11 +141,8 @@ impl Steering {
         let mark = u8::try_from(index + 1).map_err(|_| io::ErrorKind::InvalidInput)?;
         let addresses = self.table.addresses();
         let (mut inboxes, mut hops) = ([None, None], [64; 2]);
-        for (family, is_ipv6) in [false, true].into_iter().enumerate() {
-            if !addresses.iter().any(|address| address.is_ipv6() == is_ipv6) {
-                continue;
-            }
-            let inbox = Inbox::new(is_ipv6).map_err(io::Error::other)?;
+        for family in self.table.families() {
+            let inbox = Inbox::new(family == 1)?;
             let place = 2 * index as u32 + family as u32;
             self.sockets.set(place, &inbox, 0).map_err(io::Error::other)?;
             hops[family] = inbox.hops();
@@ -162,6 +166,17 @@ impl Steering {
 /// When the system does not tell.
 pub fn handed_out(range: RangeInclusive<u16>) -> io::Result<Option<u16>> {
     bound::handed_out(range)
+}
+
+/// For each family a socket that is full with the first datagram.
+fn unread_sockets(table: &Table) -> io::Result<Vec<(u32, Socket)>> {
+    let open = |family: usize| {
+        let socket = inbox::open_socket(family == 1)?;
+        // The system makes it as small as it lets a socket be.
+        socket.set_recv_buffer_size(1)?;
+        Ok((family as u32, socket))
+    };
+    table.families().map(open).collect()
 }
 
 fn can_be_served(address: &IpAddr) -> bool {
@@ -202,7 +217,7 @@ pub struct SteeredPorts {
     table: Arc<Table>,
     /// What stands for this shard in the table.
     mark: u8,
-    /// By family: IPv4, IPv6.
+    /// By family.
     inboxes: [Option<Inbox>; 2],
     /// The limit of hops by family.
     hops: [u8; 2],

@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 /// Ports of an address.
 pub(super) const PORTS: usize = 65536;
 const WORDS: usize = PORTS / 64;
+/// What the program keeps of a port (`struct port`): the shard's mark comes first, the rest is the program's.
+const PORT_BYTES: usize = 4;
 
 /// A port of one of the table's addresses, by number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +24,7 @@ pub(in crate::io) struct Place {
 #[derive(Debug)]
 pub(super) struct Table {
     addresses: Vec<IpAddr>,
-    /// For each address and port: 0 when closed, else the number of the shard and one.
+    /// For each address and port PORT_BYTES, of which the first is 0 when closed, else the number of the shard and one.
     first: NonNull<AtomicU8>,
     /// One bit for each address and port: another program has bound it.
     occupied: Vec<AtomicU64>,
@@ -36,7 +38,7 @@ unsafe impl Sync for Table {}
 impl Table {
     /// Maps the ports of `addresses`.
     pub(super) fn map(descriptor: BorrowedFd<'_>, addresses: Vec<IpAddr>) -> io::Result<Table> {
-        let (bytes, access) = (addresses.len() * PORTS, libc::PROT_READ | libc::PROT_WRITE);
+        let (bytes, access) = (addresses.len() * PORTS * PORT_BYTES, libc::PROT_READ | libc::PROT_WRITE);
         // SAFETY: a fresh mapping at a place of the kernel's choice; an array map has so many bytes.
         let memory =
             unsafe { libc::mmap(std::ptr::null_mut(), bytes, access, libc::MAP_SHARED, descriptor.as_raw_fd(), 0) };
@@ -50,6 +52,15 @@ impl Table {
 
     pub(super) fn addresses(&self) -> &[IpAddr] {
         &self.addresses
+    }
+
+    /// The families that there are addresses of: 0 is IPv4, 1 is IPv6.
+    pub(super) fn families(&self) -> impl Iterator<Item = usize> {
+        [false, true]
+            .into_iter()
+            .enumerate()
+            .filter(|(_, is_ipv6)| self.addresses.iter().any(|address| address.is_ipv6() == *is_ipv6))
+            .map(|(family, _)| family)
     }
 
     /// The place of a local address and port; none when the address is not among the table's.
@@ -105,15 +116,16 @@ impl Table {
 
     fn mark(&self, place: Place) -> &AtomicU8 {
         assert!(place.address < self.addresses.len());
-        // SAFETY: the mapping has PORTS bytes for each address and lives as long as `self`.
-        unsafe { self.first.add(place.address * PORTS + usize::from(place.port)).as_ref() }
+        let index = place.address * PORTS + usize::from(place.port);
+        // SAFETY: the mapping has PORTS times PORT_BYTES for each address and lives as long as `self`.
+        unsafe { self.first.add(index * PORT_BYTES).as_ref() }
     }
 }
 
 impl Drop for Table {
     fn drop(&mut self) {
         // SAFETY: pointer and length are those that `mmap` was given and gave; no reference into it exists.
-        unsafe { libc::munmap(self.first.as_ptr().cast(), self.addresses.len() * PORTS) };
+        unsafe { libc::munmap(self.first.as_ptr().cast(), self.addresses.len() * PORTS * PORT_BYTES) };
     }
 }
 

@@ -257,3 +257,25 @@ fn the_key_of_an_address_is_as_the_program_reads_it() {
     assert_eq!(words[0].to_ne_bytes(), [1, 2, 3, 4]);
     assert_eq!((words[3].to_ne_bytes(), words[4]), ([0xd, 0xe, 0xf, 0x10], 10));
 }
+
+#[test]
+fn a_flood_on_one_port_leaves_room_for_others() {
+    let Some((_steering, [mut events, _])) = shards(&[IP]) else { return };
+    let [flooded, quiet] = [22_060, 22_061].map(|port| (address(IP, port), events.ports().open(address(IP, port))));
+    let (source, _) = peer(IP);
+    // A tick of the program is 4.2 ms, in which 512 datagrams to a port pass.
+    let start = Instant::now();
+    for number in 0..15_000u32 {
+        source.send_to(&[0x80; 172], flooded.0).unwrap();
+        if number % 1500 == 0 {
+            source.send_to(b"heard", quiet.0).unwrap();
+        }
+    }
+    let ticks = (start.elapsed().as_nanos() >> 22) as usize + 2;
+    let mut probe = Probe::default();
+    let heard = |probe: &Probe| probe.came.iter().filter(|(port, ..)| Ok(*port) == quiet.1).count();
+    turn_until(&mut events, &mut probe, |probe| heard(probe) == 10);
+    assert_eq!(heard(&probe), 10);
+    let passed = probe.came.len() - 10;
+    assert!(passed >= 512 && passed <= 512 * ticks, "{passed} datagrams of a flood in {ticks} ticks");
+}
