@@ -38,8 +38,9 @@ pub trait Ports {
     /// The type-of-service octet (traffic class in IPv6) of datagrams sent from the port.
     fn set_tos(&mut self, port: PortToken, tos: u8);
 
-    /// Gives an open port away, to be taken over by another receiver of the same kind. What arrives meanwhile waits.
-    /// None when the token is not open, or ports can't be given away.
+    /// Gives an open port away, to be taken over by another receiver of the same kind; dropping it closes it. What
+    /// arrives meanwhile waits, or is lost as on the network. None when the token is not open, or ports can't be given
+    /// away.
     fn release(&mut self, port: PortToken) -> Option<PortInTransit> {
         let _ = port;
         None

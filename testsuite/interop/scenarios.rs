@@ -145,7 +145,7 @@ fn cancel(kind: Kind, folder: &Path) -> Result<String, String> {
     place(kind, folder, &[Step::InviteAndCancel], None, |call| {
         call.callee.offered(1)?;
         let ringing = Held::by(&call.stage.daemon)?;
-        if ringing.sessions != 1 || ringing.descriptors <= call.idle.descriptors {
+        if ringing.sessions != 1 || ringing.ports <= call.idle.ports {
             return Err(format!("while it rang the daemon held {ringing:?}"));
         }
         Ok("held while ringing".into())
@@ -308,10 +308,11 @@ fn listen(socket: &UdpSocket, reception: &mut Reception, over: &AtomicBool) -> s
     receive(socket, done, |datagram, _, at_ns| reception.take(datagram, at_ns))
 }
 
-/// What a daemon holds: sessions and descriptors.
+/// What a daemon holds. Ports need no descriptors, unless each has a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Held {
     sessions: u64,
+    ports: u64,
     descriptors: usize,
 }
 
@@ -321,12 +322,15 @@ impl Held {
     pub fn by(daemon: &Daemon) -> Result<Held, String> {
         let text = daemon.cli("list numsessions")?;
         let sessions = ctl::number_after(&text, "Current sessions own:")?;
+        let text = daemon.cli("list interfaces")?;
+        let used = text.match_indices("Ports used:").map(|(at, name)| ctl::number_after(&text[at..], name));
+        let ports = used.sum::<Result<u64, String>>()?;
         let mut descriptors = daemon.descriptors()?;
         for _ in 0..3 {
             std::thread::sleep(Duration::from_millis(10));
             descriptors = descriptors.min(daemon.descriptors()?);
         }
-        Ok(Held { sessions, descriptors })
+        Ok(Held { sessions, ports, descriptors })
     }
 
     /// Waits until the daemon holds just this again.

@@ -41,8 +41,9 @@ const IPV6: u32 = libc::AF_INET6 as u32;
 pub enum Unavailable {
     #[error("this program was built without it, because there was no clang")]
     NotBuilt,
-    #[error("{0} is missing (root has it)")]
-    NotPermitted(&'static str),
+    /// The capabilities that are missing.
+    #[error("missing {0} (root has all)")]
+    NotPermitted(String),
     #[error("there is no address that it could serve")]
     NoAddress,
     #[error("there are more than {MOST_SHARDS} threads")]
@@ -86,8 +87,9 @@ impl Steering {
     /// See [`Unavailable`].
     #[cfg(has_ebpf)]
     pub fn open(addresses: &[IpAddr], shards: usize) -> Result<Steering, Unavailable> {
-        if let Some(name) = missing_capability() {
-            return Err(Unavailable::NotPermitted(name));
+        let missing = missing_capabilities();
+        if !missing.is_empty() {
+            return Err(Unavailable::NotPermitted(missing.join(", ")));
         }
         if shards > MOST_SHARDS {
             return Err(Unavailable::TooManyShards);
@@ -149,8 +151,8 @@ impl Steering {
             inboxes[family] = Some(inbox);
         }
         Ok(SteeredPorts {
-            outlets: addresses.iter().map(|_| None).collect(),
-            tokens: addresses.iter().map(|_| Vec::new()).collect(),
+            outlets: addresses.iter().map(|address| Outlet::open(*address).ok()).collect(),
+            tokens: addresses.iter().map(|_| vec![0; PORTS]).collect(),
             table: self.table.clone(),
             mark,
             inboxes,
@@ -186,13 +188,16 @@ fn can_be_served(address: &IpAddr) -> bool {
     }
 }
 
-fn missing_capability() -> Option<&'static str> {
+fn missing_capabilities() -> Vec<&'static str> {
     let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
     let digits = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let effective = digits.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok()).unwrap_or(0);
+    missing_of(digits.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok()).unwrap_or(0))
+}
+
+fn missing_of(effective: u64) -> Vec<&'static str> {
     let has = |number: u32| effective >> number & 1 == 1;
-    let missing = CAPABILITIES.iter().find(|(number, _, within)| !has(*number) && !within.is_some_and(has));
-    missing.map(|(_, name, _)| *name)
+    let missing = CAPABILITIES.iter().filter(|(number, _, within)| !has(*number) && !within.is_some_and(has));
+    missing.map(|(_, name, _)| *name).collect()
 }
 
 fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map, Unavailable> {
@@ -221,9 +226,9 @@ pub struct SteeredPorts {
     inboxes: [Option<Inbox>; 2],
     /// The limit of hops by family.
     hops: [u8; 2],
-    /// By number of address; opened with the first port.
+    /// By number of address; none for an address that the host does not have yet.
     outlets: Vec<Option<Outlet>>,
-    /// By number of address and port: the token and one. Filled with the first port.
+    /// By number of address and port: the token and one.
     tokens: Vec<Vec<u32>>,
 }
 
@@ -278,16 +283,13 @@ impl SteeredPorts {
 
     /// Forgets a port that was closed or given away.
     pub(super) fn forget(&mut self, port: &SteeredPort) {
-        if let Some(token) = self.tokens[port.place.address].get_mut(usize::from(port.place.port)) {
-            *token = 0;
-        }
+        self.tokens[port.place.address][usize::from(port.place.port)] = 0;
     }
 
     fn make_outlet(&mut self, place: Place) -> Result<(), OpenError> {
         let outlet = &mut self.outlets[place.address];
         if outlet.is_none() {
             *outlet = Some(Outlet::open(self.table.address(place))?);
-            self.tokens[place.address] = vec![0; PORTS];
         }
         Ok(())
     }
@@ -312,7 +314,7 @@ impl SteeredPorts {
     pub(super) fn get(&mut self, family: usize, index: usize) -> Option<Arrival<'_>> {
         let arrived = self.inboxes[family].as_mut()?.get(index)?;
         let place = self.table.place(arrived.local)?;
-        let token = *self.tokens[place.address].get(usize::from(place.port))?;
+        let token = self.tokens[place.address][usize::from(place.port)];
         let port = PortToken(token.checked_sub(1)?);
         Some(Arrival { port, from: arrived.from, bytes: arrived.bytes })
     }

@@ -227,27 +227,63 @@ fn sends_that_no_socket_would_do_are_reported_and_others_go_on() {
 
 #[test]
 fn datagrams_of_every_length_are_sent_in_more_than_one_call() {
-    let Some((_steering, [mut events, _])) = shards(&[IP]) else { return };
-    let token = events.ports().open(address(IP, 22_050)).unwrap();
-    let (sink, to) = peer(IP);
-    let mut buffer = vec![0; 65_536];
-    for length in [0, 1, 1500, 65_507] {
+    for (ip, port) in [(IP, 22_050), ("::1", 25_000 + (std::process::id() % 5000) as u16)] {
+        let Some((_steering, [mut events, _])) = shards(&[ip]) else { return };
+        let token = events.ports().open(address(ip, port)).unwrap();
+        events.ports().set_tos(token, 184);
+        let (sink, to) = peer(ip);
+        let mut buffer = vec![0; 65_536];
+        // The longer ones take fragments where the device's MTU is small.
+        for length in [0, 1, 1500, 65_507, 3] {
+            let mut batch = Batch::new();
+            batch.send(token, to, &vec![7; length]);
+            batch.flush(events.ports(), |_| panic!("{length} bytes were not taken"));
+            assert_eq!(sink.recv_from(&mut buffer).unwrap(), (length, address(ip, port)));
+        }
         let mut batch = Batch::new();
-        batch.send(token, to, &vec![7; length]);
-        batch.flush(events.ports(), |_| panic!("{length} bytes were not taken"));
-        assert_eq!(sink.recv_from(&mut buffer).unwrap(), (length, address(IP, 22_050)));
+        (0..200u8).for_each(|number| batch.send(token, to, &[number]));
+        batch.flush(events.ports(), |_| panic!("not taken"));
+        for number in 0..200u8 {
+            assert_eq!((sink.recv(&mut buffer).unwrap(), buffer[0]), (1, number));
+        }
+        let mut batch = Batch::new();
+        batch.send(token, to, &vec![7; 65_508]);
+        let mut failed = 0;
+        batch.flush(events.ports(), |_| failed += 1);
+        assert_eq!(failed, 1);
+        // Whatever it took to send, what is sent to the port comes here.
+        sink.send_to(b"back", address(ip, port)).unwrap();
+        let mut probe = Probe::default();
+        turn_until(&mut events, &mut probe, |probe| !probe.came.is_empty());
+        assert_eq!(probe.came, [(token, to, b"back".to_vec())]);
     }
-    let mut batch = Batch::new();
-    (0..200u8).for_each(|number| batch.send(token, to, &[number]));
-    batch.flush(events.ports(), |_| panic!("not taken"));
-    for number in 0..200u8 {
-        assert_eq!((sink.recv(&mut buffer).unwrap(), buffer[0]), (1, number));
-    }
-    let mut batch = Batch::new();
-    batch.send(token, to, &vec![7; 65_508]);
-    let mut failed = 0;
-    batch.flush(events.ports(), |_| failed += 1);
-    assert_eq!(failed, 1);
+}
+
+#[test]
+fn the_socket_for_fragments_does_not_receive() {
+    let Some((_steering, [mut events, mut second])) = shards(&[IP]) else { return };
+    let local = address(IP, 22_070);
+    let token = events.ports().open(local).unwrap();
+    events.ports().set_tos(token, 184);
+    let mut port = events.ports().release(token).unwrap().downcast::<SteeredPort>().unwrap();
+    let (sink, to) = peer(IP);
+    port.fragmenting().unwrap().send_to(b"long", &to.into()).unwrap();
+    assert_eq!(port.fragmenting().unwrap().tos_v4().unwrap(), 184);
+    let mut buffer = [0; 10];
+    assert_eq!(sink.recv_from(&mut buffer).unwrap(), (4, local));
+    let token = second.ports().take_over(port).unwrap();
+    sink.send_to(b"back", local).unwrap();
+    let mut probe = Probe::default();
+    turn_until(&mut second, &mut probe, |probe| !probe.came.is_empty());
+    assert_eq!(probe.came, [(token, to, b"back".to_vec())]);
+}
+
+#[test]
+fn missing_capabilities_are_named() {
+    assert_eq!(missing_of(0), ["CAP_BPF", "CAP_NET_ADMIN", "CAP_NET_RAW"]);
+    assert_eq!(missing_of(1 << 39 | 1 << 12), ["CAP_NET_RAW"]);
+    assert_eq!(missing_of(1 << 21 | 1 << 13), ["CAP_NET_ADMIN"], "CAP_SYS_ADMIN contains CAP_BPF");
+    assert_eq!(missing_of(u64::MAX), [""; 0]);
 }
 
 #[test]
