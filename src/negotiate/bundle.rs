@@ -55,15 +55,32 @@ pub fn accept(call: &mut Call, publisher: ParticipantId, request: &Request) {
     join(call, &members, |mid| mid.is_some_and(|mid| group.iter().any(|member| member == mid)));
 }
 
+/// Decides whether a subscriber is offered a group of `members`, its medias that are in use, and whether they share the
+/// transport of the first before it has answered. The flag `WebRTC` alone offers none.
+pub fn subscribe(call: &mut Call, subscriber: ParticipantId, members: &[MediaId], request: &Request) {
+    let bundle = request.transport.bundle;
+    let is_asked_for = bundle.accept || bundle.offer && !request.transport.is_webrtc;
+    let was_shared = members.iter().any(|id| call.media(*id).bundled_in.is_some());
+    for id in call.participant(subscriber).medias.clone() {
+        call.media_mut(id).bundled_in = None;
+    }
+    let participant = call.participant_mut(subscriber);
+    let is_known = participant.shows_bundle && !participant.is_strict_bundle;
+    participant.shows_bundle = !bundle.reject && (is_asked_for || is_known);
+    participant.is_strict_bundle = bundle.strict;
+    let is_shared = participant.shows_bundle && (bundle.require || was_shared);
+    join(call, members, |_| is_shared);
+}
+
 /// What an answer of `sender` says of the group that it was offered: with it, all members share the first one's
 /// transport. An answer without a group leaves a required one as it is: its acceptance was assumed.
-pub fn settle(call: &mut Call, sender: ParticipantId, pairs: &[Pair]) {
+pub fn settle(call: &mut Call, sender: ParticipantId, medias: impl Iterator<Item = MediaId>) {
     let participant = call.participant(sender);
     if !participant.shows_bundle || participant.bundle.is_empty() {
         return;
     }
     let group = participant.bundle.clone();
-    let members: Vec<MediaId> = pairs.iter().map(|(sent, _)| *sent).filter(|id| !call.media(*id).is_rejected).collect();
+    let members: Vec<MediaId> = medias.filter(|id| !call.media(*id).is_rejected).collect();
     join(call, &members, |mid| mid.is_some_and(|mid| group.iter().any(|member| member == mid)));
 }
 

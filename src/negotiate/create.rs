@@ -131,7 +131,7 @@ fn prepare(call: &mut Call, id: MediaId, request: &Request, around: &mut Surroun
 fn section(call: &Call, id: MediaId, request: &Request, around: &Surroundings) -> MediaSection {
     let media = call.media(id);
     let mut section = show::frame(media, media, media, request);
-    section.attributes.extend(show::own_mid(media, request));
+    section.attributes.extend(show::own_mid(call, media, request));
     section.attributes.extend(media.shown_codecs.iter().flat_map(Codec::attributes));
     section.attributes.push(Attribute::flag(Direction::SendRecv.name()));
     section.attributes.extend(show::rtcp(media, media, request));

@@ -64,7 +64,7 @@ fn run(
     if step == Step::Answer {
         make_exclusive(call, parties);
         call.is_answered = true;
-        bundle::settle(call, parties.sender, &pairs);
+        bundle::settle(call, parties.sender, pairs.iter().map(|(sent, _)| *sent));
     }
     bundle::arrange(call, parties.receiver, &pairs, step, request);
     for (sent, received) in &pairs {
@@ -135,12 +135,16 @@ fn is_own(description: &SessionDescription, instance_id: &str) -> bool {
 
 /// Settles the medias of a participant who has answered an offer that was made here.
 pub(super) fn complete(call: &mut Call, id: ParticipantId, request: &Request, around: &mut Surroundings) {
-    for id in call.participant(id).medias.clone() {
+    let medias = call.participant(id).medias.clone();
+    bundle::settle(call, id, medias.iter().copied());
+    for id in medias {
         let media = call.media_mut(id);
         rtcp_mux::on_answer(&mut media.rtcp_mux, &mut RtcpMux::default(), wishes(request));
-        keying::settle(media, request);
         ice::settle(media);
-        match media.is_rejected {
+        if media.bundled_in.is_none() {
+            keying::settle(media, request);
+        }
+        match media.is_rejected || media.bundled_in.is_some() {
             true => local_ports::release(call, id, around),
             false => local_ports::match_mux(call, id, around),
         }

@@ -51,6 +51,17 @@ fn group(call: &Call, parties: Parties, sections: &[MediaSection], step: Step, r
         let mids = &call.participant(parties.sender).bundle;
         return (step == Step::Offer && !mids.is_empty()).then(|| bundle::group(mids));
     }
+    group_of(call, parties.receiver, sections, request)
+}
+
+/// `a=group` of what a receiver is shown, where it is shown one.
+pub(super) fn group_of(
+    call: &Call,
+    receiver: ParticipantId,
+    sections: &[MediaSection],
+    request: &Request,
+) -> Option<Attribute> {
+    let receiver = call.participant(receiver);
     if !receiver.shows_bundle {
         return None;
     }
@@ -216,15 +227,12 @@ fn section(
         others.splice(0..0, receiver.masked_extensions.iter().cloned());
     }
     section.attributes.extend(labels);
-    if receiver.bundled_in.is_some() && sender.is_rtp() && step == Step::Offer {
-        section.attributes.push(Attribute::flag("bundle-only"));
-    }
+    section.attributes.extend(bundle_only(sender, receiver).filter(|_| step == Step::Offer));
     section.attributes.extend(receiver.shown_codecs.iter().flat_map(|codec| codec.attributes()));
-    let mid_extension = mid_extension(call, receiver, &others, step, request);
-    let mixed = mixed_extensions(sender, receiver, step, request);
-    let forced = mid_extension.as_ref().map(|_| Attribute::flag("extmap-allow-mixed"));
-    section.attributes.extend(mixed.or(forced));
-    section.attributes.extend(mid_extension);
+    match step {
+        Step::Offer => section.attributes.extend(extensions_of_offer(call, sender, receiver, &others, request)),
+        Step::Answer => section.attributes.extend(mixed_extensions(sender, receiver, step, request)),
+    }
     section.attributes.extend(others.into_iter().filter(|attribute| !is_stripped(attribute, request)));
     section.attributes.extend(direction(sender, receiver, step, request));
     section.attributes.extend(rtcp(receiver, transport, request));
@@ -324,17 +332,42 @@ fn mid(sender: &Media, receiver: &Media, step: Step, request: &Request) -> Optio
     match (&receiver.mid, step) {
         (None, Step::Offer) => match &sender.mid {
             Some(mid) => Some(Attribute::with_value("mid", mid)),
-            None => own_mid(receiver, request).filter(|_| sender.is_rtp()),
+            None => generated_mid(receiver, request).filter(|_| sender.is_rtp()),
         },
         (None, Step::Answer) => None,
         (Some(mid), _) => Some(Attribute::with_value("mid", mid)),
     }
 }
 
-/// The receiver's own `a=mid`, else a generated one where that is asked for.
-pub(super) fn own_mid(receiver: &Media, request: &Request) -> Option<Attribute> {
-    let generated = request.transport.generate_mid.then(|| receiver.index.to_string());
+fn generated_mid(receiver: &Media, request: &Request) -> Option<Attribute> {
+    request.transport.generate_mid.then(|| Attribute::with_value("mid", receiver.index))
+}
+
+/// A subscriber's own `a=mid`, else a generated one where that is asked for or a group needs it.
+pub(super) fn own_mid(call: &Call, receiver: &Media, request: &Request) -> Option<Attribute> {
+    let is_wanted = request.transport.generate_mid || call.participant(receiver.owner).shows_bundle;
+    let generated = is_wanted.then(|| receiver.index.to_string());
     receiver.mid.clone().or(generated).map(|mid| Attribute::with_value("mid", mid))
+}
+
+/// What a member of a group that was agreed on, or is required, says in an offer (RFC 9143, section 6).
+pub(super) fn bundle_only(sender: &Media, receiver: &Media) -> Option<Attribute> {
+    (receiver.bundled_in.is_some() && sender.is_rtp()).then(|| Attribute::flag("bundle-only"))
+}
+
+/// What stands before the header extensions of an offer, `others` of its attributes: that both forms may be mixed, and
+/// the extension that a group needs.
+pub(super) fn extensions_of_offer(
+    call: &Call,
+    sender: &Media,
+    receiver: &Media,
+    others: &[Attribute],
+    request: &Request,
+) -> impl Iterator<Item = Attribute> {
+    let mid = mid_extension(call, receiver, others, request);
+    let mixed = mixed_extensions(sender, receiver, Step::Offer, request);
+    let forced = mid.as_ref().map(|_| Attribute::flag("extmap-allow-mixed"));
+    mixed.or(forced).into_iter().chain(mid)
 }
 
 pub(super) fn is_stripped(attribute: &Attribute, request: &Request) -> bool {
@@ -356,14 +389,8 @@ fn agreed_extensions(mut attributes: Vec<Attribute>, receiver: &Media, step: Ste
 
 /// The header extension that tells bundled medias apart (RFC 9143, section 15), where a group is offered and the
 /// sender does not bring it.
-fn mid_extension(
-    call: &Call,
-    receiver: &Media,
-    others: &[Attribute],
-    step: Step,
-    request: &Request,
-) -> Option<Attribute> {
-    let is_grouped = step == Step::Offer && call.participant(receiver.owner).shows_bundle && receiver.is_shown_rtp();
+fn mid_extension(call: &Call, receiver: &Media, others: &[Attribute], request: &Request) -> Option<Attribute> {
+    let is_grouped = call.participant(receiver.owner).shows_bundle && receiver.is_shown_rtp();
     let extensions = || others.iter().filter(|attribute| attribute.name == "extmap");
     let has_it = extensions().any(|attribute| attribute.extension_uri() == Some(MID_EXTENSION));
     if !is_grouped || has_it || request.transport.strip_extensions.all {

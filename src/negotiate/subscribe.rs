@@ -2,7 +2,7 @@
 //! rooms of a selective forwarding unit).
 
 use super::local_ports::{self, Place};
-use super::{Failure, Surroundings, codecs, exchange, ice, keying, receive, rtcp_mux, select, show, simulcast};
+use super::{Failure, Surroundings, bundle, codecs, exchange, ice, keying, receive, rtcp_mux, select, show, simulcast};
 use crate::base::address::Family;
 use crate::call::layer::Layer;
 use crate::call::media::RtcpMux;
@@ -51,21 +51,22 @@ pub fn request(call: &mut Call, request: &Request, around: &mut Surroundings) ->
     }
     let groups = arrange(call, subscriber, group(call, &sources, request.control.mix));
     end_subscriptions(call, subscriber);
+    let sinks = sinks(call, subscriber, &groups);
+    bundle::subscribe(call, subscriber, &sinks.iter().flatten().copied().collect::<Vec<_>>(), request);
     let mut sections = Vec::with_capacity(groups.len());
     let mut medias = Vec::with_capacity(groups.len());
-    for (position, group) in groups.iter().enumerate() {
-        let Some(first) = group.first().copied() else {
+    for (position, (group, sink)) in groups.iter().zip(sinks).enumerate() {
+        let Some(sink) = sink else {
             sections.push(vacant(call, subscriber, position, around));
             continue;
         };
-        let kind = call.media(first).kind.clone();
-        let sink = call.media_at(subscriber, position, &kind);
         join(call, group, sink, layer, request);
         prepare(call, group, sink, request, around)?;
-        sections.push(section(call, first, sink, request, around));
-        medias.push(subscribed(call, first));
+        sections.push(section(call, group[0], sink, request, around));
+        medias.push(subscribed(call, group[0]));
     }
-    let session = session(call, &sources);
+    let mut session = session(call, &sources);
+    session.attributes.extend(show::group_of(call, subscriber, &sections, request));
     let sdp = show::create(call, subscriber, session, sections, request, around)?;
     let to_tag = call.participant(subscriber).tag.clone().unwrap_or_default();
     Ok(Offer { sdp, to_tag, medias, flows: sources.len() })
@@ -96,6 +97,15 @@ fn arrange(call: &Call, subscriber: ParticipantId, groups: Vec<Vec<MediaId>>) ->
         }
     }
     lines
+}
+
+/// The media of each line that has sources.
+fn sinks(call: &mut Call, subscriber: ParticipantId, groups: &[Vec<MediaId>]) -> Vec<Option<MediaId>> {
+    let sink = |(position, group): (usize, &Vec<MediaId>)| {
+        let kind = call.media(*group.first()?).kind.clone();
+        Some(call.media_at(subscriber, position, &kind))
+    };
+    groups.iter().enumerate().map(sink).collect()
 }
 
 /// The section of a line without sources.
@@ -202,6 +212,10 @@ fn prepare(
     rtcp_mux::on_offer(&mut source_mux, &mut media.rtcp_mux, exchange::wishes(request));
     prepare_transport(call, group, sink, request, around);
     let media = call.media(sink);
+    if media.bundled_in.is_some() {
+        local_ports::release(call, sink, around);
+        return Ok(());
+    }
     let network = &request.network;
     let place = Place {
         named: network.interface.as_deref().or(network.to_interface.as_deref()),
@@ -217,23 +231,27 @@ fn prepare(
 /// Keys and ICE that the subscriber is offered.
 fn prepare_transport(call: &mut Call, group: &[MediaId], sink: MediaId, request: &Request, around: &mut Surroundings) {
     let (from, to) = call.media_pair_mut(group[0], sink);
-    keying::subscribe(to, from, request, around);
+    if to.bundled_in.is_none() {
+        keying::subscribe(to, from, request, around);
+    }
     let (from, to) = call.media_pair_mut(group[group.len() - 1], sink);
     ice::subscribe(to, from, request, around);
 }
 
 fn section(call: &Call, source: MediaId, sink: MediaId, request: &Request, around: &Surroundings) -> MediaSection {
     let (from, to) = (call.media(source), call.media(sink));
-    let mut section = show::frame(from, to, to, request);
-    section.attributes.extend(show::own_mid(to, request));
+    let transport = call.media(call.transport_of(sink));
+    let mut section = show::frame(from, to, transport, request);
+    section.attributes.extend(show::own_mid(call, to, request));
     let (labels, mut others) = show::split_labels(&from.attributes);
     others.retain(|line| !simulcast::is_hidden(from, line));
     match request.control.siprec {
         true => section.attributes.push(Attribute::with_value("label", from.serial)),
         false => section.attributes.extend(labels),
     }
+    section.attributes.extend(show::bundle_only(from, to));
     section.attributes.extend(to.shown_codecs.iter().flat_map(Codec::attributes));
-    section.attributes.extend(show::mixed_extensions(from, to, exchange::Step::Offer, request));
+    section.attributes.extend(show::extensions_of_offer(call, from, to, &others, request));
     section.attributes.extend(others.into_iter().filter(|attribute| !show::is_stripped(attribute, request)));
     let direction = match (request.control.is_inactive, request.control.is_bidirectional) {
         (true, _) => Direction::Inactive,
@@ -241,10 +259,10 @@ fn section(call: &Call, source: MediaId, sink: MediaId, request: &Request, aroun
         (false, false) => Direction::SendOnly,
     };
     section.attributes.extend(from.is_rtp().then(|| Attribute::flag(direction.name())));
-    section.attributes.extend(show::rtcp(to, to, request));
-    section.attributes.extend(keying::attributes(to, around.fingerprints));
+    section.attributes.extend(show::rtcp(to, transport, request));
+    section.attributes.extend(keying::attributes(transport, around.fingerprints));
     section.attributes.extend(show::times(to, to));
-    section.attributes.extend(ice::attributes(to));
+    section.attributes.extend(ice::attributes(transport));
     section
 }
 

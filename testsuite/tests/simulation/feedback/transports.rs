@@ -16,17 +16,17 @@ const VIDEO: (u8, u32) = (96, 0xb);
 const NUMBERS: &str = "extmap:3 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 
 /// A browser's description of `ports` for audio and video; on one port they are a bundle.
-fn describe(ports: [u16; 2], direction: &str) -> String {
-    let section = |kind: &str, port: u16, mid: u8, codec: &str| {
+fn describe(ports: [u16; 2], mids: [&str; 2], direction: &str) -> String {
+    let section = |kind: &str, port: u16, mid: &str, codec: &str| {
         format!("m={kind} {port} RTP/AVPF {codec}a=mid:{mid}\r\na={NUMBERS}\r\na=rtcp-mux\r\na={direction}\r\n")
     };
     let audio = "111\r\na=rtpmap:111 opus/48000/2\r\na=rtcp-fb:111 transport-cc\r\n";
     let video = "96\r\na=rtpmap:96 VP8/90000\r\na=rtcp-fb:96 goog-remb\r\na=rtcp-fb:96 transport-cc\r\n";
-    let group = if ports[0] == ports[1] { "a=group:BUNDLE 0 1\r\n" } else { "" };
+    let group = if ports[0] == ports[1] { format!("a=group:BUNDLE {}\r\n", mids.join(" ")) } else { String::new() };
     format!(
         "v=0\r\no=- 1 1 IN IP4 198.51.100.10\r\ns=-\r\nc=IN IP4 198.51.100.10\r\nt=0 0\r\n{group}{}{}",
-        section("audio", ports[0], 0, audio),
-        section("video", ports[1], 1, video)
+        section("audio", ports[0], mids[0], audio),
+        section("video", ports[1], mids[1], video)
     )
 }
 
@@ -52,12 +52,12 @@ struct Outcome {
 
 fn publish(ports: [u16; 2]) -> Outcome {
     let mut world = World::recorded();
-    let keys = json!({"command": "publish", "from-tag": "p", "sdp": describe(ports, "sendonly"),
+    let keys = json!({"command": "publish", "from-tag": "p", "sdp": describe(ports, ["0", "1"], "sendonly"),
         "codec": {"accept": ["all", "any"]}, "bundle": ["accept"]});
     let answer = ask(&mut world, keys)["sdp"].clone();
     let to = addresses(&answer);
     let offer = ask(&mut world, json!({"command": "subscribe request", "from-tag": "p"}));
-    let sdp = describe([9000, 9002], "recvonly");
+    let sdp = describe([9000, 9002], ["0", "1"], "recvonly");
     ask(&mut world, json!({"command": "subscribe answer", "to-tag": offer["to-tag"], "sdp": sdp}));
     let shown = lines(answer.as_str().expect("a description"));
     let is_numbered = [0, 1].map(|media: usize| shown[media].attributes.iter().any(|text| text == NUMBERS));
@@ -130,4 +130,81 @@ fn of_two_ports_one_tells_of_arrival_times() {
     let knows = |media: usize, what: &str| shown[media].attributes.iter().any(|text| text.contains(what));
     assert_eq!([knows(0, "transport-"), knows(1, NUMBERS), knows(1, "transport-cc")], [false, true, true]);
     outcome.check(30);
+}
+
+/// The description that a subscription shows, with the addresses of its lines.
+fn subscribe(world: &mut World, keys: Value) -> (Value, Vec<SocketAddr>) {
+    let mut request = json!({"command": "subscribe request", "from-tag": "p"});
+    request.as_object_mut().expect("a dictionary").extend(keys.as_object().expect("a dictionary").clone());
+    let offer = ask(world, request);
+    let ports = addresses(&offer["sdp"]);
+    (offer, ports)
+}
+
+fn count(sdp: &Value, text: &str) -> usize {
+    sdp.as_str().unwrap_or_default().matches(text).count()
+}
+
+/// What a viewer hears of one packet of each of the publisher's medias, by port and payload type.
+fn heard(world: &mut World, to: &[SocketAddr], sequence: u16) -> Vec<(SocketAddr, u8)> {
+    let mut heard = Vec::new();
+    for (media, (payload_type, ssrc)) in [AUDIO, VIDEO].into_iter().enumerate() {
+        let header = rtp::Header { marker: false, payload_type, sequence, timestamp: 0, ssrc };
+        let bytes = header.write(&[0; 4]);
+        let from = SocketAddr::from(([198, 51, 100, 10], 40_000));
+        let (_, sent) = world.deliver(&Datagram { from, to: to[media], bytes }).expect("an open port");
+        let rtp = sent.iter().filter(|datagram| demux::classify(&datagram.bytes) == Protocol::Rtp);
+        heard.extend(
+            rtp.map(|datagram| (datagram.to, rtp::Packet::parse(&datagram.bytes).expect("RTP").header().payload_type)),
+        );
+    }
+    heard
+}
+
+#[test]
+fn a_subscriber_is_offered_a_bundle_where_the_request_accepts_it() {
+    let mut world = World::recorded();
+    let keys = json!({"command": "publish", "from-tag": "p", "sdp": describe([40_000; 2], ["0", "1"], "sendonly"),
+        "codec": {"accept": ["all", "any"]}, "bundle": ["accept"]});
+    let to = addresses(&ask(&mut world, keys)["sdp"]);
+    for (keys, has_group, is_shared) in [
+        (json!({}), false, false),
+        (json!({"flags": ["WebRTC"]}), false, false),
+        (json!({"bundle": ["accept"]}), true, false),
+        (json!({"bundle": ["offer"]}), true, false),
+        (json!({"bundle": ["accept", "reject"]}), false, false),
+        (json!({"bundle": ["require"]}), true, true),
+        (json!({"bundle": ["accept"], "flags": ["WebRTC"]}), true, true),
+    ] {
+        let (offer, ports) = subscribe(&mut world, keys.clone());
+        assert_eq!(count(&offer["sdp"], "a=group:BUNDLE 1 2\r\n") == 1, has_group, "{keys}: {offer}");
+        assert_eq!(count(&offer["sdp"], "hdrext:sdes:mid") == 2, has_group, "{keys}: {offer}");
+        assert_eq!(ports[0] == ports[1], is_shared, "{keys}: {offer}");
+        assert_eq!(count(&offer["sdp"], "a=bundle-only") > 0, is_shared, "{keys}: {offer}");
+        ask(&mut world, json!({"command": "unsubscribe", "to-tag": offer["to-tag"]}));
+    }
+    let (offer, ports) = subscribe(&mut world, json!({"bundle": ["accept"]}));
+    let sdp = describe([9000; 2], ["1", "2"], "recvonly");
+    ask(&mut world, json!({"command": "subscribe answer", "to-tag": offer["to-tag"], "sdp": sdp}));
+    let viewer = SocketAddr::from(([198, 51, 100, 10], 9000));
+    let both = vec![(viewer, AUDIO.0), (viewer, VIDEO.0)];
+    assert_eq!(heard(&mut world, &to, 1), both);
+    // Asked again, it stays the bundle that it has become.
+    let (again, shown) = subscribe(&mut world, json!({"to-tag": offer["to-tag"]}));
+    assert_eq!((shown[0], shown[1]), (ports[0], ports[0]), "{again}");
+    assert_eq!(count(&again["sdp"], "a=group:BUNDLE 1 2\r\n"), 1, "{again}");
+    let sdp = describe([9000; 2], ["1", "2"], "recvonly");
+    ask(&mut world, json!({"command": "subscribe answer", "to-tag": offer["to-tag"], "sdp": sdp}));
+    assert_eq!(heard(&mut world, &to, 2), both);
+    // Who declines the group has a port for each line again.
+    let (declined, ports) = subscribe(&mut world, json!({"bundle": ["accept"]}));
+    assert_ne!(ports[0], ports[1]);
+    let sdp = describe([9100, 9102], ["1", "2"], "recvonly");
+    ask(&mut world, json!({"command": "subscribe answer", "to-tag": declined["to-tag"], "sdp": sdp}));
+    let apart = [(9100, AUDIO.0), (9102, VIDEO.0)];
+    let apart = apart.map(|(port, payload_type)| (SocketAddr::from(([198, 51, 100, 10], port)), payload_type));
+    let heard = heard(&mut world, &to, 3);
+    assert!(apart.iter().all(|one| heard.contains(one)) && heard.len() == 4, "{heard:?}");
+    ask(&mut world, json!({"command": "delete", "delete delay": 0}));
+    world.check_empty();
 }
