@@ -37,11 +37,24 @@ impl Media {
         text(&self.ask(request)?, "sdp")
     }
 
-    /// Subscribes somebody to a publication; the tag of the subscription and its offer.
-    pub fn subscribe(&self, room: &str, publisher: &str) -> Result<(String, String), Failure> {
-        let request = json!({
+    /// Subscribes somebody to a publication, with sound and picture on one port; the tag of the subscription and its
+    /// offer. With the tag of one that there is, that one is changed. `layer` says which layer of a simulcast.
+    pub fn subscribe(
+        &self,
+        room: &str,
+        publisher: &str,
+        tag: Option<&str>,
+        layer: Option<&str>,
+    ) -> Result<(String, String), Failure> {
+        let mut request = json!({
             "command": "subscribe request", "call-id": self.call(room), "from-tags": [publisher], "flags": ["WebRTC"],
+            "bundle": ["accept"],
         });
+        for (key, value) in [("to-tag", tag), ("layer", layer)] {
+            if let Some(value) = value {
+                request[key] = value.into();
+            }
+        }
         let reply = self.ask(request)?;
         Ok((text(&reply, "to-tag")?, text(&reply, "sdp")?))
     }

@@ -17,6 +17,8 @@ pub struct Member {
     /// Known to all in the room, and the tag of its publication.
     pub id: String,
     pub name: String,
+    /// The layers of its picture, by their `rid`.
+    pub layers: Vec<String>,
     /// Known to its own page only.
     key: String,
     seen_at: Instant,
@@ -76,13 +78,20 @@ impl Rooms {
         }
     }
 
-    /// Takes a member in.
-    pub fn join(&mut self, room: &str, id: &str, key: &str, name: &str, now: Instant) -> Result<(), Refusal> {
+    /// Takes a member in; `layers` as in [`Member`].
+    pub fn join(
+        &mut self,
+        room: &str,
+        id: &str,
+        key: &str,
+        (name, layers): (&str, Vec<String>),
+        now: Instant,
+    ) -> Result<(), Refusal> {
         self.check(room)?;
         let new = || Room { members: Vec::new(), changes: watch::Sender::new(0) };
         let room = self.rooms.entry(room.to_owned()).or_insert_with(new);
         let (id, key, name) = (id.to_owned(), key.to_owned(), name.to_owned());
-        room.members.push(Member { id, key, name, seen_at: now, subscriptions: Vec::new() });
+        room.members.push(Member { id, key, name, layers, seen_at: now, subscriptions: Vec::new() });
         room.changes.send_modify(|version| *version += 1);
         Ok(())
     }
@@ -93,20 +102,19 @@ impl Rooms {
         Ok(self.rooms.get(room).ok_or(Refusal::Gone)?.changes.subscribe())
     }
 
-    /// Id and name of all others, in the order in which they came.
-    pub fn others(&self, room: &str, key: &str) -> Result<Vec<(String, String)>, Refusal> {
+    /// All others, in the order in which they came.
+    pub fn others(&self, room: &str, key: &str) -> Result<Vec<&Member>, Refusal> {
         let room = self.rooms.get(room).ok_or(Refusal::Gone)?;
         if room.members.iter().all(|member| member.key != key) {
             return Err(Refusal::Gone);
         }
-        let others = room.members.iter().filter(|member| member.key != key);
-        Ok(others.map(|member| (member.id.clone(), member.name.clone())).collect())
+        Ok(room.members.iter().filter(|member| member.key != key).collect())
     }
 
     /// Whether `publisher` is another member of the room.
     pub fn can_subscribe(&self, room: &str, key: &str, publisher: &str) -> Result<(), Refusal> {
         let others = self.others(room, key)?;
-        if others.iter().any(|(id, _)| id == publisher) { Ok(()) } else { Err(Refusal::Gone) }
+        if others.iter().any(|other| other.id == publisher) { Ok(()) } else { Err(Refusal::Gone) }
     }
 
     /// Notes a subscription; false when the member or the publisher has left meanwhile.
@@ -118,10 +126,11 @@ impl Rooms {
         is_possible
     }
 
-    /// Whether the member has this subscription.
-    pub fn has_subscription(&mut self, room: &str, key: &str, tag: &str) -> Result<(), Refusal> {
+    /// From whom the member receives by this subscription.
+    pub fn publisher_of(&mut self, room: &str, key: &str, tag: &str) -> Result<String, Refusal> {
         let member = self.member(room, key)?;
-        if member.subscriptions.iter().any(|other| other.tag == tag) { Ok(()) } else { Err(Refusal::Gone) }
+        let own = member.subscriptions.iter().find(|other| other.tag == tag);
+        own.map(|own| own.publisher.clone()).ok_or(Refusal::Gone)
     }
 
     /// Forgets a subscription; whether there was one.
@@ -177,7 +186,7 @@ mod tests {
     fn two_in_a_room(now: Instant) -> Rooms {
         let mut rooms = Rooms::default();
         for (id, key, name) in [("a", "key-a", "Ann"), ("b", "key-b", "Bob")] {
-            rooms.join("kitchen", id, key, name, now).unwrap();
+            rooms.join("kitchen", id, key, (name, Vec::new()), now).unwrap();
         }
         rooms
     }
@@ -189,6 +198,8 @@ mod tests {
         assert!(rooms.subscribe("kitchen", "key-a", "s1", "b"));
         assert!(rooms.subscribe("kitchen", "key-b", "s2", "a"));
         assert!(!rooms.subscribe("kitchen", "key-b", "s3", "b"), "nobody receives himself");
+        assert_eq!(rooms.publisher_of("kitchen", "key-a", "s1"), Ok("b".to_owned()));
+        assert_eq!(rooms.publisher_of("kitchen", "key-b", "s1"), Err(Refusal::Gone), "not its own");
         let gone = rooms.leave("kitchen", "key-a").unwrap();
         assert_eq!(gone.id, "a");
         assert_eq!(gone.subscriptions, ["s1"]);
@@ -206,8 +217,8 @@ mod tests {
         let gone = rooms.drop_silent(later);
         assert_eq!(gone.iter().map(|gone| gone.id.as_str()).collect::<Vec<_>>(), ["a"]);
         assert!(changes.has_changed().unwrap());
-        assert_eq!(rooms.others("kitchen", "key-b"), Ok(Vec::new()));
-        assert_eq!(rooms.others("kitchen", "key-a"), Err(Refusal::Gone));
+        assert!(rooms.others("kitchen", "key-b").is_ok_and(|others| others.is_empty()));
+        assert!(matches!(rooms.others("kitchen", "key-a"), Err(Refusal::Gone)));
     }
 
     #[test]
@@ -215,13 +226,13 @@ mod tests {
         let now = Instant::now();
         let mut rooms = Rooms::default();
         for number in 0..MOST_MEMBERS {
-            rooms.join("full", &format!("{number}"), &format!("key-{number}"), "x", now).unwrap();
+            rooms.join("full", &format!("{number}"), &format!("key-{number}"), ("x", Vec::new()), now).unwrap();
         }
-        assert!(matches!(rooms.join("full", "one more", "key", "x", now), Err(Refusal::Full(_))));
+        assert!(matches!(rooms.join("full", "one more", "key", ("x", Vec::new()), now), Err(Refusal::Full(_))));
         for number in 1..MOST_ROOMS {
-            rooms.join(&format!("{number}"), "id", "key", "x", now).unwrap();
+            rooms.join(&format!("{number}"), "id", "key", ("x", Vec::new()), now).unwrap();
         }
-        assert!(matches!(rooms.join("one more", "id", "key", "x", now), Err(Refusal::Full(_))));
+        assert!(matches!(rooms.join("one more", "id", "key", ("x", Vec::new()), now), Err(Refusal::Full(_))));
         assert_eq!(tidy_name("  Zo\u{eb} ", "bad"), Ok("Zo\u{eb}".to_owned()));
         for bad in ["", " ", "a\nb", &"x".repeat(LONGEST_NAME + 1)] {
             assert_eq!(tidy_name(bad, "bad"), Err(Refusal::BadName("bad")), "{bad:?}");

@@ -5,7 +5,7 @@ use crate::rooms::{Farewell, Refusal, Rooms, tidy_name};
 use axum::extract::{DefaultBodyLimit, Path, Query, State as Extract};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use millrace::base::random::Random;
 use millrace::io::random::SystemRandomness;
@@ -127,8 +127,7 @@ fn router(state: Arc<State>) -> Router {
         .route(MEMBER, get(news))
         .route(&format!("{MEMBER}/leave"), post(leave))
         .route(&format!("{MEMBER}/subscriptions"), post(subscribe))
-        .route(&format!("{MEMBER}/subscriptions/{{tag}}"), post(answer))
-        .route(&format!("{MEMBER}/subscriptions/{{tag}}"), delete(unsubscribe))
+        .route(&format!("{MEMBER}/subscriptions/{{tag}}"), post(answer).put(change).delete(unsubscribe))
         .layer(DefaultBodyLimit::max(LONGEST_BODY))
         .with_state(state)
 }
@@ -141,6 +140,9 @@ async fn asset(kind: &'static str, text: &'static str) -> Response {
 struct Join {
     name: String,
     sdp: String,
+    /// For the others to choose from; the daemon decides by the description.
+    #[serde(default)]
+    layers: Vec<String>,
 }
 
 /// Takes somebody in, and publishes what they send.
@@ -154,7 +156,7 @@ async fn join(Extract(state): Shared, Path(room): Path<String>, Json(body): Json
     };
     let (call, tag, sdp) = (room.clone(), id.clone(), body.sdp);
     let answer = ask(&state, move |state| state.media.publish(&call, &tag, &sdp)).await?;
-    let joined = state.rooms().join(&room, &id, &key, &name, Instant::now());
+    let joined = state.rooms().join(&room, &id, &key, (&name, body.layers), Instant::now());
     if let Err(refusal) = joined {
         let tag = id.clone();
         ask(&state, move |state| state.media.withdraw(&room, &tag)).await?;
@@ -174,8 +176,10 @@ async fn news(Extract(state): Shared, Path((room, key)): Path<(String, String)>,
     // Whether time was up or the room was closed, the state is told as it is then.
     let _ = tokio::time::timeout(WAIT, changes.wait_for(|version| *version != seen.version)).await;
     let version = *changes.borrow();
-    let others = state.rooms().others(&room, &key)?;
-    let others: Vec<Value> = others.into_iter().map(|(id, name)| json!({"id": id, "name": name})).collect();
+    let rooms = state.rooms();
+    let others = rooms.others(&room, &key)?.into_iter();
+    let others: Vec<Value> =
+        others.map(|other| json!({"id": other.id, "name": other.name, "layers": other.layers})).collect();
     Ok(Json(json!({"version": version, "others": others})))
 }
 
@@ -194,21 +198,41 @@ async fn leave(Extract(state): Shared, Path((room, key)): Path<(String, String)>
 #[derive(Deserialize)]
 struct Subscribe {
     publisher: String,
+    layer: Option<String>,
 }
 
 async fn subscribe(
     Extract(state): Shared,
     Path((room, key)): Path<(String, String)>,
-    Json(Subscribe { publisher }): Json<Subscribe>,
+    Json(Subscribe { publisher, layer }): Json<Subscribe>,
 ) -> Outcome {
     state.rooms().can_subscribe(&room, &key, &publisher)?;
     let (call, source) = (room.clone(), publisher.clone());
-    let (tag, sdp) = ask(&state, move |state| state.media.subscribe(&call, &source)).await?;
+    let subscribing = move |state: &State| state.media.subscribe(&call, &source, None, layer.as_deref());
+    let (tag, sdp) = ask(&state, subscribing).await?;
     if !state.rooms().subscribe(&room, &key, &tag, &publisher) {
         ask(&state, move |state| state.media.unsubscribe(&room, &tag)).await?;
         return Err(Refusal::Gone.into());
     }
     Ok(Json(json!({"subscription": tag, "sdp": sdp})))
+}
+
+#[derive(Deserialize)]
+struct Change {
+    layer: String,
+}
+
+/// Asks for another layer of the same publisher; the page answers the new offer as it did the first.
+async fn change(
+    Extract(state): Shared,
+    Path((room, key, tag)): Path<(String, String, String)>,
+    Json(Change { layer }): Json<Change>,
+) -> Outcome {
+    let publisher = state.rooms().publisher_of(&room, &key, &tag)?;
+    let known = tag.clone();
+    let changed = move |state: &State| state.media.subscribe(&room, &publisher, Some(&known), Some(&layer));
+    let (subscription, sdp) = ask(&state, changed).await?;
+    Ok(Json(json!({"subscription": subscription, "sdp": sdp})))
 }
 
 #[derive(Deserialize)]
@@ -221,7 +245,7 @@ async fn answer(
     Path((room, key, tag)): Path<(String, String, String)>,
     Json(Answer { sdp }): Json<Answer>,
 ) -> Outcome {
-    state.rooms().has_subscription(&room, &key, &tag)?;
+    state.rooms().publisher_of(&room, &key, &tag)?;
     ask(&state, move |state| state.media.answer(&room, &tag, &sdp)).await?;
     Ok(Json(json!({})))
 }

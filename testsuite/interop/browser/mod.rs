@@ -3,6 +3,7 @@
 mod phone;
 mod recorded;
 mod room;
+mod simulcast;
 mod studio;
 
 use crate::Scenario;
@@ -30,6 +31,12 @@ pub const ALL: &[Scenario] = &[
         what: "four tabs in a room, a fifth behind losses",
         needs: room::available,
         run: room::run,
+    },
+    Scenario {
+        name: "simulcast",
+        what: "three layers, and viewers who change theirs",
+        needs: own_flag,
+        run: simulcast::run,
     },
 ];
 

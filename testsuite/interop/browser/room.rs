@@ -88,9 +88,11 @@ impl Drop for Server {
 }
 
 /// Somebody in the room.
-struct Tab<'a> {
-    page: Page<'a>,
+pub(super) struct Tab<'a> {
+    pub(super) page: Page<'a>,
     number: usize,
+    /// What it says to the page beside its name, tone and colour.
+    options: Value,
 }
 
 /// Of each sender by its number in `NAMES`, a tone and a colour of its own.
@@ -104,21 +106,32 @@ fn hue(number: usize) -> f64 {
 
 impl<'a> Tab<'a> {
     fn open(browser: &'a Chromium, server: &str, number: usize) -> Result<Tab<'a>, String> {
+        Tab::enter(browser, server, number, json!({"unbundled": number == UNBUNDLED}))
+    }
+
+    /// Opens the page and joins with these options of it.
+    pub(super) fn enter(browser: &'a Chromium, server: &str, number: usize, options: Value) -> Result<Tab<'a>, String> {
         let url = format!("http://{server}:{PORT}/?room=kitchen&synthetic=1");
-        let tab = Tab { page: browser.visit(&url, "window.millraceRoom")?, number };
+        let tab = Tab { page: browser.visit(&url, "window.millraceRoom")?, number, options };
         tab.join()?;
         Ok(tab)
     }
 
-    fn name(&self) -> &'static str {
+    pub(super) fn name(&self) -> &'static str {
         NAMES[self.number]
     }
 
     fn join(&self) -> Result<(), String> {
-        let options = json!({
-            "room": "kitchen", "name": self.name(), "synthetic": true, "hz": hz(self.number), "hue": hue(self.number),
-            "unbundled": self.number == UNBUNDLED,
-        });
+        let mut options = self.options.clone();
+        for (key, value) in [
+            ("room", "kitchen".into()),
+            ("name", self.name().into()),
+            ("synthetic", true.into()),
+            ("hz", hz(self.number).into()),
+            ("hue", hue(self.number).into()),
+        ] {
+            options[key] = value;
+        }
         self.page.call("millraceRoom.join", options).map(drop)
     }
 
@@ -126,7 +139,7 @@ impl<'a> Tab<'a> {
         self.page.call("millraceRoom.leave", Value::Null).map(drop)
     }
 
-    fn look(&self) -> Result<Value, String> {
+    pub(super) fn look(&self) -> Result<Value, String> {
         self.page.call("millraceRoom.look", Value::Null)
     }
 
@@ -148,6 +161,9 @@ impl<'a> Tab<'a> {
             let earlier = before.map_or(0.0, |before| frames(&before["others"][name]));
             let number = |key: &str| seen[key].as_f64().unwrap_or(-1000.0);
             let turn = (number("hue") - hue(*sender)).rem_euclid(360.0);
+            if seen["transports"] != 1 {
+                return fault(&format!("more than one transport from {name}"), seen);
+            }
             if (number("hz") - hz(*sender)).abs() > 15.0 || number("db") < -60.0 {
                 return fault(&format!("does not hear {name}"), seen);
             }
@@ -163,7 +179,7 @@ impl<'a> Tab<'a> {
 }
 
 /// Waits until `look` gives something; what it says instead at the end is the fault.
-fn wait_for<T>(mut look: impl FnMut() -> Result<Result<T, String>, String>) -> Result<T, String> {
+pub(super) fn wait_for<T>(mut look: impl FnMut() -> Result<Result<T, String>, String>) -> Result<T, String> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         match look()? {
@@ -202,6 +218,15 @@ fn time() -> Result<Duration, String> {
 }
 
 pub fn run(kind: Kind, folder: &Path) -> Result<String, String> {
+    in_room(kind, folder, |networks, near, far| meet(networks, near, far, &folder.join("views.json")))
+}
+
+/// Lets a browser on each side of the daemon meet in a room, and sees that everything is freed afterwards.
+pub(super) fn in_room(
+    kind: Kind,
+    folder: &Path,
+    meet: impl FnOnce(&Networks, &Chromium, &Chromium) -> Result<String, String>,
+) -> Result<String, String> {
     let networks = Networks::make()?;
     // Without a route to the world, a browser takes itself for offline and gathers no candidates.
     networks.caller.ip(&["route", "add", "default", "via", OUTSIDE])?;
@@ -214,7 +239,7 @@ pub fn run(kind: Kind, folder: &Path) -> Result<String, String> {
         let server = Server::start(&networks.proxy, daemon.control_address(), folder)?;
         let near = browser(&networks.caller, &scratch, "near", folder)?;
         let far = browser(&networks.callee, &scratch, "far", folder)?;
-        let note = meet(&networks, &near, &far, &folder.join("views.json"));
+        let note = meet(&networks, &near, &far);
         drop((near, far));
         // Closed tabs have said goodbye, or, where that was lost on the way, are missed after a while.
         let outcome = note.and_then(|note| idle.wait_within(&mut daemon, MISSED_AFTER).map(|()| note));
@@ -249,6 +274,7 @@ fn meet(networks: &Networks, near: &Chromium, far: &Chromium, file: &Path) -> Re
     let lossy = Tab::open(far, INSIDE, 4)?;
     let five: Vec<&Tab> = all.iter().copied().chain([&lossy]).collect();
     let with_loss = watch(&five, time)?;
+    let repaired = wait_for(|| repairs(&lossy))?;
     let views = json!({"four": four, "again": again, "lossy": with_loss});
     std::fs::write(file, format!("{views:#}")).map_err(|error| format!("{}: {error}", file.display()))?;
     lossy.page.close()?;
@@ -256,7 +282,26 @@ fn meet(networks: &Networks, near: &Chromium, far: &Chromium, file: &Path) -> Re
     for tab in tabs {
         tab.page.close()?;
     }
-    Ok(format!("{bitrates}; behind losses {}", summary(with_loss.last().unwrap_or(&Value::Null))))
+    Ok(format!("{bitrates}; behind losses {}; {repaired}", summary(with_loss.last().unwrap_or(&Value::Null))))
+}
+
+/// How losses are made good both ways, once they are by streams of retransmissions (RFC 4588): what comes again in the
+/// stream itself would be counted as if it had never been lost.
+fn repairs(lossy: &Tab) -> Result<Result<String, String>, String> {
+    let view = lossy.look()?;
+    let others = view["others"].as_object().cloned().unwrap_or_default();
+    let number = |of: &Value, name: &str| of[name].as_f64().unwrap_or(0.0);
+    let is_repaired = |of: &Value| number(of, "retransmitted") > 0.0 && number(of, "videoLost") > 0.0;
+    let sent = &view["sent"];
+    let is_repairing = number(sent, "retransmitted") > 0.0 && number(sent, "repairStreams") > 0.0;
+    if others.is_empty() || !others.values().all(is_repaired) || !is_repairing {
+        return Ok(Err(format!("{} gets or sends no retransmissions in streams of their own: {view}", lossy.name())));
+    }
+    let each = others.iter().map(|(name, of)| {
+        let (again, lost, all) = (number(of, "retransmitted"), number(of, "videoLost"), number(of, "videoPackets"));
+        format!("{again} of {lost} lost and {all} received from {name}")
+    });
+    Ok(Ok(format!("packets again as rtx: {}", each.collect::<Vec<_>>().join(", "))))
 }
 
 /// Whether the tabs that stayed receive each other by the same subscriptions as before.

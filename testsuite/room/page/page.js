@@ -47,6 +47,24 @@ function show(id, name, stream) {
   shown.ear.connect(shown.analyser);
 }
 
+// What the picture of somebody who sends several sizes can be chosen from.
+function offerLayers(id, layers) {
+  const shown = tiles.get(id);
+  if (!layers?.length || shown.choice) return;
+  shown.choice = Object.assign(document.createElement('select'), {title: 'size of the picture'});
+  for (const layer of ['highest', ...layers, 'lowest']) shown.choice.add(new Option(layer, layer));
+  shown.choice.addEventListener('change', () => choose(id, shown.choice.value));
+  shown.state.before(shown.choice);
+}
+
+async function choose(id, layer) {
+  try {
+    await session?.choose(id, layer);
+  } catch (error) {
+    say(error.message);
+  }
+}
+
 function remove(id) {
   const gone = tiles.get(id);
   gone?.ear?.disconnect();
@@ -57,9 +75,12 @@ function remove(id) {
 async function join(room, name, options) {
   context ??= new AudioContext();
   await context.resume();
-  source = await open(context, {hz: randomHz(), hue: Math.floor(Math.random() * 360), ...options});
+  source = await open(context, {hz: randomHz(), hue: Math.floor(Math.random() * 360), width: options.simulcast ? 960 : 640, ...options});
   session = new Session(room, name);
-  session.addEventListener('member', ({detail: {id, name, stream}}) => show(id, name, stream));
+  session.addEventListener('member', ({detail: {id, name, layers, stream}}) => {
+    show(id, name, stream);
+    offerLayers(id, layers);
+  });
   session.addEventListener('gone', ({detail: {id}}) => remove(id));
   session.addEventListener('lost', ({detail}) => { leave(); say(detail); });
   session.addEventListener('state', ({detail: {id, state}}) => { if (tiles.has(id)) tiles.get(id).word = state; });
@@ -172,14 +193,24 @@ setInterval(refresh, 1000);
 window.millraceRoom = {
   join: ({room, name, ...options}) => join(room, name, options),
   leave,
+  // Chooses from the selector under the picture of the one with this name.
+  async choose({name, layer}) {
+    const [id] = [...session.receivers].find(([, receiver]) => receiver.name === name);
+    const {choice} = tiles.get(id);
+    choice.value = layer;
+    await session.choose(id, layer);
+    return choice.value;
+  },
+  // Sends the named layers of the picture and no others.
+  send: ({layers}) => session.send(layers),
   // What is sent, and of each of the others by name what is received, heard and seen.
   async look() {
     if (!session) return {};
     const others = {};
-    for (const [id, {name, connection, subscription}] of session.receivers) {
+    for (const [id, {name, connection, subscription, layer}] of session.receivers) {
       const shown = tiles.get(id);
       const sight = shown && {...strongest(shown.analyser), hue: hue(shown.video)};
-      others[name] = {...await received(connection), ...sight, subscription, word: shown?.word};
+      others[name] = {...await received(connection), ...sight, subscription, layer, word: shown?.word};
     }
     return {id: session.id, isOpen: session.isOpen, message: $('message').textContent, sent: await sent(session.publisher), others};
   },

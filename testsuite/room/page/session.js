@@ -33,14 +33,15 @@ function prefer(transceiver, kind, types) {
   transceiver.setCodecPreferences(all.filter((codec) => types.includes(codec.mimeType.toLowerCase())));
 }
 
-// A big picture, a half and a quarter of its width; receivers are to be given one of them.
+// A big picture, a half and a quarter of its width; each receiver is given one of them.
 const LAYERS = [
-  {rid: 'h', scaleResolutionDownBy: 1},
-  {rid: 'm', scaleResolutionDownBy: 2},
-  {rid: 'l', scaleResolutionDownBy: 4},
+  {rid: 'h', scaleResolutionDownBy: 1, maxBitrate: 900_000},
+  {rid: 'm', scaleResolutionDownBy: 2, maxBitrate: 300_000},
+  {rid: 'l', scaleResolutionDownBy: 4, maxBitrate: 100_000},
 ];
 
-// Events: 'member' (detail {id, name, stream}), 'gone' (detail {id}), 'state' (detail {id, state}), 'lost' (detail: why).
+// Events: 'member' (detail {id, name, layers, stream}), 'gone' (detail {id}), 'state' (detail {id, state}), 'lost' (detail:
+// why).
 export class Session extends EventTarget {
   constructor(room, name) {
     super();
@@ -61,7 +62,7 @@ export class Session extends EventTarget {
     await connection.setLocalDescription();
     let {sdp} = connection.localDescription;
     if (unbundled) sdp = sdp.replace(/a=group:BUNDLE.*\r\n/, '');
-    const joined = await request('POST', this.members, {name: this.name, sdp});
+    const joined = await request('POST', this.members, {name: this.name, sdp, layers: simulcast ? LAYERS.map(({rid}) => rid) : []});
     this.id = joined.id;
     this.own = `${this.members}/${joined.key}`;
     this.isOpen = true;
@@ -98,14 +99,15 @@ export class Session extends EventTarget {
     for (const id of [...this.receivers.keys()]) {
       if (!present.has(id)) this.forget(id);
     }
-    for (const {id, name} of others) {
-      if (!this.receivers.has(id)) this.receive(id, name);
+    for (const other of others) {
+      if (!this.receivers.has(other.id)) this.receive(other);
     }
   }
 
   // Receives one of the others, and tries again when that fails, as long as both are there.
-  async receive(id, name) {
-    const receiver = {id, name};
+  async receive(other) {
+    const {id} = other;
+    const receiver = {...other, layer: 'highest'};
     this.receivers.set(id, receiver);
     const isWanted = () => this.isOpen && this.receivers.get(id) === receiver;
     for (let tries = 0; isWanted(); tries++) {
@@ -124,7 +126,8 @@ export class Session extends EventTarget {
 
   // Resolves once the connection is of no more use.
   async subscribe(receiver, isWanted) {
-    const {subscription, sdp} = await request('POST', `${this.own}/subscriptions`, {publisher: receiver.id});
+    const {layer} = receiver;
+    const {subscription, sdp} = await request('POST', `${this.own}/subscriptions`, {publisher: receiver.id, layer});
     receiver.subscription = subscription;
     if (!isWanted()) return 'closed';
     const connection = receiver.connection = new RTCPeerConnection();
@@ -133,10 +136,8 @@ export class Session extends EventTarget {
       stream.addTrack(track);
       this.tell('member', {...receiver, stream});
     };
-    await connection.setRemoteDescription({type: 'offer', sdp});
-    await connection.setLocalDescription();
-    const {sdp: answer} = connection.localDescription;
-    await request('POST', `${this.own}/subscriptions/${subscription}`, {sdp: answer});
+    await this.answer(receiver, sdp);
+    if (receiver.layer !== layer) await this.change(receiver);
     return new Promise((resolve) => {
       const check = () => {
         const state = connection.connectionState;
@@ -146,6 +147,37 @@ export class Session extends EventTarget {
       connection.onconnectionstatechange = check;
       check();
     });
+  }
+
+  async answer({connection, subscription}, sdp) {
+    await connection.setRemoteDescription({type: 'offer', sdp});
+    await connection.setLocalDescription();
+    await request('POST', `${this.own}/subscriptions/${subscription}`, {sdp: connection.localDescription.sdp});
+  }
+
+  // Receives another layer of somebody's picture: 'highest', 'lowest' or a name. Choices are carried out one by one.
+  choose(id, layer) {
+    const receiver = this.receivers.get(id);
+    if (!receiver) return undefined;
+    receiver.layer = layer;
+    const before = receiver.changing || Promise.resolve();
+    return receiver.changing = before.catch(() => {}).then(() => this.change(receiver));
+  }
+
+  // What has not been subscribed to yet, or not again, is asked for when it is.
+  async change(receiver) {
+    if (receiver.connection?.signalingState !== 'stable' || !receiver.connection.remoteDescription) return;
+    const {subscription, layer} = receiver;
+    const {sdp} = await request('PUT', `${this.own}/subscriptions/${subscription}`, {layer});
+    if (receiver.subscription === subscription) await this.answer(receiver, sdp);
+  }
+
+  // Sends the named layers of the picture and no others.
+  async send(layers) {
+    const sender = this.publisher.getSenders().find(({track}) => track?.kind === 'video');
+    const parameters = sender.getParameters();
+    for (const encoding of parameters.encodings) encoding.active = layers.includes(encoding.rid);
+    await sender.setParameters(parameters);
   }
 
   unsubscribe(receiver) {

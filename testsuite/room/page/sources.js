@@ -3,11 +3,12 @@
 // Several tones or hues of one room are told apart by their distance.
 export const randomHz = () => 300 + 50 * Math.floor(Math.random() * 20);
 
-// A picture of 640 x 360, its left half in one hue, its right half noise that a codec has to work for.
-function picture(hue) {
+// A picture of 16 to 9, its left half in one hue, its right half noise that a codec has to work for.
+function picture(hue, width) {
   const canvas = document.createElement('canvas');
-  [canvas.width, canvas.height] = [640, 360];
+  [canvas.width, canvas.height] = [width, width * 9 / 16];
   const brush = canvas.getContext('2d', {alpha: false});
+  brush.scale(width / 640, width / 640);
   let drawn = 0;
   const timer = setInterval(() => {
     brush.fillStyle = `hsl(${hue} 100% 50%)`;
@@ -34,8 +35,8 @@ function tone(context, hz) {
   return {track: sink.stream.getAudioTracks()[0], stop: () => oscillator.stop()};
 }
 
-function synthetic(context, {hz, hue}) {
-  const [sound, image] = [tone(context, hz), picture(hue)];
+function synthetic(context, {hz, hue, width}) {
+  const [sound, image] = [tone(context, hz), picture(hue, width)];
   const stream = new MediaStream([sound.track, image.track]);
   return {stream, isSynthetic: true, stop: () => { sound.stop(); image.stop(); stopTracks(stream); }};
 }
@@ -51,13 +52,14 @@ function explain(error) {
   return `No camera and microphone: ${error.message}.`;
 }
 
-// options: synthetic, hz, hue. Whoever has no camera sends the drawn picture; `note` says why.
+// options: synthetic, hz, hue, width in pixels. Whoever has no camera sends the drawn picture; `note` says why.
 export async function open(context, options) {
+  const {width} = options;
   if (options.synthetic) return synthetic(context, options);
   try {
     const stream = await navigator.mediaDevices.getUserMedia({
       audio: true,
-      video: {width: {ideal: 640}, height: {ideal: 360}, frameRate: {ideal: 30}},
+      video: {width: {ideal: width}, height: {ideal: width * 9 / 16}, frameRate: {ideal: 30}},
     });
     return {stream, isSynthetic: false, stop: () => stopTracks(stream)};
   } catch (error) {

@@ -10,10 +10,13 @@ async function entries(connection) {
 function path(of) {
   const pair = of('candidate-pair').find((entry) => entry.nominated && entry.state === 'succeeded');
   const remote = pair && of('remote-candidate').find((entry) => entry.id === pair.remoteCandidateId);
+  const transports = of('transport');
   return {
+    // New with every connection, and with every restart of ICE.
+    fragment: transports[0]?.iceLocalUsernameFragment,
     remote: remote && `${remote.address}:${remote.port}`,
     availableOutgoingBitrate: pair?.availableOutgoingBitrate,
-    transports: of('transport').length,
+    transports: transports.length,
   };
 }
 
@@ -39,8 +42,10 @@ export async function received(connection) {
     plis: sum(video, 'pliCount'),
     firs: sum(video, 'firCount'),
     retransmitted: sum(video, 'retransmittedPacketsReceived'),
+    repairStreams: video.filter((entry) => entry.rtxSsrc).length,
     width: video[0]?.frameWidth,
     height: video[0]?.frameHeight,
+    keyFrames: sum(video, 'keyFramesDecoded'),
   };
 }
 
@@ -62,7 +67,9 @@ export async function sent(connection) {
     plis: sum(video, 'pliCount'),
     firs: sum(video, 'firCount'),
     retransmitted: sum(video, 'retransmittedPacketsSent'),
-    layers: video.map(({rid, frameWidth, framesEncoded: frames}) => ({rid, frameWidth, frames})),
+    repairStreams: video.filter((entry) => entry.rtxSsrc).length,
+    layers: video.map(({rid, active, frameWidth, framesEncoded, keyFramesEncoded, packetsSent, bytesSent, targetBitrate}) => (
+      {rid, active, frameWidth, framesEncoded, keyFramesEncoded, packetsSent, bytesSent, targetBitrate})),
     fractionLost: Math.max(0, ...ofVideo.map((entry) => entry.fractionLost || 0)),
     reports: ofVideo.length + ofAudio.length,
   };

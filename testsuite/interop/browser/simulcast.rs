@@ -1,0 +1,148 @@
+//! A tab that sends its picture in three layers (RFC 8853), and two viewers in the room of `make room` who choose theirs.
+
+use super::room::{Tab, in_room, wait_for};
+use crate::stage::{INSIDE, OUTSIDE};
+use millrace_testsuite::chromium::Chromium;
+use millrace_testsuite::daemon::Kind;
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// The layers of the page, the largest first, and what the width of each is divided by.
+const LAYERS: [(&str, f64); 3] = [("h", 1.0), ("m", 2.0), ("l", 4.0)];
+/// Pictures that have to come of a layer before it counts as received.
+const PICTURES: f64 = 10.0;
+
+pub fn run(kind: Kind, folder: &Path) -> Result<String, String> {
+    in_room(kind, folder, |_, near, far| {
+        let studio = Studio::open(near, far)?;
+        let outcome = studio.play();
+        // Also of what failed, for whoever looks for the reason.
+        let views =
+            json!({"sender": studio.sender.look()?, "viewers": [studio.viewers[0].look()?, studio.viewers[1].look()?]});
+        let file = folder.join("views.json");
+        std::fs::write(&file, format!("{views:#}")).map_err(|error| format!("{}: {error}", file.display()))?;
+        let note = outcome?;
+        studio.sender.page.close()?;
+        for viewer in studio.viewers {
+            viewer.page.close()?;
+        }
+        Ok(note)
+    })
+}
+
+struct Studio<'a> {
+    sender: Tab<'a>,
+    viewers: [Tab<'a>; 2],
+}
+
+/// What a viewer has of the sender.
+struct Seen {
+    /// What tells its connection from any other.
+    connection: [Value; 3],
+    width: f64,
+    pictures: f64,
+    frozen_s: f64,
+}
+
+impl<'a> Studio<'a> {
+    fn open(near: &'a Chromium, far: &'a Chromium) -> Result<Studio<'a>, String> {
+        let sender = Tab::enter(near, OUTSIDE, 0, json!({"simulcast": true}))?;
+        // What the viewers send is not looked at, and is not to take the processor from the layers.
+        let viewer = |number| Tab::enter(far, INSIDE, number, json!({"width": 160}));
+        Ok(Studio { sender, viewers: [viewer(1)?, viewer(2)?] })
+    }
+
+    fn play(&self) -> Result<String, String> {
+        let mut note = wait_for(|| self.three_layers())?;
+        let first = [self.reaches(0, "h", None)?, self.reaches(1, "h", None)?];
+        for (viewer, layer, rid) in
+            [(1, "lowest", "l"), (0, "lowest", "l"), (1, "highest", "h"), (0, "m", "m"), (0, "h", "h")]
+        {
+            self.choose(viewer, layer)?;
+            let frozen_s = self.reaches(viewer, rid, Some(&first[viewer]))?.frozen_s;
+            let _ = write!(note, ", {layer} by then {frozen_s:.1} s frozen");
+        }
+        self.choose(1, "lowest")?;
+        self.reaches(1, "l", Some(&first[1]))?;
+        // The layer that one has ends; the other's goes on.
+        for (sent, of) in [
+            (&["m", "l"][..], ["m", "l"]),
+            (&["h", "m", "l"], ["h", "l"]),
+            (&["l"], ["l", "l"]),
+            (&["h", "m", "l"], ["h", "l"]),
+        ] {
+            self.sender.page.call("millraceRoom.send", json!({"layers": sent}))?;
+            for (viewer, rid) in of.into_iter().enumerate() {
+                self.reaches(viewer, rid, Some(&first[viewer]))?;
+            }
+        }
+        let last = self.seen(0)?;
+        let _ = write!(note, "; {} pictures, {:.1} s frozen in all", last.pictures, last.frozen_s);
+        Ok(note)
+    }
+
+    fn choose(&self, viewer: usize, layer: &str) -> Result<(), String> {
+        let choice = json!({"name": self.sender.name(), "layer": layer});
+        let chosen = self.viewers[viewer].page.call("millraceRoom.choose", choice)?;
+        if chosen == layer { Ok(()) } else { Err(format!("the page offers no layer {layer}")) }
+    }
+
+    /// What is sent of each layer, once there is something of all, each half as wide as the one before.
+    fn three_layers(&self) -> Result<Result<String, String>, String> {
+        let sent = self.sender.look()?["sent"].take();
+        let layers = sent["layers"].as_array().cloned().unwrap_or_default();
+        let of = |rid: &str| layers.iter().find(|layer| layer["rid"] == rid).unwrap_or(&Value::Null);
+        let number = |rid: &str, name: &str| of(rid)[name].as_f64().unwrap_or(0.0);
+        let full = number("h", "frameWidth");
+        let is_whole = LAYERS.iter().all(|(rid, part)| {
+            number(rid, "frameWidth") == full / part
+                && number(rid, "packetsSent") > 0.0
+                && number(rid, "framesEncoded") > PICTURES
+        });
+        if full == 0.0 || !is_whole {
+            return Ok(Err(format!("{} does not send three layers: {sent}", self.sender.name())));
+        }
+        let sizes: Vec<String> =
+            LAYERS.iter().map(|(rid, _)| format!("{rid} of {}", number(rid, "frameWidth"))).collect();
+        Ok(Ok(format!("{} pixels", sizes.join(", "))))
+    }
+
+    fn seen(&self, viewer: usize) -> Result<Seen, String> {
+        let mut view = self.viewers[viewer].look()?;
+        let seen = view["others"][self.sender.name()].take();
+        let number = |name: &str| seen[name].as_f64().unwrap_or(0.0);
+        Ok(Seen {
+            connection: ["subscription", "fragment", "transports"].map(|name| seen[name].clone()),
+            width: number("width"),
+            pictures: number("framesDecoded"),
+            frozen_s: number("freezesSeconds"),
+        })
+    }
+
+    /// Waits until a viewer decodes pictures as wide as the sender's layer `rid`, several one after the other, and by
+    /// the connection that it had at `first`.
+    fn reaches(&self, viewer: usize, rid: &str, first: Option<&Seen>) -> Result<Seen, String> {
+        let name = self.viewers[viewer].name();
+        let mut since = None;
+        wait_for(|| {
+            let sent = self.sender.look()?["sent"]["layers"].take();
+            let layer = sent.as_array().into_iter().flatten().find(|layer| layer["rid"] == rid);
+            let width = layer.and_then(|layer| layer["frameWidth"].as_f64()).unwrap_or(0.0);
+            let seen = self.seen(viewer)?;
+            if seen.connection.contains(&Value::Null) {
+                return Err(format!("{name} has no connection: {:?}", seen.connection));
+            }
+            if first.is_some_and(|first| first.connection != seen.connection) {
+                return Err(format!("{name} has another connection: {:?}", seen.connection));
+            }
+            if seen.width != width || width == 0.0 {
+                since = None;
+                return Ok(Err(format!("{name} sees {} pixels, not {rid} of {width}: {sent}", seen.width)));
+            }
+            let begun = *since.get_or_insert(seen.pictures);
+            let is_going_on = seen.pictures >= begun + PICTURES;
+            Ok(if is_going_on { Ok(seen) } else { Err(format!("{name} gets no pictures of {rid} after {begun}")) })
+        })
+    }
+}
