@@ -11,6 +11,10 @@ use crate::ng::status::Status;
 const SAME: Status = Status::Same;
 const BUNDLE: Status = Status::Same;
 const STRICT: Status = Status::NotYet("as `require`, and not remembered; ports of bundle-only medias are not zero");
+const BUNDLED_FORKS: Status = Status::Different(
+    "an addition: in `subscribe request` it offers the subscriber one port for all lines, also with the flag `WebRTC`, \
+     which alone offers a port for each there",
+);
 const WEBRTC: Status = Status::Same;
 const DTLS_FORKS: Status = Status::Different(
     "in `subscribe request`, a protocol of DTLS offers a handshake even where the sender has keys in its SDP; rtpengine \
@@ -82,8 +86,14 @@ static FLAGS: &[Flag] = &[
     row("generate mid", SAME, "Add `a=mid` where it is missing.").flag(|r| r.transport.generate_mid = true),
     row("strip extmap", SAME, "Remove all header extensions from SDP.")
         .flag(|r| r.transport.strip_extensions.all = true),
-    row("WebRTC", WEBRTC, "All that a browser wants: DTLS, AVPF, ICE, trickle, rtcp-mux, mid, bundle.")
-        .flag(set_webrtc),
+    row(
+        "WebRTC",
+        WEBRTC,
+        "All that a browser wants: DTLS, AVPF, ICE, trickle, rtcp-mux, mid, bundle. In `subscribe request` to a sender \
+         with keys in its SDP, those keys in place of DTLS, which no browser takes: name `transport protocol`, `ICE` and \
+         `rtcp-mux` there.",
+    )
+    .flag(set_webrtc),
 ];
 
 static PREFIXES: &[Prefix] = &[
@@ -116,7 +126,8 @@ const fn bundle(name: &'static str, document: &'static str, set: fn(&mut Request
 static BUNDLES: Choices = Choices {
     key: "bundle",
     rows: &[
-        bundle("accept", "Understand bundled offers and answer them bundled.", |r| r.transport.bundle.accept = true),
+        row("accept", BUNDLED_FORKS, "Understand bundled offers and answer them bundled.")
+            .choice(|r| r.transport.bundle.accept = true),
         bundle("offer", "Bundle outgoing offers.", set_bundle_offer),
         bundle("require", "Bundle-only style: the same port on all media.", set_bundle_require),
         row("strict", STRICT, "RFC 9143's bundle-only, not remembered.").choice(|r| {

@@ -5,7 +5,6 @@ use crate::stage::{INSIDE, OUTSIDE};
 use millrace_testsuite::chromium::Chromium;
 use millrace_testsuite::daemon::Kind;
 use serde_json::{Value, json};
-use std::fmt::Write as _;
 use std::path::Path;
 
 /// The layers of the page, the largest first, and what the width of each is divided by.
@@ -42,7 +41,8 @@ struct Seen {
     connection: [Value; 3],
     width: f64,
     pictures: f64,
-    frozen_s: f64,
+    /// The longest pause between two pictures since the last choice.
+    pause_ms: f64,
 }
 
 impl<'a> Studio<'a> {
@@ -54,32 +54,28 @@ impl<'a> Studio<'a> {
     }
 
     fn play(&self) -> Result<String, String> {
-        let mut note = wait_for(|| self.three_layers())?;
-        let first = [self.reaches(0, "h", None)?, self.reaches(1, "h", None)?];
-        for (viewer, layer, rid) in
-            [(1, "lowest", "l"), (0, "lowest", "l"), (1, "highest", "h"), (0, "m", "m"), (0, "h", "h")]
-        {
-            self.choose(viewer, layer)?;
-            let frozen_s = self.reaches(viewer, rid, Some(&first[viewer]))?.frozen_s;
-            let _ = write!(note, ", {layer} by then {frozen_s:.1} s frozen");
-        }
-        self.choose(1, "lowest")?;
-        self.reaches(1, "l", Some(&first[1]))?;
-        // The layer that one has ends; the other's goes on.
-        for (sent, of) in [
-            (&["m", "l"][..], ["m", "l"]),
-            (&["h", "m", "l"], ["h", "l"]),
-            (&["l"], ["l", "l"]),
-            (&["h", "m", "l"], ["h", "l"]),
+        let sizes = wait_for(|| self.three_layers())?;
+        let mut pauses = Vec::new();
+        let first = [self.reaches(0, &["h"], None)?, self.reaches(1, &["h"], None)?];
+        for (viewer, layer, rid) in [
+            (1, "lowest", "l"),
+            (0, "lowest", "l"),
+            (1, "highest", "h"),
+            (0, "m", "m"),
+            (0, "h", "h"),
+            (1, "lowest", "l"),
         ] {
-            self.sender.page.call("millraceRoom.send", json!({"layers": sent}))?;
-            for (viewer, rid) in of.into_iter().enumerate() {
-                self.reaches(viewer, rid, Some(&first[viewer]))?;
-            }
+            self.choose(viewer, layer)?;
+            pauses.push(self.reaches(viewer, &[rid], Some(&first[viewer]))?.pause_ms);
         }
-        let last = self.seen(0)?;
-        let _ = write!(note, "; {} pictures, {:.1} s frozen in all", last.pictures, last.frozen_s);
-        Ok(note)
+        // The layer that one has ends; the other's goes on.
+        for (sent, of) in [(&["m", "l"][..], &["m", "l"][..]), (&["h", "m", "l"], &["h"])] {
+            self.sender.page.call("millraceRoom.send", json!({"layers": sent}))?;
+            self.reaches(0, of, Some(&first[0]))?;
+            self.reaches(1, &["l"], Some(&first[1]))?;
+        }
+        let pauses: Vec<String> = pauses.iter().map(|pause_ms| format!("{pause_ms:.0}")).collect();
+        Ok(format!("{sizes}; longest pause in ms at each change {}; a fallback and back", pauses.join(", ")))
     }
 
     fn choose(&self, viewer: usize, layer: &str) -> Result<(), String> {
@@ -116,19 +112,21 @@ impl<'a> Studio<'a> {
             connection: ["subscription", "fragment", "transports"].map(|name| seen[name].clone()),
             width: number("width"),
             pictures: number("framesDecoded"),
-            frozen_s: number("freezesSeconds"),
+            pause_ms: number("pauseMs"),
         })
     }
 
-    /// Waits until a viewer decodes pictures as wide as the sender's layer `rid`, several one after the other, and by
-    /// the connection that it had at `first`.
-    fn reaches(&self, viewer: usize, rid: &str, first: Option<&Seen>) -> Result<Seen, String> {
+    /// Waits until a viewer decodes pictures as wide as those of the first of the layers `rids` that is sent, several one
+    /// after the other, and by the connection that it had at `first`. A sender that is short of bandwidth ends layers
+    /// by itself.
+    fn reaches(&self, viewer: usize, rids: &[&str], first: Option<&Seen>) -> Result<Seen, String> {
         let name = self.viewers[viewer].name();
         let mut since = None;
         wait_for(|| {
             let sent = self.sender.look()?["sent"]["layers"].take();
-            let layer = sent.as_array().into_iter().flatten().find(|layer| layer["rid"] == rid);
-            let width = layer.and_then(|layer| layer["frameWidth"].as_f64()).unwrap_or(0.0);
+            let layers = || sent.as_array().into_iter().flatten();
+            let width_of = |rid: &&str| layers().find(|layer| layer["rid"] == *rid)?["frameWidth"].as_f64();
+            let width = rids.iter().find_map(width_of).unwrap_or(0.0);
             let seen = self.seen(viewer)?;
             if seen.connection.contains(&Value::Null) {
                 return Err(format!("{name} has no connection: {:?}", seen.connection));
@@ -138,11 +136,13 @@ impl<'a> Studio<'a> {
             }
             if seen.width != width || width == 0.0 {
                 since = None;
-                return Ok(Err(format!("{name} sees {} pixels, not {rid} of {width}: {sent}", seen.width)));
+                return Ok(Err(format!("{name} sees {} pixels, not {width} of {rids:?}: {sent}", seen.width)));
             }
-            let begun = *since.get_or_insert(seen.pictures);
+            // A browser counts from zero again after a new description.
+            let begun = since.map_or(seen.pictures, |since: f64| since.min(seen.pictures));
+            since = Some(begun);
             let is_going_on = seen.pictures >= begun + PICTURES;
-            Ok(if is_going_on { Ok(seen) } else { Err(format!("{name} gets no pictures of {rid} after {begun}")) })
+            Ok(if is_going_on { Ok(seen) } else { Err(format!("{name} gets no pictures of {rids:?} after {begun}")) })
         })
     }
 }

@@ -30,9 +30,21 @@ function tile(id, name) {
   caption.append(label, meter, state);
   figure.append(video, caption);
   $('tiles').append(figure);
-  const made = {figure, video, meter, state, bytes: 0};
+  const made = {figure, video, meter, state, bytes: 0, pauseMs: 0};
   tiles.set(id, made);
+  notePauses(made);
   return made;
+}
+
+// The longest time from one picture to the next: what a connection counts begins anew with each description.
+function notePauses(shown) {
+  let before;
+  const note = (now) => {
+    if (before !== undefined) shown.pauseMs = Math.max(shown.pauseMs, now - before);
+    before = now;
+    shown.video.requestVideoFrameCallback?.(note);
+  };
+  shown.video.requestVideoFrameCallback?.(note);
 }
 
 function show(id, name, stream) {
@@ -193,13 +205,14 @@ setInterval(refresh, 1000);
 window.millraceRoom = {
   join: ({room, name, ...options}) => join(room, name, options),
   leave,
-  // Chooses from the selector under the picture of the one with this name.
+  // Chooses from the selector under the picture of the one with this name, and counts pauses from now on.
   async choose({name, layer}) {
     const [id] = [...session.receivers].find(([, receiver]) => receiver.name === name);
-    const {choice} = tiles.get(id);
-    choice.value = layer;
+    const shown = tiles.get(id);
+    shown.choice.value = layer;
+    shown.pauseMs = 0;
     await session.choose(id, layer);
-    return choice.value;
+    return shown.choice.value;
   },
   // Sends the named layers of the picture and no others.
   send: ({layers}) => session.send(layers),
@@ -209,7 +222,7 @@ window.millraceRoom = {
     const others = {};
     for (const [id, {name, connection, subscription, layer}] of session.receivers) {
       const shown = tiles.get(id);
-      const sight = shown && {...strongest(shown.analyser), hue: hue(shown.video)};
+      const sight = shown && {...strongest(shown.analyser), hue: hue(shown.video), pauseMs: shown.pauseMs};
       others[name] = {...await received(connection), ...sight, subscription, layer, word: shown?.word};
     }
     return {id: session.id, isOpen: session.isOpen, message: $('message').textContent, sent: await sent(session.publisher), others};
