@@ -75,7 +75,9 @@ impl<'a> Studio<'a> {
             self.reaches(1, &["l"], Some(&first[1]))?;
         }
         let pauses: Vec<String> = pauses.iter().map(|pause_ms| format!("{pause_ms:.0}")).collect();
-        Ok(format!("{sizes}; longest pause in ms at each change {}; a fallback and back", pauses.join(", ")))
+        let fallback_ms = self.seen(0)?.pause_ms;
+        let pauses = pauses.join(", ");
+        Ok(format!("{sizes}; longest pause in ms at each change {pauses}, at the end of a layer {fallback_ms:.0}"))
     }
 
     fn choose(&self, viewer: usize, layer: &str) -> Result<(), String> {
