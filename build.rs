@@ -12,7 +12,7 @@ fn main() {
     println!("cargo::rerun-if-env-changed=MILLRACE_CLANG");
     println!("cargo::rustc-check-cfg=cfg(has_ebpf)");
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
-    let programs = ["rx", "steer"];
+    let programs = ["programs", "steer"];
     let compiled = programs
         .iter()
         .try_for_each(|name| compile(&Path::new("ebpf").join(format!("{name}.c")), &out.join(format!("{name}.o"))));

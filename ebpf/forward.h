@@ -145,21 +145,23 @@ INLINE __be16 new_checksum(struct xdp_md *context, const struct datagram *from, 
 	return checksum ? checksum : 0xffff;
 }
 
-/* Puts new headers in front of the payload. 0, or VERDICT_PASSED_*, where the frame is as it was. */
-INLINE __u32 rewrite(struct xdp_md *context, const struct datagram *from, const struct flow *flow,
-		     const struct next_hop *hop, __u16 id)
+INLINE __u32 ip_bytes_of(const struct flow *flow)
+{
+	return is_mapped(&flow->destination) ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
+}
+
+/* The bytes of all new headers. */
+INLINE __u32 header_bytes_of(const struct flow *flow, const struct next_hop *hop)
+{
+	return sizeof(struct ethhdr) + (hop->vlan ? VLAN_BYTES : 0) + ip_bytes_of(flow) + sizeof(struct udphdr);
+}
+
+/* Moves the beginning of the frame by `delta`, and writes new headers there. 0, or VERDICT_PASSED_*, where the frame is
+ * as it was. */
+INLINE __u32 write_headers(struct xdp_md *context, int delta, const struct flow *flow, const struct next_hop *hop,
+			   __u16 id, __u32 udp_bytes, __be16 checksum)
 {
 	__u32 is_ip4 = is_mapped(&flow->destination);
-	__u32 udp_bytes = from->payload_bytes + sizeof(struct udphdr);
-	__u32 ip_bytes = is_ip4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
-	if (ip_bytes + udp_bytes > hop->mtu)
-		return VERDICT_PASSED_TOO_LONG;
-	__u32 problem = 0;
-	__be16 checksum = new_checksum(context, from, flow, &problem);
-	if (problem)
-		return problem;
-	__u32 new_bytes = sizeof(struct ethhdr) + (hop->vlan ? VLAN_BYTES : 0) + ip_bytes + sizeof(struct udphdr);
-	int delta = (int)from->header_bytes - (int)new_bytes;
 	if (delta && bpf_xdp_adjust_head(context, delta))
 		return VERDICT_PASSED_NO_ROOM;
 
@@ -206,4 +208,19 @@ INLINE __u32 rewrite(struct xdp_md *context, const struct datagram *from, const 
 	udp->len = to_be16(udp_bytes);
 	udp->check = checksum;
 	return 0;
+}
+
+/* Puts new headers in front of the payload. 0, or VERDICT_PASSED_*, where the frame is as it was. */
+INLINE __u32 rewrite(struct xdp_md *context, const struct datagram *from, const struct flow *flow,
+		     const struct next_hop *hop, __u16 id)
+{
+	__u32 udp_bytes = from->payload_bytes + sizeof(struct udphdr);
+	if (ip_bytes_of(flow) + udp_bytes > hop->mtu)
+		return VERDICT_PASSED_TOO_LONG;
+	__u32 problem = 0;
+	__be16 checksum = new_checksum(context, from, flow, &problem);
+	if (problem)
+		return problem;
+	int delta = (int)from->header_bytes - (int)header_bytes_of(flow, hop);
+	return write_headers(context, delta, flow, hop, id, udp_bytes, checksum);
 }

@@ -17,10 +17,18 @@
 /* Keeps the compiler from folding what the verifier has to see. */
 #define barrier_for(x) asm volatile("" : "+r"(x))
 
+/* Functions that the verifier looks at once, for all who call them. */
+#define SEPARATE __attribute__((noinline))
+
 static void *(*const bpf_map_lookup_elem)(void *map, const void *key) = (void *)BPF_FUNC_map_lookup_elem;
 static __u64 (*const bpf_ktime_get_ns)(void) = (void *)BPF_FUNC_ktime_get_ns;
 static long (*const bpf_redirect)(__u32 interface, __u64 flags) = (void *)BPF_FUNC_redirect;
 static long (*const bpf_xdp_adjust_head)(struct xdp_md *context, int delta) = (void *)BPF_FUNC_xdp_adjust_head;
+static long (*const bpf_tail_call)(void *context, void *programs, __u32 index) = (void *)BPF_FUNC_tail_call;
+static long (*const bpf_xdp_load_bytes)(struct xdp_md *context, __u32 offset, void *to,
+					__u32 bytes) = (void *)BPF_FUNC_xdp_load_bytes;
+static long (*const bpf_xdp_store_bytes)(struct xdp_md *context, __u32 offset, void *from,
+					 __u32 bytes) = (void *)BPF_FUNC_xdp_store_bytes;
 static __s64 (*const bpf_csum_diff)(__be32 *from, __u32 from_size, __be32 *to, __u32 to_size,
 				    __u32 seed) = (void *)BPF_FUNC_csum_diff;
 

@@ -25,6 +25,7 @@ struct endpoint {
 /* struct flow, flags */
 #define FLOW_DROPS 1	    /* nobody is to hear it */
 #define FLOW_IS_STRICT 2    /* other sources are dropped */
+#define FLOW_IS_SRTP 4	    /* there are struct keys and struct order at the index of its stream */
 
 /* What is done with RTP that arrives at a local port, the map's key. Written as a whole, never changed in place. */
 struct flow {
@@ -60,8 +61,55 @@ struct stream {
 	__u32 skips;
 	__u32 wrong_source;
 	__u32 last_sequence; /* of the last packet, in order or not */
-	__u32 zero;
+	__u32 wrong_tag; /* SRTP that did not pass */
+	__u32 replayed;
+	__u32 used_index; /* packets whose index had been sent before */
 	__u64 payload_packets[MOST_PAYLOAD_TYPES];
+};
+
+/* struct keys, steps */
+#define STEP_OPENS 1	/* what comes is authenticated */
+#define STEP_DECRYPTS 2 /* and made plain */
+#define STEP_PROTECTS 4 /* what leaves is encrypted and gets a tag */
+
+#define MOST_ROUND_KEYS 60
+
+/* The session keys of one direction (RFC 3711, section 4.3), as numbers in the order of the host. */
+struct direction {
+	__u32 round_keys[MOST_ROUND_KEYS];
+	__u32 rounds; /* 10, 12 or 14 */
+	__u32 tag_bytes;
+	__u32 salt[4]; /* 16 bits to the left */
+	__u32 inner[5]; /* HMAC behind the blocks of the key */
+	__u32 outer[5];
+};
+
+/* What a flow of SRTP is opened and protected with. Userspace writes it with BPF_F_LOCK, in place: so it can be wiped. */
+struct keys {
+	struct bpf_spin_lock lock;
+	__u32 steps;
+	struct direction open;
+	struct direction protect;
+};
+
+#define WINDOW_SLOTS 128
+
+/* Which packets of an SSRC were there (RFC 3711, section 3.3.2). */
+struct window {
+	__u64 highest;
+	__u64 slots[WINDOW_SLOTS]; /* by the low bits of the index: the last one that was there, plus 1; 0: none */
+};
+
+/* What a flow of SRTP has got to. */
+struct order {
+	__u64 users; /* programs that are at it */
+	struct window opened;
+	struct window protected;
+};
+
+/* The tables of AES: S-box and column mix in one, by the byte's place in its word. */
+struct tables {
+	__u32 words[4][256];
 };
 
 /* The way to a neighbour. */
@@ -89,5 +137,10 @@ enum verdict {
 	VERDICT_PASSED_TOO_LONG, /* for the way on */
 	VERDICT_PASSED_NO_CHECKSUM, /* IPv4 without, IPv6 must have one */
 	VERDICT_PASSED_NO_ROOM, /* for another header in front */
+	VERDICT_WRONG_TAG,
+	VERDICT_REPLAYED,
+	VERDICT_PASSED_NO_KEYS, /* they are just being taken away */
+	VERDICT_PASSED_MALFORMED, /* too short for its header or its tag */
+	VERDICT_PASSED_KEY_EXPIRED,
 	VERDICTS,
 };

@@ -36,3 +36,39 @@ struct {
 	TYPE(key, __u32);
 	TYPE(value, __u64);
 } verdicts SECTION(".maps");
+
+/* Programs that others go on to, by number. */
+#define PROGRAM_SRTP 0
+#define PROGRAMS 1
+
+struct {
+	ATTRIBUTE(type, BPF_MAP_TYPE_PROG_ARRAY);
+	ATTRIBUTE(max_entries, PROGRAMS);
+	ATTRIBUTE(key_size, sizeof(__u32));
+	ATTRIBUTE(value_size, sizeof(__u32));
+} programs SECTION(".maps");
+
+/* Flows of SRTP have an element in each of these, by the index of their stream; others take no memory. */
+struct {
+	ATTRIBUTE(type, BPF_MAP_TYPE_HASH);
+	ATTRIBUTE(max_entries, MOST_FLOWS);
+	ATTRIBUTE(map_flags, BPF_F_NO_PREALLOC);
+	TYPE(key, __u32);
+	TYPE(value, struct keys);
+} keys_of SECTION(".maps");
+
+struct {
+	ATTRIBUTE(type, BPF_MAP_TYPE_HASH);
+	ATTRIBUTE(max_entries, MOST_FLOWS);
+	ATTRIBUTE(map_flags, BPF_F_NO_PREALLOC);
+	TYPE(key, __u32);
+	TYPE(value, struct order);
+} orders SECTION(".maps");
+
+/* The daemon fills it when it loads the programs. */
+struct {
+	ATTRIBUTE(type, BPF_MAP_TYPE_ARRAY);
+	ATTRIBUTE(max_entries, 1);
+	TYPE(key, __u32);
+	TYPE(value, struct tables);
+} tables SECTION(".maps");

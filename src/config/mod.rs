@@ -85,6 +85,8 @@ pub struct FastPath {
     pub is_required: bool,
     /// How many streams they can forward at once.
     pub flows: u32,
+    /// They get keys of SRTP.
+    pub opens_srtp: bool,
 }
 
 /// Whether XDP programs forward what they can.
@@ -250,7 +252,7 @@ impl Default for Config {
                 save_interface_ports: false,
                 dtls_passive: false,
             },
-            fast_path: FastPath { use_of: FastPathUse::Auto, is_required: false, flows: 65_536 },
+            fast_path: FastPath { use_of: FastPathUse::Auto, is_required: false, flows: 65_536, opens_srtp: true },
             timeouts: Timeouts { media_s: 60, silent_s: 3600, offer_s: 3600, final_s: 0, delete_delay_s: 30 },
             limits: Limits::default(),
             threads: Threads::default(),

@@ -92,7 +92,7 @@ pub(super) fn fast_path(config: &Config, interfaces: &ResolvedInterfaces) -> io:
         .iter()
         .flat_map(|interface| interface.addresses.iter().map(|address| address.address))
         .collect();
-    match FastPath::open(&addresses, wanted.flows) {
+    match FastPath::open(&addresses, wanted.flows, wanted.opens_srtp) {
         Ok(path) => {
             let names = path.interfaces().join(", ");
             tracing::info!(target: "core", "RTP is forwarded by XDP programs on {names}");

@@ -157,8 +157,8 @@ impl Handler for Runner {
     }
 
     #[inline]
-    fn turned(&mut self, now: Now) {
-        self.shard.settle_ways(now);
+    fn turned(&mut self, now: Now, transmit: &mut Batch) {
+        self.shard.settle_ways(now, transmit);
     }
 
     fn is_early(&mut self) -> bool {

@@ -5,8 +5,8 @@ use crate::base::id::StreamId;
 use crate::base::time::Now;
 use crate::fastpath::{self, Action, Egress, Entry, Ingress, Reason, Slot, Step, Table, compile, diff};
 use crate::relay::Relay;
-use crate::relay::Stream;
-use crate::relay::away::Destination;
+use crate::relay::away::{Destination, Errand, Lent};
+use crate::relay::{Stream, Transmit};
 use std::collections::HashMap;
 
 /// What is installed, and in what.
@@ -31,9 +31,12 @@ impl Shard {
 
     /// Looks at the streams whose way may have changed. Called once a turn.
     #[inline]
-    pub fn settle_ways(&mut self, now: Now) {
+    pub fn settle_ways(&mut self, now: Now, transmit: &mut (impl Transmit + ?Sized)) {
         if self.relay.has_way_notes() {
             self.look_at_ways(now);
+        }
+        if self.relay.has_released() {
+            self.relay.release_held(now, transmit);
         }
     }
 
@@ -54,7 +57,8 @@ impl Shard {
         let tos = self.calls.get(stream.owner_call() as usize).and_then(|call| call.tos).unwrap_or_default();
         let egress = stream.plan().media.first().and_then(|sink| self.relay.stream(sink.egress));
         let egress = egress.filter(|egress| egress.owner_call() == stream.owner_call());
-        let entry = compile(&ingress(stream), egress.map(|egress| self::egress(now, egress, tos)).as_ref())?;
+        let may_open = self.offload.table.as_ref().is_some_and(|table| table.takes_keys());
+        let entry = compile(&ingress(stream, may_open), egress.map(|egress| self::egress(now, egress, tos)).as_ref())?;
         if self.relay.rests(now.mono, id) { Err(Reason::Strays) } else { Ok(entry) }
     }
 
@@ -83,15 +87,14 @@ impl Shard {
     fn install(&mut self, now: Now, id: StreamId, entry: Entry) -> Result<(), Reason> {
         let destination = destination(&self.relay, id, &entry).ok_or(Reason::NoReceiver)?;
         let table = self.offload.table.as_mut().ok_or(Reason::TableFull)?;
-        let lent = self.relay.lend(now.mono, id, entry.ssrc, entry.numbers(), destination);
-        let loan = lent.ok_or(Reason::NoPackets)?;
-        match table.install(&entry, &loan) {
+        let lent = self.relay.lend(now.mono, id, errand(&entry, destination)).ok_or(Reason::NoPackets)?;
+        match table.install(&entry, &lent.loan, &lent.windows) {
             Ok(slot) => {
                 self.offload.installed.insert(id, (slot, entry));
                 Ok(())
             }
             Err(reason) => {
-                self.relay.take_back(now, id, &loan);
+                self.relay.take_back(now, id, &lent);
                 Err(reason)
             }
         }
@@ -118,8 +121,8 @@ impl Shard {
         let (Some((slot, entry)), Some(table)) = (self.offload.installed.remove(&id), &mut self.offload.table) else {
             return;
         };
-        let loan = table.withdraw(slot, &entry);
-        self.relay.take_back(now, id, &loan);
+        let (loan, windows) = table.withdraw(slot, &entry);
+        self.relay.take_back(now, id, &Lent { loan, windows });
     }
 
     /// Takes every stream of a call that is to end, or to leave this shard, back from the kernel.
@@ -140,6 +143,7 @@ impl Shard {
     pub fn count_all_ways(&mut self, now: Now) {
         let all: Vec<StreamId> = self.offload.installed.keys().copied().collect();
         all.into_iter().for_each(|id| self.count_way(now, id));
+        self.look_at_lengths(now);
     }
 
     fn count_way(&mut self, now: Now, id: StreamId) {
@@ -149,17 +153,29 @@ impl Shard {
         }
     }
 
+    /// Takes streams of SRTP back whose packets have become too long for the kernel's AES.
+    fn look_at_lengths(&mut self, now: Now) {
+        let encrypted = self.offload.installed.iter().filter(|(_, (_, entry))| entry.protection.is_some());
+        let all: Vec<StreamId> = encrypted.map(|(id, _)| *id).collect();
+        for id in all {
+            if let Err(Reason::LargeSrtp) = self.wanted(now, id) {
+                self.follow(now, id, Err(Reason::LargeSrtp));
+            }
+        }
+    }
+
     fn streams_of(&self, index: usize) -> Vec<StreamId> {
         let Some(call) = self.calls.get(index) else { return Vec::new() };
         call.medias().flat_map(|(_, media)| media.rtp_stream.into_iter().chain(media.rtcp_stream)).collect()
     }
 }
 
-fn ingress(stream: &Stream) -> Ingress<'_> {
+fn ingress(stream: &Stream, may_open: bool) -> Ingress<'_> {
     let heard = stream.newest_source().map(|source| fastpath::Heard {
         ssrc: source.ssrc(),
         payload_type: source.payload_type(),
         clock_rate_hz: source.clock_rate_hz(),
+        mean_bytes: source.bytes() / source.packets().max(1),
     });
     Ingress {
         plan: stream.plan(),
@@ -168,6 +184,8 @@ fn ingress(stream: &Stream) -> Ingress<'_> {
         source: stream.learned(),
         is_strict: stream.is_closed(),
         heard,
+        keys: stream.keys().map(|keys| &keys.receive),
+        may_open,
     }
 }
 
@@ -177,7 +195,20 @@ fn egress<'a>(now: Now, stream: &'a Stream, tos: u8) -> Egress<'a> {
         local: stream.local(),
         destination: stream.destination(now.mono),
         renames_sources: stream.renames_sources(),
+        keys: stream.keys().map(|keys| &keys.send),
         tos,
+    }
+}
+
+fn errand(entry: &Entry, destination: Destination) -> Errand {
+    let protection = entry.protection.as_deref();
+    Errand {
+        ssrc: entry.ssrc,
+        payload_types: entry.numbers(),
+        destination,
+        open: protection.and_then(|protection| protection.open.clone()),
+        protect: protection.and_then(|protection| protection.protect.clone()),
+        growth_bytes: protection.map_or(0, fastpath::Protection::growth_bytes),
     }
 }
 

@@ -1,11 +1,16 @@
 //! From a plan, and what the relay has learned, to an entry.
 
-use super::entry::{Action, Entry, Passing};
+use super::entry::{Action, Entry, Passing, Protection};
 use super::reason::Reason;
 use crate::plan::{Block, Component, ForwardingPlan, Security, Sink};
 use crate::rtp::loan::PAYLOAD_TYPES;
+use crate::srtp::{Parameters, Schedule};
 use smallvec::SmallVec;
 use std::net::{IpAddr, SocketAddr};
+
+/// SRTP packets of at most this mean length, in bytes, are worth their way through the kernel's AES, which has no
+/// instructions for it: where one side is encrypted, and where both are. `protocol-docs/fastpath.md` has the figures.
+pub const LONGEST_MEAN_BYTES: [u64; 2] = [400, 250];
 
 /// What the sender uses, by the packets that came last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +19,8 @@ pub struct Heard {
     pub payload_type: u8,
     /// Zero when it is not known.
     pub clock_rate_hz: u32,
+    /// The mean length of its packets as they come.
+    pub mean_bytes: u64,
 }
 
 /// A stream that packets arrive on.
@@ -28,6 +35,10 @@ pub struct Ingress<'a> {
     /// Packets from elsewhere are dropped, whatever they hold.
     pub is_strict: bool,
     pub heard: Option<Heard>,
+    /// What packets come with, where they are SRTP and the keys are known.
+    pub keys: Option<&'a Parameters>,
+    /// Keys may go into the kernel.
+    pub may_open: bool,
 }
 
 /// A stream that packets leave by.
@@ -39,6 +50,8 @@ pub struct Egress<'a> {
     pub destination: Option<SocketAddr>,
     /// The peer knows some source by another SSRC than its own.
     pub renames_sources: bool,
+    /// What packets leave with, where they are SRTP and the keys are known.
+    pub keys: Option<&'a Parameters>,
     pub tos: u8,
 }
 
@@ -52,9 +65,14 @@ pub fn compile(ingress: &Ingress, egress: Option<&Egress>) -> Result<Entry, Reas
     if ingress.has_several_ports && !ingress.plan.has_ice {
         return Err(Reason::SeveralPorts);
     }
-    let action = action(ingress, sink, egress.ok_or(Reason::NoReceiver)?)?;
+    let egress = egress.ok_or(Reason::NoReceiver)?;
+    let action = action(ingress, sink, egress)?;
+    let protection = protection(ingress, sink, egress)?;
     let source = ingress.source.ok_or(Reason::SourceUnknown)?;
     let heard = ingress.heard.ok_or(Reason::NoPackets)?;
+    if protection.as_ref().is_some_and(|protection| heard.mean_bytes > longest_mean_bytes(protection)) {
+        return Err(Reason::LargeSrtp);
+    }
     Ok(Entry {
         local: ingress.local,
         source,
@@ -63,7 +81,38 @@ pub fn compile(ingress: &Ingress, egress: Option<&Egress>) -> Result<Entry, Reas
         clock_rate_hz: heard.clock_rate_hz,
         payload_types: payload_types(ingress.plan, heard),
         action,
+        protection,
     })
+}
+
+/// What is done about SRTP; none where both sides are plain.
+fn protection(ingress: &Ingress, sink: &Sink, egress: &Egress) -> Result<Option<Box<Protection>>, Reason> {
+    let open = parameters(&ingress.plan.security, ingress.keys)?;
+    let passes = sink.passes && open.is_some();
+    // Of what nobody is to hear, nothing leaves.
+    let leaves_as_it_is = passes || sink.block == Some(Block::All);
+    let protect = if leaves_as_it_is { None } else { parameters(&egress.plan.security, egress.keys)? };
+    if open.is_none() && protect.is_none() {
+        return Ok(None);
+    }
+    if !ingress.may_open {
+        return Err(Reason::Encrypted);
+    }
+    if ![open, protect].into_iter().flatten().all(Schedule::is_for) {
+        return Err(Reason::Suite);
+    }
+    Ok(Some(Box::new(Protection { open: open.cloned(), protect: protect.cloned(), passes })))
+}
+
+fn parameters<'a>(security: &Security, keys: Option<&'a Parameters>) -> Result<Option<&'a Parameters>, Reason> {
+    match security {
+        Security::Plain => Ok(None),
+        Security::Pending | Security::Keys(_) | Security::Handshake(_) => keys.map(Some).ok_or(Reason::NoKeys),
+    }
+}
+
+fn longest_mean_bytes(protection: &Protection) -> u64 {
+    LONGEST_MEAN_BYTES[usize::from(protection.open.is_some() && protection.protect.is_some())]
 }
 
 /// The only sink of a plan that asks for nothing but forwarding.
@@ -71,7 +120,6 @@ fn sink(plan: &ForwardingPlan) -> Result<&Sink, Reason> {
     match plan {
         _ if !matches!(plan.component, Component::Rtp | Component::Muxed) => Err(Reason::NotRtp),
         _ if plan.bundle.is_some() => Err(Reason::Bundle),
-        _ if plan.security != Security::Plain => Err(Reason::Encrypted),
         _ if plan.feedback.is_some() => Err(Reason::Feedback),
         _ => match plan.media.as_slice() {
             [] => Err(Reason::NoReceiver),
@@ -93,9 +141,6 @@ fn action(ingress: &Ingress, sink: &Sink, egress: &Egress) -> Result<Action, Rea
         Some(Block::All) => return Ok(Action::Drop),
         Some(Block::Media | Block::Dtmf) => return Err(Reason::PartlyBlocked),
         None => {}
-    }
-    if egress.plan.security != Security::Plain {
-        return Err(Reason::Encrypted);
     }
     if egress.renames_sources {
         return Err(Reason::Rewritten);

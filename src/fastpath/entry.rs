@@ -1,6 +1,7 @@
 //! What is done with one port's RTP, in words that every map can be filled from.
 
 use crate::rtp::loan::PAYLOAD_TYPES;
+use crate::srtp::{Parameters, suite};
 use smallvec::SmallVec;
 use std::net::SocketAddr;
 
@@ -26,6 +27,28 @@ pub enum Action {
     },
 }
 
+/// SRTP on the way in, on the way out, or both.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Protection {
+    /// What packets come with.
+    pub open: Option<Parameters>,
+    /// What they leave with.
+    pub protect: Option<Parameters>,
+    /// They leave as they came.
+    pub passes: bool,
+}
+
+impl Protection {
+    /// The bytes by which packets grow on their way.
+    pub fn growth_bytes(&self) -> i64 {
+        let appended = |parameters: &Option<Parameters>| match parameters {
+            Some(parameters) if !self.passes => suite::lengths(parameters.suite).rtp_tag as i64,
+            _ => 0,
+        };
+        appended(&self.protect) - appended(&self.open)
+    }
+}
+
 /// What is done with RTP of one SSRC that arrives at one local port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -40,6 +63,8 @@ pub struct Entry {
     /// Others are left to userspace.
     pub payload_types: SmallVec<[Passing; PAYLOAD_TYPES]>,
     pub action: Action,
+    /// None: RTP comes and leaves plain.
+    pub protection: Option<Box<Protection>>,
 }
 
 impl Entry {
@@ -52,5 +77,15 @@ impl Entry {
     pub fn counts_as(&self, other: &Entry) -> bool {
         (self.local, self.ssrc, self.clock_rate_hz, &self.payload_types)
             == (other.local, other.ssrc, other.clock_rate_hz, &other.payload_types)
+            && self.protection == other.protection
+            && (self.protection.is_none() || self.from() == other.from())
+    }
+
+    /// The port that copies leave by. With SRTP, its stream owns the state of what leaves.
+    fn from(&self) -> Option<SocketAddr> {
+        match self.action {
+            Action::Drop => None,
+            Action::Forward { from, .. } => Some(from),
+        }
     }
 }

@@ -1,16 +1,25 @@
 //! What the maps hold: `ebpf/layout.h` in Rust. A test compares both.
 
-use super::entry::{Action, Entry};
+use super::entry::{Action, Entry, Protection};
 use super::table::Slot;
 use crate::base::time::Mono;
 use crate::rtp::Loan;
 use crate::rtp::loan::PAYLOAD_TYPES;
+use crate::srtp::{Schedule, Window, Windows};
 use std::net::{IpAddr, SocketAddr};
 
 /// `FLOW_DROPS`: nobody is to hear it.
 const DROPS: u32 = 1;
 /// `FLOW_IS_STRICT`: other sources are dropped.
 const IS_STRICT: u32 = 2;
+/// `FLOW_IS_SRTP`: there are keys and an order at the index of its stream.
+const IS_SRTP: u32 = 4;
+/// `STEP_OPENS`, `STEP_DECRYPTS`, `STEP_PROTECTS`.
+const OPENS: u32 = 1;
+const DECRYPTS: u32 = 2;
+const PROTECTS: u32 = 4;
+/// `WINDOW_SLOTS`.
+const WINDOW_SLOTS: usize = 128;
 /// `NO_PLACE`: the payload type does not pass.
 const NO_PLACE: u8 = 255;
 
@@ -64,7 +73,9 @@ impl Flow {
             events |= u8::from(payload_type.is_event) << place;
         }
         Flow {
-            flags: drops | if entry.is_strict { IS_STRICT } else { 0 },
+            flags: drops
+                | if entry.is_strict { IS_STRICT } else { 0 }
+                | if entry.protection.is_some() { IS_SRTP } else { 0 },
             stream: slot.0,
             next_hop,
             clock_rate_hz: entry.clock_rate_hz,
@@ -100,7 +111,9 @@ pub struct Stream {
     pub skips: u32,
     pub wrong_source: u32,
     pub last_sequence: u32,
-    pub zero: u32,
+    pub wrong_tag: u32,
+    pub replayed: u32,
+    pub used_index: u32,
     pub payload_packets: [u64; PAYLOAD_TYPES],
 }
 
@@ -124,7 +137,9 @@ impl From<&Loan> for Stream {
             skips: loan.skips,
             wrong_source: loan.wrong_source,
             last_sequence: u32::from(loan.last_sequence),
-            zero: 0,
+            wrong_tag: loan.wrong_tag,
+            replayed: loan.replayed,
+            used_index: loan.used_index,
             payload_packets: loan.payload_packets,
         }
     }
@@ -150,6 +165,9 @@ impl From<&Stream> for Loan {
             skips: stream.skips,
             wrong_source: stream.wrong_source,
             last_sequence: stream.last_sequence as u16,
+            wrong_tag: stream.wrong_tag,
+            replayed: stream.replayed,
+            used_index: stream.used_index,
             payload_packets: stream.payload_packets,
         }
     }
@@ -166,4 +184,137 @@ pub struct NextHop {
     pub vlan: u16,
     pub source: [u8; 6],
     pub destination: [u8; 6],
+}
+
+/// `struct direction`: the session keys of one direction.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Direction {
+    pub round_keys: [u32; 60],
+    pub rounds: u32,
+    pub tag_bytes: u32,
+    pub salt: [u32; 4],
+    pub inner: [u32; 5],
+    pub outer: [u32; 5],
+}
+
+impl Direction {
+    const NONE: Direction =
+        Direction { round_keys: [0; 60], rounds: 0, tag_bytes: 0, salt: [0; 4], inner: [0; 5], outer: [0; 5] };
+
+    fn new(schedule: &Schedule) -> Direction {
+        Direction {
+            round_keys: schedule.round_keys,
+            rounds: schedule.rounds,
+            tag_bytes: schedule.tag_bytes,
+            salt: std::array::from_fn(|word| (schedule.salt >> (96 - 32 * word)) as u32),
+            inner: schedule.inner,
+            outer: schedule.outer,
+        }
+    }
+}
+
+/// `struct keys`: what a flow of SRTP is opened and protected with. Whoever has one wipes it.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Keys {
+    /// The kernel's.
+    pub lock: u32,
+    pub steps: u32,
+    pub open: Direction,
+    pub protect: Direction,
+}
+
+impl Keys {
+    /// Nothing: what wipes others in the map.
+    pub const NONE: Keys = Keys { lock: 0, steps: 0, open: Direction::NONE, protect: Direction::NONE };
+
+    /// None where some suite is not one of the kernel's.
+    pub fn new(protection: &Protection) -> Option<Keys> {
+        let mut keys = Keys::NONE;
+        if let Some(parameters) = &protection.open {
+            keys.open = Direction::new(&Schedule::of(parameters)?);
+            keys.steps |= if protection.passes { OPENS } else { OPENS | DECRYPTS };
+        }
+        if let Some(parameters) = &protection.protect {
+            keys.protect = Direction::new(&Schedule::of(parameters)?);
+            keys.steps |= PROTECTS;
+        }
+        Some(keys)
+    }
+}
+
+impl zeroize::DefaultIsZeroes for Keys {}
+
+impl Default for Keys {
+    fn default() -> Keys {
+        Keys::NONE
+    }
+}
+
+/// `struct window`: which packets of an SSRC were there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub struct Slots {
+    pub highest: u64,
+    pub slots: [u64; WINDOW_SLOTS],
+}
+
+impl From<Option<Window>> for Slots {
+    fn from(window: Option<Window>) -> Slots {
+        let window = window.unwrap_or_default();
+        let mut slots = [0; WINDOW_SLOTS];
+        for age in 0..WINDOW_SLOTS as u64 {
+            if let (1, Some(index)) = (window.seen >> age & 1, window.highest.checked_sub(age)) {
+                slots[index as usize % WINDOW_SLOTS] = index + 1;
+            }
+        }
+        Slots { highest: window.highest, slots }
+    }
+}
+
+impl From<&Slots> for Window {
+    fn from(slots: &Slots) -> Window {
+        // A slot may be ahead of the highest number that has been written.
+        let newest = slots.slots.iter().copied().max().unwrap_or(0);
+        let highest = slots.highest.max(newest.saturating_sub(1));
+        let was_there = |age: u64| {
+            let index = highest.checked_sub(age)?;
+            (slots.slots[index as usize % WINDOW_SLOTS] == index + 1).then_some(1u128 << age)
+        };
+        Window { highest, seen: (0..WINDOW_SLOTS as u64).filter_map(was_there).fold(0, |seen, bit| seen | bit) }
+    }
+}
+
+/// `struct order`: what a flow of SRTP has got to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub struct Order {
+    /// Programs that are at it.
+    pub users: u64,
+    pub opened: Slots,
+    pub protected: Slots,
+}
+
+impl From<&Windows> for Order {
+    fn from(windows: &Windows) -> Order {
+        Order { users: 0, opened: windows.opened.into(), protected: windows.protected.into() }
+    }
+}
+
+impl Order {
+    /// Where the windows of an entry with `protection` stand.
+    pub fn windows(&self, protection: &Protection) -> Windows {
+        Windows {
+            opened: protection.open.is_some().then(|| Window::from(&self.opened)),
+            protected: protection.protect.is_some().then(|| Window::from(&self.protected)),
+        }
+    }
+}
+
+/// `struct tables`: the tables of AES.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Tables {
+    pub words: [[u32; 256]; 4],
 }

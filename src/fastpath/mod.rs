@@ -14,7 +14,7 @@ pub mod verdict;
 
 pub use compile::{Egress, Heard, Ingress, compile};
 pub use diff::{Step, diff};
-pub use entry::{Action, Entry};
+pub use entry::{Action, Entry, Protection};
 pub use reason::Reason;
 pub use table::{Slot, Table};
 

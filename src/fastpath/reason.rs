@@ -38,8 +38,15 @@ reasons! {
     Bundle, "bundle", Never;
     /// The sender is told of its packets, or they are kept for receivers.
     Feedback, "feedback", Never;
-    /// SRTP on one of the sides.
+    /// SRTP on one of the sides, whose keys are not to be in the kernel.
     Encrypted, "encrypted", Never;
+    /// SRTP with a cipher, or a session parameter, that the program does not do.
+    Suite, "srtp_suite", Never;
+    /// SRTP whose keys are not known yet.
+    NoKeys, "no_keys", Soon;
+    /// SRTP whose packets are so long that AES in the processor's own instructions makes up for the way through the
+    /// daemon.
+    LargeSrtp, "large_srtp", Less;
     /// More receivers than one.
     ManyReceivers, "many_receivers", Never;
     /// Nobody receives.

@@ -3,6 +3,7 @@
 use super::entry::Entry;
 use super::reason::Reason;
 use crate::rtp::Loan;
+use crate::srtp::Windows;
 
 /// The place of an installed entry's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -10,11 +11,11 @@ pub struct Slot(pub u32);
 
 /// Installs and withdraws entries. What can't be installed stays in userspace: nothing here fails for a client.
 pub trait Table: Send {
-    /// Installs an entry with the state to count on from.
+    /// Installs an entry with the state to count on from, and with the windows of SRTP.
     ///
     /// # Errors
     /// When there is no room, or the kernel does not take it.
-    fn install(&mut self, entry: &Entry, state: &Loan) -> Result<Slot, Reason>;
+    fn install(&mut self, entry: &Entry, state: &Loan, windows: &Windows) -> Result<Slot, Reason>;
 
     /// Replaces the entry at a slot by one that counts alike.
     ///
@@ -25,6 +26,9 @@ pub trait Table: Send {
     /// What has been counted at a slot since its entry was installed.
     fn read(&self, slot: Slot) -> Loan;
 
-    /// Takes an entry out; what it has counted.
-    fn withdraw(&mut self, slot: Slot, entry: &Entry) -> Loan;
+    /// Takes an entry out; what it has counted, and where its windows stand.
+    fn withdraw(&mut self, slot: Slot, entry: &Entry) -> (Loan, Windows);
+
+    /// Whether it takes entries with keys.
+    fn takes_keys(&self) -> bool;
 }

@@ -1,11 +1,15 @@
+use super::compile::LONGEST_MEAN_BYTES;
 use super::entry::Passing;
-use super::layout::{self, Endpoint, Flow};
+use super::layout::{self, Endpoint, Flow, Slots};
 use super::verdict::Verdict;
 use super::*;
 use crate::base::learning::Learning;
+use crate::base::random::Seeded;
+use crate::base::suite::Suite;
 use crate::base::time::Mono;
-use crate::plan::{Block, Component, ForwardingPlan, PayloadType, Place, Security, Sink, StreamId};
+use crate::plan::{Block, Component, ForwardingPlan, Handshake, PayloadType, Place, Security, Sink, StreamId};
 use crate::rtp::Loan;
+use crate::srtp::{MasterKey, Mki, Parameters, Window};
 use smallvec::{SmallVec, smallvec};
 use std::net::SocketAddr;
 
@@ -49,7 +53,7 @@ fn compiled(
 ) -> Result<Entry, Reason> {
     let bare = plan(&[]);
     let (mut to, mut from) = (plan(&[]), plan(&[Sink::plain(StreamId(2))]));
-    let heard = Some(Heard { ssrc: 7, payload_type: 8, clock_rate_hz: 8000 });
+    let heard = Some(Heard { ssrc: 7, payload_type: 8, clock_rate_hz: 8000, mean_bytes: 172 });
     let mut ingress = Ingress {
         plan: &bare,
         local: at(FOR_ALICE),
@@ -57,11 +61,54 @@ fn compiled(
         source: Some(at(ALICE)),
         is_strict: false,
         heard,
+        keys: None,
+        may_open: true,
     };
-    let mut egress =
-        Egress { plan: &bare, local: at(FOR_BOB), destination: Some(at(BOB)), renames_sources: false, tos: 184 };
+    let mut egress = Egress {
+        plan: &bare,
+        local: at(FOR_BOB),
+        destination: Some(at(BOB)),
+        renames_sources: false,
+        keys: None,
+        tos: 184,
+    };
     change(&mut from, &mut to, &mut ingress, &mut egress);
     compile(&Ingress { plan: &from, ..ingress }, Some(&Egress { plan: &to, ..egress }))
+}
+
+fn keys(suite: Suite, seed: u64) -> Parameters {
+    Parameters::new(suite, MasterKey::generate(suite, &mut Seeded(seed)))
+}
+
+/// The same with SRTP, whose keys come from handshakes: what comes, and what leaves.
+fn compiled_with(
+    receive: Option<&Parameters>,
+    send: Option<&Parameters>,
+    change: impl FnOnce(&mut ForwardingPlan, &mut Ingress),
+) -> Result<Entry, Reason> {
+    let handshake = Handshake { is_client: false, fingerprints: Vec::new(), generation: 1 };
+    let security = |is_secure| match is_secure {
+        true => Security::Handshake(Box::new(handshake.clone())),
+        false => Security::Plain,
+    };
+    let (mut from, mut to) = (plan(&[Sink::plain(StreamId(2))]), plan(&[]));
+    (from.security, to.security) = (security(receive.is_some()), security(send.is_some()));
+    let heard = Heard { ssrc: 7, payload_type: 8, clock_rate_hz: 8000, mean_bytes: 182 };
+    let bare = plan(&[]);
+    let mut ingress = Ingress {
+        plan: &bare,
+        local: at(FOR_ALICE),
+        has_several_ports: false,
+        source: Some(at(ALICE)),
+        is_strict: false,
+        heard: Some(heard),
+        keys: receive,
+        may_open: true,
+    };
+    change(&mut from, &mut ingress);
+    let (local, destination) = (at(FOR_BOB), Some(at(BOB)));
+    let egress = Egress { plan: &to, local, destination, renames_sources: false, keys: send, tos: 0 };
+    compile(&Ingress { plan: &from, ..ingress }, Some(&egress))
 }
 
 fn passing(number: u8, is_event: bool) -> Passing {
@@ -82,6 +129,7 @@ fn the_simplest_call_is_forwarded_below() {
             clock_rate_hz: 8000,
             payload_types,
             action: Action::Forward { from: at(FOR_BOB), to: at(BOB), tos: 184 },
+            protection: None,
         }
     );
 }
@@ -101,8 +149,8 @@ fn every_reason_has_its_case() {
     let cases: [(Reason, Change); 18] = [
         (Reason::NotRtp, |from, _, _, _| from.component = Component::Rtcp),
         (Reason::NotRtp, |from, _, _, _| from.component = Component::Opaque),
-        (Reason::Encrypted, |from, _, _, _| from.security = Security::Pending),
-        (Reason::Encrypted, |_, to, _, _| to.security = Security::Pending),
+        (Reason::NoKeys, |from, _, _, _| from.security = Security::Pending),
+        (Reason::NoKeys, |_, to, _, _| to.security = Security::Pending),
         (Reason::Bundle, |from, _, _, _| {
             from.bundle = Some(Box::new(crate::plan::Bundle { mid_extension: None, branches: Vec::new() }));
         }),
@@ -127,6 +175,93 @@ fn every_reason_has_its_case() {
         let entry = compiled(|_, _, _, egress| egress.destination = Some(at(link_local)));
         assert_eq!(entry, Err(Reason::NotRouted), "{link_local}");
     }
+}
+
+#[test]
+fn srtp_is_opened_and_protected_below() {
+    let (ours, theirs) = (keys(Suite::AesCm128Sha1_80, 1), keys(Suite::Aes256CmSha1_32, 2));
+    for (receive, send, growth_bytes) in [
+        (Some(&ours), None, -10),
+        (None, Some(&theirs), 4),
+        (Some(&ours), Some(&theirs), -6),
+        (Some(&theirs), Some(&ours), 6),
+    ] {
+        let protection = compiled_with(receive, send, |_, _| {}).unwrap().protection.unwrap();
+        assert_eq!((protection.open.as_ref(), protection.protect.as_ref()), (receive, send));
+        assert_eq!((protection.growth_bytes(), protection.passes), (growth_bytes, false));
+        let keys = layout::Keys::new(&protection).unwrap();
+        assert_eq!(keys.steps, if receive.is_some() { 3 } else { 0 } + if send.is_some() { 4 } else { 0 });
+    }
+    let passed = compiled_with(Some(&ours), Some(&ours), |from, _| from.media[0].passes = true).unwrap();
+    let protection = passed.protection.clone().unwrap();
+    assert_eq!((protection.passes, protection.protect.as_ref(), protection.growth_bytes()), (true, None, 0));
+    assert_eq!(layout::Keys::new(&protection).unwrap().steps, 1);
+    assert_eq!(Flow::new(&passed, Slot(1), 0).flags, 4);
+    let blocked = compiled_with(Some(&ours), Some(&theirs), |from, _| from.media[0].block = Some(Block::All));
+    let protection = blocked.unwrap().protection.unwrap();
+    assert_eq!((protection.open.as_ref(), protection.protect), (Some(&ours), None));
+}
+
+#[test]
+fn every_reason_of_srtp_has_its_case() {
+    let good = keys(Suite::AesCm128Sha1_80, 1);
+    let with = |change: fn(&mut Parameters)| {
+        let mut parameters = good.clone();
+        change(&mut parameters);
+        parameters
+    };
+    for odd in [
+        keys(Suite::F8Sha1_80, 1),
+        keys(Suite::NullSha1_80, 1),
+        keys(Suite::AeadAes128Gcm, 1),
+        with(|parameters| parameters.mki = Mki::new(&[1])),
+        with(|parameters| parameters.unencrypted_srtp = true),
+        with(|parameters| parameters.unauthenticated_srtp = true),
+    ] {
+        assert_eq!(compiled_with(Some(&odd), None, |_, _| {}), Err(Reason::Suite), "{odd:?}");
+        assert_eq!(compiled_with(Some(&good), Some(&odd), |_, _| {}), Err(Reason::Suite), "{odd:?}");
+    }
+    assert!(compiled_with(Some(&with(|parameters| parameters.unencrypted_srtcp = true)), None, |_, _| {}).is_ok());
+    assert_eq!(compiled_with(Some(&good), None, |_, ingress| ingress.may_open = false), Err(Reason::Encrypted));
+    assert_eq!(compiled_with(Some(&good), None, |_, ingress| ingress.keys = None), Err(Reason::NoKeys));
+    for (send, longest) in [(None, LONGEST_MEAN_BYTES[0]), (Some(&good), LONGEST_MEAN_BYTES[1])] {
+        let of = |mean_bytes| {
+            compiled_with(Some(&good), send, |_, ingress| ingress.heard.as_mut().unwrap().mean_bytes = mean_bytes)
+        };
+        assert!(of(longest).is_ok());
+        assert_eq!(of(longest + 1), Err(Reason::LargeSrtp));
+    }
+}
+
+/// The state of SRTP belongs to its keys, and to the stream that it leaves by.
+#[test]
+fn other_keys_begin_anew() {
+    let (ours, theirs) = (keys(Suite::AesCm128Sha1_80, 1), keys(Suite::AesCm128Sha1_80, 2));
+    let entry = compiled_with(Some(&ours), None, |_, _| {}).unwrap();
+    let rekeyed = compiled_with(Some(&theirs), None, |_, _| {}).unwrap();
+    assert_eq!(diff(Some(&entry), Some(rekeyed.clone())), Step::Renew(rekeyed));
+    let mut elsewhere = entry.clone();
+    elsewhere.action = Action::Forward { from: at(FOR_BOB), to: at(ALICE), tos: 0 };
+    assert_eq!(diff(Some(&entry), Some(elsewhere.clone())), Step::Reroute(elsewhere.clone()));
+    elsewhere.action = Action::Forward { from: at(FOR_ALICE), to: at(BOB), tos: 0 };
+    assert_eq!(diff(Some(&entry), Some(elsewhere.clone())), Step::Renew(elsewhere));
+    let shown = format!("{entry:?}");
+    assert!(shown.contains("MasterKey(16 + 14 bytes)") && !shown.contains("key: ["), "{shown}");
+}
+
+#[test]
+fn windows_survive_the_way_through_the_kernel() {
+    for window in [
+        Window { highest: 5, seen: 0b10_1001 },
+        Window { highest: 0x1_0000_0003, seen: u128::MAX },
+        Window { highest: 1000, seen: 1 << 127 | 1 },
+    ] {
+        assert_eq!(Window::from(&Slots::from(Some(window))), window);
+    }
+    // A program was interrupted between its slot and the highest number.
+    let mut slots = Slots::from(Some(Window { highest: 9, seen: 0b11 }));
+    slots.slots[10] = 11;
+    assert_eq!(Window::from(&slots), Window { highest: 10, seen: 0b111 });
 }
 
 #[test]
@@ -172,14 +307,18 @@ fn both_sides_lay_the_maps_out_alike() {
     let names: Vec<String> = names.iter().map(|line| line.split(',').next().unwrap().to_lowercase()).collect();
     let ours: Vec<&str> = Verdict::ALL.iter().map(|verdict| verdict.name()).collect();
     assert_eq!(names, ours);
-    for (name, bytes) in [("endpoint", 20), ("flow", 16 + 60 + 4 + 128), ("stream", 32 + 14 * 4 + 64), ("next_hop", 20)]
-    {
-        let ours = match name {
-            "endpoint" => size_of::<Endpoint>(),
-            "flow" => size_of::<Flow>(),
-            "stream" => size_of::<layout::Stream>(),
-            _ => size_of::<layout::NextHop>(),
-        };
+    let direction = 62 * 4 + 14 * 4;
+    for (name, ours, bytes) in [
+        ("endpoint", size_of::<Endpoint>(), 20),
+        ("flow", size_of::<Flow>(), 16 + 60 + 4 + 128),
+        ("stream", size_of::<layout::Stream>(), 32 + 16 * 4 + 64),
+        ("next_hop", size_of::<layout::NextHop>(), 20),
+        ("direction", size_of::<layout::Direction>(), direction),
+        ("keys", size_of::<layout::Keys>(), 8 + 2 * direction),
+        ("window", size_of::<Slots>(), 129 * 8),
+        ("order", size_of::<layout::Order>(), 8 + 2 * 129 * 8),
+        ("tables", size_of::<layout::Tables>(), 4096),
+    ] {
         assert_eq!((name, ours), (name, bytes));
         assert_eq!(size_in(header, name), bytes, "struct {name} of layout.h");
     }
@@ -191,16 +330,22 @@ fn size_in(header: &str, name: &str) -> usize {
     let field = |line: &str| -> usize {
         let declaration = line.split(';').next().unwrap().trim();
         let (kind, rest) = declaration.rsplit_once(' ').unwrap();
-        let count = rest.split_once('[').map_or(1, |(_, count)| match count.trim_end_matches(']') {
+        let counts = rest.split('[').skip(1).map(|count| match count.trim_end_matches(']') {
             "MOST_PAYLOAD_TYPES" => 8,
+            "MOST_ROUND_KEYS" => 60,
+            "WINDOW_SLOTS" => 128,
             number => number.parse().unwrap(),
         });
+        let count: usize = counts.product();
         let bytes = match kind {
             "__u8" => 1,
             "__u16" | "__be16" => 2,
             "__u32" | "__be32" => 4,
             "__u64" => 8,
             "struct endpoint" => 20,
+            "struct bpf_spin_lock" => 4,
+            "struct direction" => size_in(header, "direction"),
+            "struct window" => size_in(header, "window"),
             other => panic!("{other}"),
         };
         bytes * count

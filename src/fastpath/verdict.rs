@@ -52,4 +52,14 @@ verdicts! {
     NoChecksum, "passed_no_checksum";
     /// Left to the daemon: no room for the new headers.
     NoRoom, "passed_no_room";
+    /// Dropped: the tag of SRTP is not the one that the key makes.
+    WrongTag, "wrong_tag";
+    /// Dropped: SRTP that came before, or so late that it may have, or whose index has been used towards the receiver.
+    Replayed, "replayed";
+    /// Left to the daemon: SRTP whose keys have just been taken away.
+    NoKeys, "passed_no_keys";
+    /// Left to the daemon: too short for its header or its tag.
+    Malformed, "passed_malformed";
+    /// Left to the daemon: the key has protected as much as it may.
+    KeyExpired, "passed_key_expired";
 }

@@ -43,8 +43,8 @@ pub trait Handler {
     }
 
     /// Everything that came in a turn has been handled.
-    fn turned(&mut self, now: Now) {
-        let _ = now;
+    fn turned(&mut self, now: Now, transmit: &mut Batch) {
+        let _ = (now, transmit);
     }
 
     /// Called when the moment that it last told has come, after each `wake` and after `ready`; tells the next one.
@@ -136,7 +136,7 @@ impl EventLoop {
             self.due = handler.timer(now, &mut self.receiver, &mut self.batch);
             self.timer.set(self.due)?;
         }
-        handler.turned(now);
+        handler.turned(now, &mut self.batch);
         self.flush(handler);
         Ok(ControlFlow::Continue(()))
     }

@@ -277,6 +277,7 @@ impl Relay {
             self.desk.end(other.number);
         }
         handshakes.attempts.retain(|other| other.number == attempt.number);
+        self.note_keys(id);
     }
 }
 

@@ -101,7 +101,11 @@ impl Relay {
         datagram: &mut [u8],
         transmit: &mut (impl Transmit + ?Sized),
     ) -> Verdict {
-        let is_guarded = self.streams.get(id.0 as usize).is_some_and(|stream| stream.is_guarded);
+        let stream = self.streams.get(id.0 as usize);
+        let is_guarded = stream.is_some_and(|stream| stream.is_guarded);
+        if stream.is_some_and(|stream| stream.way.has_lent_windows) && self.hold(id, port, from, datagram) {
+            return Verdict::Consumed;
+        }
         let accepted = match is_guarded {
             false => self.receive(now, id, from, datagram),
             true => self.receive_guarded(now, id, port, from, datagram, transmit),

@@ -76,6 +76,8 @@ pub struct Relay {
     has_other_path: bool,
     /// Streams whose way is to be looked at.
     way_notes: Vec<StreamId>,
+    /// Datagrams whose state has come back.
+    released: Vec<away::Held>,
 }
 
 /// The largest datagram that may come.
@@ -103,6 +105,7 @@ impl Relay {
             mos,
             has_other_path: false,
             way_notes: Vec::new(),
+            released: Vec::new(),
         }
     }
 
@@ -128,6 +131,7 @@ impl Relay {
         self.follow_handshake(id);
         self.follow_feedback(now, id);
         self.note_plan(id);
+        self.note_keys(id);
         true
     }
 

@@ -376,6 +376,11 @@ impl Stream {
         self.secure.as_ref()?.suite()
     }
 
+    /// What the peer protects its packets with, and what is done so for it; none for plain RTP and before there are keys.
+    pub fn keys(&self) -> Option<&Keys> {
+        self.secure.as_ref()?.keys()
+    }
+
     /// Whether a DTLS handshake has shown that the peer is who it was signalled to be.
     pub fn is_peer_verified(&self) -> bool {
         self.handshakes.as_ref().is_some_and(|handshakes| handshakes.is_connected())

@@ -73,6 +73,8 @@ drop_reasons! {
     TooMany, "too_many", error: true;
     /// A connectivity check that knows no password of this media, or is none.
     BadCheck, "bad_check", error: true;
+    /// Another path has the state that it would be judged by, and gives it back just now.
+    Lent, "lent", error: true;
     /// The receiver would take it for another format.
     OtherFormat, "other_format", error: false;
     /// It is of a layer that the receiver does not get.
@@ -144,6 +146,7 @@ mod tests {
             "key_expired",
             "too_many",
             "bad_check",
+            "lent",
             "other_format",
             "other_layer",
         ];

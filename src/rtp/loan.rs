@@ -32,6 +32,11 @@ pub struct Loan {
     pub skips: u32,
     /// Packets of other senders that were dropped.
     pub wrong_source: u32,
+    /// Packets of SRTP that were dropped: their tag was wrong, or they had been there before.
+    pub wrong_tag: u32,
+    pub replayed: u32,
+    /// Of those: had they been sent on, an index would have been used twice.
+    pub used_index: u32,
     /// By place in the list of payload types that the other path was given.
     pub payload_packets: [u64; PAYLOAD_TYPES],
 }
@@ -46,6 +51,9 @@ pub struct Growth {
     pub late: u64,
     pub skips: u64,
     pub wrong_source: u64,
+    pub wrong_tag: u64,
+    pub replayed: u64,
+    pub used_index: u64,
 }
 
 impl Loan {
@@ -60,6 +68,9 @@ impl Loan {
             late: more(self.late, before.late),
             skips: more(self.skips, before.skips),
             wrong_source: more(self.wrong_source, before.wrong_source),
+            wrong_tag: more(self.wrong_tag, before.wrong_tag),
+            replayed: more(self.replayed, before.replayed),
+            used_index: more(self.used_index, before.used_index),
         }
     }
 }

@@ -28,6 +28,16 @@ impl Authenticator {
         Authenticator { inner: behind(0x36), outer: behind(0x5c) }
     }
 
+    /// The hash behind the inner block of the key.
+    pub(super) fn inner(&self) -> [u32; 5] {
+        self.inner
+    }
+
+    /// The hash behind the outer block of the key.
+    pub(super) fn outer(&self) -> [u32; 5] {
+        self.outer
+    }
+
     /// The first 16 of the 20 bytes of the code of `message` and `trailer` behind it.
     #[inline]
     pub(super) fn code(&self, message: &[u8], trailer: [u8; 4]) -> [u8; 16] {

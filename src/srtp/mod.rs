@@ -3,12 +3,14 @@
 //! A [`Protector`] serves what one side sends under one master key, an [`Unprotector`] what it receives; each holds the
 //! state of the SSRCs it has seen. `protocol-docs/srtp.md` says what is done and what is not.
 
+pub mod aes_key;
 mod authenticator;
 mod cipher;
 mod derive;
 mod header;
 mod index;
 pub mod key;
+pub mod loan;
 mod protect;
 mod replay;
 mod session;
@@ -19,6 +21,7 @@ mod tests;
 mod unprotect;
 
 pub use key::{MasterKey, Mki, Parameters};
+pub use loan::{Schedule, Window, Windows};
 pub use protect::Protector;
 pub use unprotect::Unprotector;
 

@@ -12,7 +12,7 @@ use std::fmt;
 pub struct Protector {
     rtp: Transform,
     rtcp: Transform,
-    streams: Streams,
+    pub(super) streams: Streams,
     /// One counter for every SSRC, so that an SSRC that was forgotten and comes back uses no index twice.
     next_rtcp_index: u32,
 }

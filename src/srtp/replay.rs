@@ -1,6 +1,6 @@
 //! Which packets of a stream have been seen (RFC 3711, section 3.3.2).
 
-use super::Error;
+use super::{Error, Window};
 
 /// Packets this much older than the newest, or more, can't be told from replayed ones. RFC 3711 wants 64 or more.
 pub(super) const WINDOW_PACKETS: u64 = u128::BITS as u64;
@@ -17,6 +17,16 @@ impl Replay {
     /// A stream without packets, whose first one will not be below `start`.
     pub(super) fn starting_at(start: u64) -> Replay {
         Replay { highest: start, seen: 0 }
+    }
+
+    /// Goes on from a window.
+    pub(super) fn at(window: Window) -> Replay {
+        Replay { highest: window.highest, seen: window.seen }
+    }
+
+    /// None before the first packet.
+    pub(super) fn window(&self) -> Option<Window> {
+        (!self.is_empty()).then_some(Window { highest: self.highest, seen: self.seen })
     }
 
     /// Whether no packet has been seen.

@@ -2,7 +2,7 @@
 
 use super::index::estimate;
 use super::replay::Replay;
-use super::{Error, MOST_SSRCS};
+use super::{Error, MOST_SSRCS, Window};
 use smallvec::SmallVec;
 
 #[derive(Debug, Clone)]
@@ -106,6 +106,20 @@ impl Streams {
         let slot = self.find(ssrc).map(|(slot, _)| slot);
         self.bring_forward(ssrc, slot);
         self.0[0].replay = Replay::starting_at(u64::from(counter) << 16);
+    }
+
+    /// Where `ssrc` stands; none before its first packet.
+    pub(super) fn window(&self, ssrc: u32) -> Option<Window> {
+        self.find(ssrc).and_then(|(_, replay)| replay.window())
+    }
+
+    /// Goes on from where another has brought `ssrc`.
+    pub(super) fn set_window(&mut self, ssrc: u32, window: Window) {
+        let slot = self.find(ssrc).map(|(slot, _)| slot);
+        self.bring_forward(ssrc, slot);
+        if let Some(stream) = self.0.first_mut() {
+            stream.replay = Replay::at(window);
+        }
     }
 
     /// Every SSRC with its state, the one used last first.

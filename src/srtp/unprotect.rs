@@ -12,7 +12,7 @@ use std::fmt;
 pub struct Unprotector {
     rtp: Transform,
     rtcp: Transform,
-    rtp_streams: Streams,
+    pub(super) rtp_streams: Streams,
     rtcp_streams: Streams,
 }
 

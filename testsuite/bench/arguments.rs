@@ -7,7 +7,7 @@ pub fn all() -> Command {
     Command::new("millrace-bench")
         .about("Measures media daemons on loopback.")
         .subcommand_required(true)
-        .subcommands([compare(), fanout(), forward(), cycles(), large(), srtp(), dtls()])
+        .subcommands([compare(), fanout(), forward(), kernel(), cycles(), large(), srtp(), dtls()])
         .subcommand(Command::new("all").about("Everything, with its defaults"))
         .subcommand(Command::new("ceiling").about("What the generator can do without a daemon").arg(generator_core()))
 }
@@ -45,6 +45,12 @@ fn forward() -> Command {
         .arg(number("seconds", "4", "Measured seconds a run"))
         .arg(number("calls", "300", "Calls with RTP both ways"))
         .arg(generator_core())
+}
+
+fn kernel() -> Command {
+    Command::new("kernel")
+        .about("One packet in the kernel's programs, plain and with SRTP, and what loading them costs")
+        .arg(number("packets", "2000", "Packets of each kind; the medians count"))
 }
 
 fn cycles() -> Command {

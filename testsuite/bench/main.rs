@@ -7,6 +7,7 @@ mod dtls;
 mod endurance;
 mod fanout;
 mod forward;
+mod kernel;
 mod load;
 mod report;
 mod srtp;
@@ -72,6 +73,7 @@ fn run(arguments: &ArgMatches) -> Result<bool, String> {
             calls: number("calls") as usize,
             generator_core: generator_core(),
         }),
+        "kernel" => kernel::run(number("packets").max(1) as usize),
         "srtp" => srtp::run(number("rounds").max(1) as usize, number("batches").max(1) as usize),
         _ => endurance::ceiling(generator_core()).map(|()| true),
     }
@@ -80,7 +82,7 @@ fn run(arguments: &ArgMatches) -> Result<bool, String> {
 /// Every measurement; whether every goal was met.
 fn all() -> Result<bool, String> {
     let mut met = true;
-    for name in ["srtp", "ceiling", "compare", "fanout", "forward", "cycles", "large", "dtls"] {
+    for name in ["srtp", "ceiling", "compare", "fanout", "forward", "kernel", "cycles", "large", "dtls"] {
         met &= run(&arguments::all().get_matches_from(["millrace-bench", name]))?;
     }
     Ok(met)

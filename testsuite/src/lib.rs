@@ -5,6 +5,7 @@ pub mod conversation;
 pub mod daemon;
 pub mod endpoint;
 pub mod histogram;
+pub mod kernel;
 pub mod netns;
 pub mod ng;
 pub mod peer;

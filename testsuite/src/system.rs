@@ -1,6 +1,7 @@
 //! System calls that the standard library does not offer. All unsafe code of the test suite's tools is here.
 
 pub mod batch;
+pub mod bpf;
 pub mod generator;
 pub mod libsrtp2;
 

@@ -139,6 +139,16 @@ pub(super) static FAST_PATH: &[OptionRow] = &[
             c.fast_path.flows = u32::try_from(v.number()).unwrap_or(u32::MAX);
             Ok(())
         }),
+    choice(
+        "fastpath-srtp",
+        &["on", "off"],
+        "on",
+        "Whether XDP programs open and protect SRTP, for which they get its keys.",
+    )
+    .set(|c, v| {
+        c.fast_path.opens_srtp = v.text() == "on";
+        Ok(())
+    }),
     number("table", ANY, "", "", "The table of rtpengine's kernel module; a negative one is `fastpath = off`.")
         .short('t')
         .set(|c, v| {

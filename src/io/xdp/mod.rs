@@ -1,30 +1,33 @@
 //! The programs of `ebpf/` in the kernel: loaded, attached to interfaces, their maps filled by the shards.
 
 mod features;
+mod keys;
 mod netlink;
 mod next_hops;
 mod streams;
 mod table;
 
-use crate::fastpath::layout::{Endpoint, Flow, NextHop};
+use crate::fastpath::layout::{Endpoint, Flow, Keys, NextHop, Order, Tables};
 use crate::fastpath::table::{Slot, Table};
 use crate::fastpath::verdict::Verdict;
-use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
-use aya::programs::{Xdp, XdpMode};
+use crate::srtp::aes_key;
+use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, ProgramArray};
+use aya::programs::{ProgramError, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader};
+use keys::KeyMaps;
 use netlink::RouteSocket;
 use next_hops::NextHops;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use streams::Streams;
 use table::XdpTable;
 
 #[cfg(has_ebpf)]
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/rx.o"));
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/programs.o"));
 
 /// Why there is no fast path.
 #[derive(Debug, thiserror::Error)]
@@ -39,9 +42,21 @@ pub enum Unavailable {
     Kernel(String),
 }
 
+/// The number of the program that opens and protects SRTP, `PROGRAM_SRTP`.
+const SRTP: u32 = 0;
+
+/// The programs in the kernel, not attached to anything.
+pub struct Programs {
+    ebpf: Ebpf,
+    /// As long as this is open, programs find each other.
+    numbers: Option<ProgramArray<MapData>>,
+    /// Why there is none for SRTP, where one was wanted.
+    without_srtp: Option<String>,
+}
+
 /// The programs, attached as long as this lives.
 pub struct FastPath {
-    ebpf: Ebpf,
+    programs: Programs,
     streams: Arc<Streams>,
     next_hops: Arc<NextHops>,
     seeker: Option<JoinHandle<()>>,
@@ -57,32 +72,124 @@ unsafe impl aya::Pod for Endpoint {}
 unsafe impl aya::Pod for Flow {}
 // SAFETY: the same.
 unsafe impl aya::Pod for NextHop {}
+// SAFETY: the same.
+unsafe impl aya::Pod for Keys {}
+// SAFETY: the same.
+unsafe impl aya::Pod for Order {}
+// SAFETY: the same.
+unsafe impl aya::Pod for Tables {}
+
+impl Programs {
+    /// Loads the programs with room for `flows` entries, for devices whose frames may come without a whole checksum or
+    /// not, and, if wanted, with the one for SRTP. A kernel that refuses that one gets along without.
+    ///
+    /// # Errors
+    /// See [`Unavailable`].
+    #[cfg(has_ebpf)]
+    pub fn load(flows: u32, checksums_are_partial: bool, with_srtp: bool) -> Result<Programs, Unavailable> {
+        let partial = u8::from(checksums_are_partial);
+        let mut loader = EbpfLoader::new();
+        loader.override_global("checksums_are_partial", &partial, true);
+        for name in ["flows", "streams", "keys_of", "orders"] {
+            loader.map_max_entries(name, flows);
+        }
+        let mut ebpf = loader.load(OBJECT).map_err(|error| unavailable(&error))?;
+        program(&mut ebpf, "rx")?.load().map_err(|error| unavailable(&error))?;
+        let mut programs = Programs { ebpf, numbers: None, without_srtp: None };
+        if with_srtp && let Err(why) = programs.load_srtp() {
+            programs.without_srtp = Some(why.to_string());
+        }
+        Ok(programs)
+    }
+
+    /// # Errors
+    /// Always: there is no program.
+    #[cfg(not(has_ebpf))]
+    pub fn load(flows: u32, checksums_are_partial: bool, with_srtp: bool) -> Result<Programs, Unavailable> {
+        let _ = (flows, checksums_are_partial, with_srtp, SRTP);
+        Err(Unavailable::NotBuilt)
+    }
+
+    fn load_srtp(&mut self) -> Result<(), Unavailable> {
+        let program = program(&mut self.ebpf, "srtp_cm")?;
+        program.load().map_err(|error| unavailable(&error))?;
+        let number = program.fd().and_then(|fd| fd.try_clone().map_err(Into::into));
+        let number = number.map_err(|error| unavailable(&error))?;
+        let tables = take_map(&mut self.ebpf, "tables")?;
+        let mut tables = Array::try_from(tables).map_err(|error| unavailable(&error))?;
+        let words = Tables { words: aes_key::tables() };
+        tables.set(0, words, 0).map_err(|error| unavailable(&error))?;
+        let numbers = take_map(&mut self.ebpf, "programs")?;
+        let mut numbers = ProgramArray::try_from(numbers).map_err(|error| unavailable(&error))?;
+        numbers.set(SRTP, &number, 0).map_err(|error| unavailable(&error))?;
+        self.numbers = Some(numbers);
+        Ok(())
+    }
+
+    /// Whether SRTP is opened and protected.
+    pub fn have_srtp(&self) -> bool {
+        self.numbers.is_some()
+    }
+
+    /// The first program, for whoever attaches or tries it.
+    ///
+    /// # Errors
+    /// When the process has no descriptors left.
+    pub fn descriptor(&self) -> Result<BorrowedFd<'_>, Unavailable> {
+        let program = self.ebpf.program("rx").ok_or_else(|| Unavailable::Kernel("no program named rx".to_owned()))?;
+        let program: &Xdp = program.try_into().map_err(|error: ProgramError| unavailable(&error))?;
+        Ok(program.fd().map_err(|error| unavailable(&error))?.as_fd())
+    }
+
+    /// The programs that are loaded, each with the number of instructions that the kernel has looked at to verify it.
+    pub fn verified(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.ebpf.programs().filter_map(|(name, program)| {
+            let count = program.info().ok()?.verified_instruction_count()?;
+            Some((name, count))
+        })
+    }
+
+    /// A map by its name.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn map_descriptor(&self, name: &str) -> Result<BorrowedFd<'_>, Unavailable> {
+        Ok(map_data(&self.ebpf, name)?.fd().as_fd())
+    }
+
+    fn hash_map<K: aya::Pod, V: aya::Pod>(&self, name: &str) -> Result<HashMap<MapData, K, V>, Unavailable> {
+        let descriptor = self.map_descriptor(name)?.try_clone_to_owned();
+        let descriptor = descriptor.map_err(|error| Unavailable::Kernel(error.to_string()))?;
+        let data = MapData::from_fd(descriptor).map_err(|error| unavailable(&error))?;
+        HashMap::try_from(Map::HashMap(data)).map_err(|error| unavailable(&error))
+    }
+}
+
+fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp, Unavailable> {
+    let program = ebpf.program_mut(name).ok_or_else(|| Unavailable::Kernel(format!("no program named {name}")))?;
+    program.try_into().map_err(|error: ProgramError| unavailable(&error))
+}
 
 impl FastPath {
     /// Loads the programs with room for `flows` entries, and attaches them to the interfaces that have `addresses`.
+    /// Keys of SRTP go into the kernel only `with_srtp`.
     ///
     /// # Errors
     /// See [`Unavailable`]. Interfaces that refuse, beside others that do not, are in [`FastPath::refused`].
-    #[cfg(has_ebpf)]
-    pub fn open(addresses: &[IpAddr], flows: u32) -> Result<FastPath, Unavailable> {
+    pub fn open(addresses: &[IpAddr], flows: u32, with_srtp: bool) -> Result<FastPath, Unavailable> {
         let mut socket = RouteSocket::for_questions().map_err(|error| Unavailable::Kernel(error.to_string()))?;
         let (links, mut refused) = links(&mut socket, addresses);
         if links.is_empty() {
             return Err(Unavailable::NoInterface(refused.join(", ")));
         }
-        let partial = u8::from(links.values().any(|link| link.is_virtual));
-        let mut ebpf = EbpfLoader::new()
-            .override_global("checksums_are_partial", &partial, true)
-            .map_max_entries("flows", flows)
-            .map_max_entries("streams", flows)
-            .load(OBJECT)
-            .map_err(|error| unavailable(&error))?;
-        let streams = Streams::map(map_data(&ebpf, "streams")?.fd().as_fd(), flows as usize);
+        let mut programs = Programs::load(flows, links.values().any(|link| link.is_virtual), with_srtp)?;
+        refused.extend(programs.without_srtp.iter().map(|why| format!("SRTP: {why}")));
+        let streams = Streams::map(programs.map_descriptor("streams")?, flows as usize);
         let streams = streams.map_err(|error| Unavailable::Kernel(format!("the map of states: {error}")))?;
-        let hops = Array::try_from(take_map(&mut ebpf, "next_hops")?).map_err(|error| unavailable(&error))?;
+        let hops = Array::try_from(take_map(&mut programs.ebpf, "next_hops")?).map_err(|error| unavailable(&error))?;
         let (next_hops, seeker) = NextHops::start(hops).map_err(|error| Unavailable::Kernel(error.to_string()))?;
         let mut path = FastPath {
-            ebpf,
+            programs,
             streams: Arc::new(streams),
             next_hops,
             seeker: Some(seeker),
@@ -95,22 +202,8 @@ impl FastPath {
         Ok(path)
     }
 
-    /// # Errors
-    /// Always: there is no program.
-    #[cfg(not(has_ebpf))]
-    pub fn open(addresses: &[IpAddr], flows: u32) -> Result<FastPath, Unavailable> {
-        let _ = (addresses, flows);
-        Err(Unavailable::NotBuilt)
-    }
-
     fn attach(&mut self, links: &BTreeMap<u32, netlink::Link>, refused: &mut Vec<String>) -> Result<(), Unavailable> {
-        let program: &mut Xdp = self
-            .ebpf
-            .program_mut("rx")
-            .ok_or_else(|| Unavailable::Kernel("no program named rx".to_owned()))?
-            .try_into()
-            .map_err(|error: aya::programs::ProgramError| unavailable(&error))?;
-        program.load().map_err(|error| unavailable(&error))?;
+        let program = program(&mut self.programs.ebpf, "rx")?;
         for (index, link) in links {
             match program.attach_to_if_index(*index, XdpMode::Driver) {
                 Ok(_) => self.interfaces.push(link.name.clone()),
@@ -140,14 +233,18 @@ impl FastPath {
     pub fn table(&self, index: usize, count: usize) -> Result<Box<dyn Table>, Unavailable> {
         let share = self.flows / count.max(1) as u32;
         let first = share * index as u32;
-        let flows = map_data(&self.ebpf, "flows")?.fd().as_fd().try_clone_to_owned();
-        let flows = flows.map_err(|error| Unavailable::Kernel(error.to_string()))?;
-        let flows = MapData::from_fd(flows).map_err(|error| unavailable(&error))?;
+        let keys = match self.programs.have_srtp() {
+            true => {
+                Some(KeyMaps { keys: self.programs.hash_map("keys_of")?, orders: self.programs.hash_map("orders")? })
+            }
+            false => None,
+        };
         Ok(Box::new(XdpTable {
-            flows: HashMap::try_from(Map::HashMap(flows)).map_err(|error| unavailable(&error))?,
+            flows: self.programs.hash_map("flows")?,
             streams: self.streams.clone(),
             next_hops: self.next_hops.clone(),
             free: (first..first + share).rev().map(Slot).collect(),
+            keys,
         }))
     }
 
@@ -156,7 +253,7 @@ impl FastPath {
     /// # Errors
     /// When the kernel does not tell.
     pub fn verdicts(&self) -> io::Result<Vec<(Verdict, u64)>> {
-        let map = self.ebpf.map("verdicts").ok_or(io::ErrorKind::NotFound)?;
+        let map = self.programs.ebpf.map("verdicts").ok_or(io::ErrorKind::NotFound)?;
         let counters = PerCpuArray::<_, u64>::try_from(map).map_err(io::Error::other)?;
         let count = |verdict: &Verdict| {
             let values = counters.get(&(*verdict as u32), 0).map_err(io::Error::other)?;

@@ -1,10 +1,12 @@
 //! One shard's part of the maps.
 
+use super::keys::KeyMaps;
 use super::next_hops::NextHops;
 use super::streams::Streams;
 use crate::fastpath::layout::{Endpoint, Flow};
 use crate::fastpath::{Action, Entry, Reason, Slot, Table};
 use crate::rtp::Loan;
+use crate::srtp::Windows;
 use aya::maps::{HashMap, MapData};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,6 +17,8 @@ pub(super) struct XdpTable {
     pub(super) streams: Arc<Streams>,
     pub(super) next_hops: Arc<NextHops>,
     pub(super) free: Vec<Slot>,
+    /// None: keys stay in userspace.
+    pub(super) keys: Option<KeyMaps>,
 }
 
 impl XdpTable {
@@ -32,6 +36,16 @@ impl XdpTable {
         }
     }
 
+    fn put_keys(&mut self, slot: Slot, entry: &Entry, windows: &Windows) -> Result<(), Reason> {
+        let Some(protection) = &entry.protection else { return Ok(()) };
+        self.keys.as_mut().ok_or(Reason::Encrypted)?.put(slot, protection, windows)
+    }
+
+    fn take_keys(&mut self, slot: Slot, entry: &Entry) -> Windows {
+        let (Some(protection), Some(keys)) = (&entry.protection, &mut self.keys) else { return Windows::default() };
+        keys.take(slot, protection)
+    }
+
     fn set(&mut self, slot: Slot, entry: &Entry) -> Result<(), Reason> {
         let hop = self.take_hop(entry)?;
         let set = self.flows.insert(Endpoint::from(entry.local), Flow::new(entry, slot, hop), 0);
@@ -44,10 +58,15 @@ impl XdpTable {
 }
 
 impl Table for XdpTable {
-    fn install(&mut self, entry: &Entry, state: &Loan) -> Result<Slot, Reason> {
+    fn install(&mut self, entry: &Entry, state: &Loan, windows: &Windows) -> Result<Slot, Reason> {
         let slot = self.free.pop().ok_or(Reason::TableFull)?;
         self.streams.write(slot, state.into());
-        self.set(slot, entry).inspect_err(|_| self.free.push(slot))?;
+        let installed = self.put_keys(slot, entry, windows).and_then(|()| {
+            self.set(slot, entry).inspect_err(|_| {
+                self.take_keys(slot, entry);
+            })
+        });
+        installed.inspect_err(|_| self.free.push(slot))?;
         Ok(slot)
     }
 
@@ -61,13 +80,18 @@ impl Table for XdpTable {
         Loan::from(&self.streams.read(slot))
     }
 
-    fn withdraw(&mut self, slot: Slot, entry: &Entry) -> Loan {
+    fn withdraw(&mut self, slot: Slot, entry: &Entry) -> (Loan, Windows) {
         if let Err(error) = self.flows.remove(&Endpoint::from(entry.local)) {
             tracing::error!(target: "core", "an entry of the fast path was not found: {error}");
         }
+        let windows = self.take_keys(slot, entry);
         self.put_hop(entry);
         self.free.push(slot);
-        self.read(slot)
+        (self.read(slot), windows)
+    }
+
+    fn takes_keys(&self) -> bool {
+        self.keys.is_some()
     }
 }
 

@@ -1,0 +1,254 @@
+//! SRTP in the kernel's programs, bit for bit that of userspace. Needs root.
+
+use millrace::base::random::{Random, Seeded};
+use millrace::base::suite::Suite;
+use millrace::fastpath::Protection;
+use millrace::srtp::{Parameters, Protector, Unprotector, Windows};
+use millrace_testsuite::kernel::{Kernel, Outcome, SSRC, obstacle};
+use millrace_testsuite::srtp::{parameters, rtp_packet};
+
+const SUITES: [Suite; 6] = [
+    Suite::AesCm128Sha1_80,
+    Suite::AesCm128Sha1_32,
+    Suite::Aes192CmSha1_80,
+    Suite::Aes192CmSha1_32,
+    Suite::Aes256CmSha1_80,
+    Suite::Aes256CmSha1_32,
+];
+
+/// The sender, userspace in the relay's place, and the kernel.
+struct Trial {
+    sender: Option<Protector>,
+    open: Option<Unprotector>,
+    protect: Option<Protector>,
+    kernel: Kernel,
+}
+
+impl Trial {
+    /// Begins with the packet `first`, which userspace relays in both.
+    fn new(open: Option<&Parameters>, protect: Option<&Parameters>, passes: bool, first: u16) -> Trial {
+        let (sender, unprotector) = (open.map(Protector::new), open.map(Unprotector::new));
+        let protector = protect.map(Protector::new);
+        let protection = Protection { open: open.cloned(), protect: protect.cloned(), passes };
+        let highest = u32::from(first) + 0x1_0000;
+        let kernel = Kernel::new(Some(protection), highest, &Windows::default()).unwrap();
+        let mut trial = Trial { sender, open: unprotector, protect: protector, kernel };
+        let packet = trial.protected(&rtp_packet(first, 172));
+        trial.relayed(&packet, passes).unwrap();
+        trial.lend();
+        trial
+    }
+
+    /// Gives the state of userspace to the kernel.
+    fn lend(&mut self) {
+        let windows = self.windows();
+        let (loan, _) = self.kernel.state().unwrap();
+        let protection = self.kernel.entry.protection.as_deref().cloned();
+        self.kernel = Kernel::new(protection, loan.highest, &windows).unwrap();
+    }
+
+    fn windows(&self) -> Windows {
+        Windows {
+            opened: self.open.as_ref().and_then(|open| open.rtp_window(SSRC)),
+            protected: self.protect.as_ref().and_then(|protect| protect.rtp_window(SSRC)),
+        }
+    }
+
+    fn protected(&mut self, plain: &[u8]) -> Vec<u8> {
+        let Some(sender) = &mut self.sender else { return plain.to_vec() };
+        let mut buffer = plain.to_vec();
+        buffer.resize(plain.len() + 16, 0);
+        let length = sender.protect_rtp(&mut buffer, plain.len()).unwrap();
+        buffer.truncate(length);
+        buffer
+    }
+
+    /// What userspace would send.
+    fn relayed(&mut self, packet: &[u8], passes: bool) -> Option<Vec<u8>> {
+        let mut buffer = packet.to_vec();
+        if passes {
+            self.open.as_mut()?.authenticate_rtp(&mut buffer).ok()?;
+            return Some(buffer);
+        }
+        if let Some(open) = &mut self.open {
+            let length = open.unprotect_rtp(&mut buffer).ok()?;
+            buffer.truncate(length);
+        }
+        if let Some(protect) = &mut self.protect {
+            let length = buffer.len();
+            buffer.resize(length + 16, 0);
+            let length = protect.protect_rtp(&mut buffer, length).ok()?;
+            buffer.truncate(length);
+        }
+        Some(buffer)
+    }
+
+    /// Both are given a packet and do the same with it.
+    fn agree(&mut self, packet: &[u8], what: &str) -> Outcome {
+        let passes = self.kernel.entry.protection.as_ref().is_some_and(|protection| protection.passes);
+        let expected = self.relayed(packet, passes).map_or(Outcome::Dropped, Outcome::Sent);
+        let (outcome, _) = self.kernel.send(packet).unwrap();
+        assert!(outcome == expected, "{what}: {outcome:02x?} instead of {expected:02x?}");
+        assert_eq!(self.kernel.state().unwrap().1, self.windows(), "{what}");
+        outcome
+    }
+}
+
+/// One-sided and two-sided ways of one suite, and between two suites.
+fn trials(suite: Suite, other: Suite, first: u16) -> [Trial; 4] {
+    let (ours, theirs) = (parameters(suite, 1), parameters(other, 2));
+    [
+        Trial::new(Some(&ours), None, false, first),
+        Trial::new(None, Some(&ours), false, first),
+        Trial::new(Some(&ours), Some(&theirs), false, first),
+        Trial::new(Some(&ours), None, true, first),
+    ]
+}
+
+fn is_possible() -> bool {
+    match obstacle() {
+        None => true,
+        Some(why) => {
+            println!("SKIPPED: SRTP in the kernel: {why}");
+            false
+        }
+    }
+}
+
+/// A packet with contributing sources and an extension.
+fn adorned(sequence: u16, bytes: usize, sources: usize, extension_words: Option<u16>) -> Vec<u8> {
+    let mut packet = rtp_packet(sequence, bytes);
+    packet[0] |= sources as u8;
+    let mut header = vec![0; sources * 4];
+    Seeded(u64::from(sequence)).fill(&mut header);
+    if let Some(words) = extension_words {
+        packet[0] |= 0x10;
+        header.extend([0xbe, 0xde]);
+        header.extend(words.to_be_bytes());
+        header.extend(vec![0x11; usize::from(words) * 4]);
+    }
+    packet.splice(12..12, header);
+    packet
+}
+
+#[test]
+fn packets_of_every_length_are_the_same() {
+    if !is_possible() {
+        return;
+    }
+    for (place, suite) in SUITES.into_iter().enumerate() {
+        let other = SUITES[(place + 1) % SUITES.len()];
+        for (way, mut trial) in trials(suite, other, 100).into_iter().enumerate() {
+            // Every length once over all suites and ways, and those around blocks with each.
+            for (number, bytes) in (101u16..).zip((12..=1500).filter(|bytes| {
+                *bytes < 300 && bytes % 4 == place % 4
+                    || bytes % 64 < 2
+                    || bytes % 24 == place * 4 + way
+                    || *bytes > 1490
+            })) {
+                let packet = trial.protected(&rtp_packet(number, bytes));
+                let outcome = trial.agree(&packet, &format!("{suite:?}, way {way}, {bytes} bytes"));
+                assert!(matches!(outcome, Outcome::Sent(_)));
+            }
+        }
+    }
+}
+
+#[test]
+fn headers_are_left_in_the_clear() {
+    if !is_possible() {
+        return;
+    }
+    for mut trial in trials(Suite::AesCm128Sha1_80, Suite::Aes256CmSha1_32, 7) {
+        let mut number = 8;
+        for sources in 0..16 {
+            for words in [None, Some(0), Some(1), Some(9), Some(70)] {
+                for bytes in [12, 13, 172] {
+                    let packet = adorned(number, bytes, sources, words);
+                    let packet = trial.protected(&packet);
+                    let outcome = trial.agree(&packet, &format!("{sources} sources, extension {words:?}"));
+                    assert!(matches!(outcome, Outcome::Sent(_)));
+                    number += 1;
+                }
+            }
+        }
+    }
+}
+
+/// Twice over the wrap of the sequence number, with gaps and disorder; each packet comes twice, and once forged.
+#[test]
+fn rollover_replays_and_wrong_tags_are_the_same() {
+    if !is_possible() {
+        return;
+    }
+    for (way, mut trial) in trials(Suite::AesCm128Sha1_80, Suite::AesCm128Sha1_32, 65_400).into_iter().enumerate() {
+        let mut random = Seeded(5);
+        let mut index = 65_400u32;
+        let (mut dropped, mut earlier) = (0, Vec::new());
+        for round in 0..600 {
+            index += if round % 50 == 0 { 400 } else { 1 + u32::from(random.below(8) == 0) * 3 };
+            let mut group = vec![trial.protected(&rtp_packet(index as u16, 60))];
+            if random.below(3) == 0 {
+                index += 1;
+                group.insert(0, trial.protected(&rtp_packet(index as u16, 61)));
+            }
+            earlier.push(group[0].clone());
+            if way != 1 {
+                let mut forged = group[0].clone();
+                let place = 12 + random.below(forged.len() as u32 - 12) as usize;
+                forged[place] ^= 1 << random.below(8);
+                group.insert(0, forged);
+                group.push(earlier[earlier.len().saturating_sub(1 + random.below(20) as usize)].clone());
+            }
+            group.push(group[group.len() - 1].clone());
+            for packet in &group {
+                dropped += u32::from(trial.agree(packet, &format!("way {way}, round {round}")) == Outcome::Dropped);
+            }
+            if round % 97 == 0 {
+                // There and back: nothing is lost of what was known.
+                trial.lend();
+                dropped = 0;
+            }
+        }
+        let (loan, _) = trial.kernel.state().unwrap();
+        assert_eq!(loan.wrong_tag + loan.replayed, dropped, "way {way}");
+        assert!(loan.replayed > 10 && (way == 1 || loan.wrong_tag > 10), "{loan:?}");
+        assert_eq!(loan.used_index > 0, way == 1, "{loan:?}");
+    }
+}
+
+#[test]
+fn what_can_t_be_judged_is_left_to_the_daemon() {
+    if !is_possible() {
+        return;
+    }
+    let ours = parameters(Suite::AesCm128Sha1_80, 1);
+    let mut trial = Trial::new(Some(&ours), None, false, 100);
+    let far = trial.protected(&rtp_packet(20_000, 172));
+    let short = rtp_packet(101, 12);
+    let mut long_header = rtp_packet(102, 60);
+    long_header[0] |= 0x1f;
+    for packet in [&far, &short, &short[..11], &long_header] {
+        assert_eq!(trial.kernel.send(packet).unwrap().0, Outcome::Passed);
+    }
+    assert_eq!(trial.kernel.state().unwrap().1, trial.windows());
+}
+
+/// A key that has used up its indices passes nothing in the kernel (RFC 3711, section 9.2).
+#[test]
+fn keys_are_used_up() {
+    if !is_possible() {
+        return;
+    }
+    let ours = parameters(Suite::AesCm128Sha1_80, 1);
+    let protection = Protection { open: None, protect: Some(ours.clone()), passes: false };
+    let mut protector = Protector::new(&ours);
+    protector.set_rollover_counter(SSRC, u32::MAX);
+    let mut buffer = rtp_packet(65_530, 172);
+    buffer.resize(200, 0);
+    protector.protect_rtp(&mut buffer, 172).unwrap();
+    let windows = Windows { opened: None, protected: protector.rtp_window(SSRC) };
+    let kernel = Kernel::new(Some(protection), 65_530, &windows).unwrap();
+    assert!(matches!(kernel.send(&rtp_packet(65_535, 172)).unwrap().0, Outcome::Sent(_)));
+    assert_eq!(kernel.send(&rtp_packet(0, 172)).unwrap().0, Outcome::Passed);
+}
