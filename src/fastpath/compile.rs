@@ -9,8 +9,9 @@ use smallvec::SmallVec;
 use std::net::{IpAddr, SocketAddr};
 
 /// SRTP packets of at most this mean length, in bytes, are worth their way through the kernel's AES, which has no
-/// instructions for it: where one side is encrypted, and where both are. `protocol-docs/fastpath.md` has the figures.
-pub const LONGEST_MEAN_BYTES: [u64; 2] = [400, 250];
+/// instructions for it: where one side is encrypted, where both are, and where packets are only authenticated.
+/// `protocol-docs/fastpath.md` has the figures.
+pub const LONGEST_MEAN_BYTES: [u64; 3] = [400, 250, 1300];
 
 /// What the sender uses, by the packets that came last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,7 +113,12 @@ fn parameters<'a>(security: &Security, keys: Option<&'a Parameters>) -> Result<O
 }
 
 fn longest_mean_bytes(protection: &Protection) -> u64 {
-    LONGEST_MEAN_BYTES[usize::from(protection.open.is_some() && protection.protect.is_some())]
+    let [one, both, authenticated] = LONGEST_MEAN_BYTES;
+    match (protection.passes, &protection.open, &protection.protect) {
+        (true, ..) => authenticated,
+        (false, Some(_), Some(_)) => both,
+        (false, ..) => one,
+    }
 }
 
 /// The only sink of a plan that asks for nothing but forwarding.

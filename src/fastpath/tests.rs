@@ -231,6 +231,14 @@ fn every_reason_of_srtp_has_its_case() {
         assert!(of(longest).is_ok());
         assert_eq!(of(longest + 1), Err(Reason::LargeSrtp));
     }
+    let passing_of = |mean_bytes| {
+        compiled_with(Some(&good), Some(&good), |from, ingress| {
+            from.media[0].passes = true;
+            ingress.heard.as_mut().unwrap().mean_bytes = mean_bytes;
+        })
+    };
+    assert!(passing_of(LONGEST_MEAN_BYTES[2]).is_ok());
+    assert_eq!(passing_of(LONGEST_MEAN_BYTES[2] + 1), Err(Reason::LargeSrtp));
 }
 
 /// The state of SRTP belongs to its keys, and to the stream that it leaves by.
