@@ -29,7 +29,7 @@ const GRACE: Duration = Duration::from_millis(20);
 /// A stream that was away for so long has found its way.
 const IS_SETTLED: Duration = Duration::from_secs(30);
 /// Packets of SRTP that wait for the state of their SSRC: it comes back at the end of the turn.
-const MOST_HELD: usize = 64;
+const MOST_HELD: usize = 512;
 /// Nothing is to be looked at.
 const NEVER: Mono = Mono(u64::MAX);
 
