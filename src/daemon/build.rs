@@ -113,6 +113,18 @@ pub(super) fn fast_path(config: &Config, interfaces: &ResolvedInterfaces) -> io:
     }
 }
 
+/// Says what the programs in the kernel have done with packets.
+pub(super) fn account(fast_path: &FastPath) {
+    match fast_path.verdicts() {
+        Ok(verdicts) => {
+            let counted = verdicts.iter().filter(|(_, count)| *count > 0);
+            let list: Vec<String> = counted.map(|(verdict, count)| format!("{} {count}", verdict.name())).collect();
+            tracing::info!(target: "core", "the XDP programs counted: {}", list.join(", "));
+        }
+        Err(error) => tracing::warn!(target: "core", "what the XDP programs counted is not known: {error}"),
+    }
+}
+
 /// `max-sessions` as the router counts it.
 pub(super) fn max_sessions(config: &Config) -> i64 {
     config.limits.max_sessions.map_or(NO_LIMIT, i64::from)

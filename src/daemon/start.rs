@@ -152,6 +152,7 @@ fn run(
     tell(notifier.stopping());
     drop(pidfile);
     stop(&daemon.router, threads);
+    fast_path.iter().for_each(build::account);
     // After the shards, whose entries and ports they serve.
     drop(fast_path);
     drop(steering);

@@ -28,8 +28,6 @@ pub struct Rtp {
     pub pierce_nat: bool,
     /// Send nothing until something arrived.
     pub nat_wait: bool,
-    /// Allow offload of one-way media.
-    pub is_unidirectional: bool,
     pub generate_rtcp: Option<bool>,
     pub rtcp_mirror: bool,
     pub media_echo: Option<MediaEcho>,
@@ -95,7 +93,7 @@ static FLAGS: &[Flag] = &[
         Status::Different("one-way media takes the fast path without it"),
         "Allow offload of one-way media.",
     )
-    .flag(|r| r.rtp.is_unidirectional = true),
+    .flag(|_| {}),
     row("generate RTCP", RTCP, "The same as `generate RTCP=on`.").flag(|r| r.rtp.generate_rtcp = Some(true)),
     row("RTCP mirror", SAME, "A subscriber's RTCP goes back to the publisher.")
         .aliases(&["mirror RTCP"])
