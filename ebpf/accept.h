@@ -7,14 +7,6 @@
 #include "maps.h"
 #include "parse.h"
 
-struct rtp_header {
-	__u8 first;
-	__u8 second;
-	__be16 sequence;
-	__be32 timestamp;
-	__be32 ssrc;
-};
-
 /* What has come. */
 struct arrival {
 	struct datagram datagram;
@@ -82,7 +74,7 @@ INLINE __u32 accept(struct xdp_md *context, struct arrival *arrival)
 /* The way on; VERDICT_FORWARDED: it is known, or there is to be none. */
 INLINE __u32 find_hop(const struct flow *flow, struct next_hop **hop)
 {
-	__u32 index = flow->next_hop;
+	__u32 index = flow->way.next_hop;
 	*hop = bpf_map_lookup_elem(&next_hops, &index);
 	if (!(flow->flags & FLOW_DROPS) && (!*hop || !(*hop)->interface))
 		return VERDICT_PASSED_NO_NEIGHBOUR;
@@ -96,8 +88,8 @@ INLINE int refuse(__u32 verdict)
 	return end_with(verdict, drops ? XDP_DROP : XDP_PASS);
 }
 
-/* Counts a packet, and sends its frame away. */
-INLINE int finish(const struct arrival *arrival, const struct next_hop *hop)
+/* Counts a packet that is accepted. */
+INLINE void count(const struct arrival *arrival)
 {
 	struct flow *flow = arrival->flow;
 	struct stream *stream = arrival->stream;
@@ -106,8 +98,15 @@ INLINE int finish(const struct arrival *arrival, const struct next_hop *hop)
 	count_packet(stream, bpf_ktime_get_ns(), arrival->sequence, arrival->timestamp, rate_hz,
 		     arrival->datagram.payload_bytes);
 	stream->payload_packets[place & (MOST_PAYLOAD_TYPES - 1)]++;
-	if (flow->flags & FLOW_DROPS || !hop)
+}
+
+/* Counts a packet, and sends its frame away. */
+INLINE int finish(const struct arrival *arrival, const struct next_hop *hop)
+{
+	count(arrival);
+	if (arrival->flow->flags & FLOW_DROPS || !hop)
 		return end_with(VERDICT_BLOCKED, XDP_DROP);
 	end_with(VERDICT_FORWARDED, XDP_REDIRECT);
-	return bpf_redirect(hop->interface, 0);
+	/* Every interface of a way is there; else the frame, which is another one now, would have to go. */
+	return bpf_redirect_map(&devices, hop->interface, XDP_DROP);
 }

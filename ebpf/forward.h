@@ -80,11 +80,11 @@ INLINE __s64 sum_of(void *payload, void *end, __u32 length)
 	return sum + rest;
 }
 
-/* The checksum of a datagram with new addresses and ports, from its old one. */
-INLINE __be16 updated_checksum(const struct datagram *from, __be16 old, const struct endpoint *source,
-			       const struct endpoint *destination)
+/* The checksum of a datagram with new addresses and ports, and a payload that adds `change` up to more, from its old one. */
+INLINE __be16 updated_checksum(const struct datagram *from, __be16 old, const struct way *way, __u64 change)
 {
-	__u64 sum = (__u16)~old;
+	const struct endpoint *source = &way->local, *destination = &way->destination;
+	__u64 sum = (__u16)~old + change;
 	sum = add_pseudo(sum, source, destination) + source->port + destination->port;
 	/* In ones' complement arithmetic, subtracting is adding the complement. */
 	__u64 gone = add_pseudo(0, &from->source, &from->destination) + from->source.port + from->destination.port;
@@ -92,19 +92,19 @@ INLINE __be16 updated_checksum(const struct datagram *from, __be16 old, const st
 	return checksum ? checksum : 0xffff;
 }
 
-INLINE void write_ip4(struct iphdr *ip, const struct flow *flow, __u32 udp_bytes, __u16 id)
+INLINE void write_ip4(struct iphdr *ip, const struct way *way, __u32 udp_bytes, __u16 id)
 {
 	ip->version = 4;
 	ip->ihl = 5;
-	ip->tos = flow->tos;
+	ip->tos = way->tos;
 	ip->tot_len = to_be16(sizeof(*ip) + udp_bytes);
 	ip->id = to_be16(id);
 	ip->frag_off = 0;
 	ip->ttl = TIME_TO_LIVE;
 	ip->protocol = IPPROTO_UDP;
 	ip->check = 0;
-	ip->saddr = flow->local.address[3];
-	ip->daddr = flow->destination.address[3];
+	ip->saddr = way->local.address[3];
+	ip->daddr = way->destination.address[3];
 	__u64 sum = 0;
 	__be16 *words = (__be16 *)ip;
 #pragma unroll
@@ -113,55 +113,82 @@ INLINE void write_ip4(struct iphdr *ip, const struct flow *flow, __u32 udp_bytes
 	ip->check = ~fold(sum);
 }
 
-INLINE void write_ip6(struct ipv6hdr *ip, const struct flow *flow, __u32 udp_bytes)
+INLINE void write_ip6(struct ipv6hdr *ip, const struct way *way, __u32 udp_bytes)
 {
-	*(__be32 *)ip = to_be32(6U << 28 | (__u32)flow->tos << 20);
+	*(__be32 *)ip = to_be32(6U << 28 | (__u32)way->tos << 20);
 	ip->payload_len = to_be16(udp_bytes);
 	ip->nexthdr = IPPROTO_UDP;
 	ip->hop_limit = TIME_TO_LIVE;
-	__builtin_memcpy(&ip->saddr, flow->local.address, 16);
-	__builtin_memcpy(&ip->daddr, flow->destination.address, 16);
+	__builtin_memcpy(&ip->saddr, way->local.address, 16);
+	__builtin_memcpy(&ip->daddr, way->destination.address, 16);
 }
 
-/* The checksum for the copy in host memory order; VERDICT_PASSED_* in `problem` when there is none to be had. */
-INLINE __be16 new_checksum(struct xdp_md *context, const struct datagram *from, const struct flow *flow, __u32 *problem)
+/* The two bytes in front, as a number of the frame's order. */
+INLINE __be16 first_bytes(const struct rtp_header *rtp, __u8 payload_type)
 {
-	void *end = (void *)(long)context->data_end;
-	__be16 old = from->udp->check;
-	if (!checksums_are_partial) {
-		if (!old && !is_mapped(&flow->destination))
-			*problem = VERDICT_PASSED_NO_CHECKSUM;
-		return old ? updated_checksum(from, old, &flow->local, &flow->destination) : 0;
-	}
-	__u32 udp_bytes = from->payload_bytes + sizeof(struct udphdr);
-	__s64 payload = sum_of(from->udp + 1, end, from->payload_bytes);
-	if (payload < 0) {
-		*problem = VERDICT_PASSED_TOO_LONG;
-		return 0;
-	}
-	__u64 sum = add_pseudo(payload, &flow->local, &flow->destination) + flow->local.port + flow->destination.port;
+	return to_be16((__u16)(rtp->first << 8 | (rtp->second & 0x80) | payload_type));
+}
+
+/* What the numbers of a receiver add to the sum of a packet that has the sender's. */
+INLINE __u64 change_of(const struct rtp_header *rtp, const struct way *way, __u32 place)
+{
+	__u8 payload_type = way->payload_types[place & (MOST_PAYLOAD_TYPES - 1)];
+	__u64 sum = first_bytes(rtp, payload_type) + (__u64)(__u16)~first_bytes(rtp, rtp->second & 0x7f);
+	return sum + to_be32(way->ssrc) + (__u32)~rtp->ssrc;
+}
+
+/* Gives a packet the numbers of its receiver. */
+INLINE void renumber(struct rtp_header *rtp, const struct way *way, __u32 place)
+{
+	rtp->second = (rtp->second & 0x80) | way->payload_types[place & (MOST_PAYLOAD_TYPES - 1)];
+	rtp->ssrc = to_be32(way->ssrc);
+}
+
+/* The checksum of a payload that adds up to `sum`, in a datagram of its own. */
+INLINE __be16 whole_checksum(__u64 sum, const struct way *way, __u32 udp_bytes)
+{
+	sum = add_pseudo(sum, &way->local, &way->destination) + way->local.port + way->destination.port;
 	sum += (__u64)to_be16(IPPROTO_UDP) + to_be16(udp_bytes) + to_be16(udp_bytes);
 	__u16 checksum = ~fold(sum);
 	return checksum ? checksum : 0xffff;
 }
 
-INLINE __u32 ip_bytes_of(const struct flow *flow)
+/* The checksum for the copy in host memory order; VERDICT_PASSED_* in `problem` when there is none to be had. */
+INLINE __be16 new_checksum(struct xdp_md *context, const struct datagram *from, const struct way *way, __u64 change,
+			   __u32 *problem)
 {
-	return is_mapped(&flow->destination) ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
+	void *end = (void *)(long)context->data_end;
+	__be16 old = from->udp->check;
+	if (!checksums_are_partial) {
+		if (!old && !is_mapped(&way->destination))
+			*problem = VERDICT_PASSED_NO_CHECKSUM;
+		return old ? updated_checksum(from, old, way, change) : 0;
+	}
+	__s64 payload = sum_of(from->udp + 1, end, from->payload_bytes);
+	if (payload < 0) {
+		*problem = VERDICT_PASSED_TOO_LONG;
+		return 0;
+	}
+	return whole_checksum(payload + change, way, from->payload_bytes + sizeof(struct udphdr));
+}
+
+INLINE __u32 ip_bytes_of(const struct way *way)
+{
+	return is_mapped(&way->destination) ? sizeof(struct iphdr) : sizeof(struct ipv6hdr);
 }
 
 /* The bytes of all new headers. */
-INLINE __u32 header_bytes_of(const struct flow *flow, const struct next_hop *hop)
+INLINE __u32 header_bytes_of(const struct way *way, const struct next_hop *hop)
 {
-	return sizeof(struct ethhdr) + (hop->vlan ? VLAN_BYTES : 0) + ip_bytes_of(flow) + sizeof(struct udphdr);
+	return sizeof(struct ethhdr) + (hop->vlan ? VLAN_BYTES : 0) + ip_bytes_of(way) + sizeof(struct udphdr);
 }
 
 /* Moves the beginning of the frame by `delta`, and writes new headers there. 0, or VERDICT_PASSED_*, where the frame is
  * as it was. */
-INLINE __u32 write_headers(struct xdp_md *context, int delta, const struct flow *flow, const struct next_hop *hop,
+INLINE __u32 write_headers(struct xdp_md *context, int delta, const struct way *way, const struct next_hop *hop,
 			   __u16 id, __u32 udp_bytes, __be16 checksum)
 {
-	__u32 is_ip4 = is_mapped(&flow->destination);
+	__u32 is_ip4 = is_mapped(&way->destination);
 	if (delta && bpf_xdp_adjust_head(context, delta))
 		return VERDICT_PASSED_NO_ROOM;
 
@@ -195,32 +222,44 @@ INLINE __u32 write_headers(struct xdp_md *context, int delta, const struct flow 
 		udp = (struct udphdr *)(ip + 1);
 		if ((void *)(udp + 1) > end)
 			return VERDICT_PASSED_NO_ROOM;
-		write_ip4(ip, flow, udp_bytes, id);
+		write_ip4(ip, way, udp_bytes, id);
 	} else {
 		struct ipv6hdr *ip = network;
 		udp = (struct udphdr *)(ip + 1);
 		if ((void *)(udp + 1) > end)
 			return VERDICT_PASSED_NO_ROOM;
-		write_ip6(ip, flow, udp_bytes);
+		write_ip6(ip, way, udp_bytes);
 	}
-	udp->source = flow->local.port;
-	udp->dest = flow->destination.port;
+	udp->source = way->local.port;
+	udp->dest = way->destination.port;
 	udp->len = to_be16(udp_bytes);
 	udp->check = checksum;
 	return 0;
 }
 
-/* Puts new headers in front of the payload. 0, or VERDICT_PASSED_*, where the frame is as it was. */
-INLINE __u32 rewrite(struct xdp_md *context, const struct datagram *from, const struct flow *flow,
+/* Puts new headers in front of the payload, and the receiver's numbers into it. 0, or VERDICT_PASSED_*, where the frame
+ * is as it was. */
+INLINE __u32 rewrite(struct xdp_md *context, const struct datagram *from, const struct way *way, __u32 place,
 		     const struct next_hop *hop, __u16 id)
 {
 	__u32 udp_bytes = from->payload_bytes + sizeof(struct udphdr);
-	if (ip_bytes_of(flow) + udp_bytes > hop->mtu)
+	if (ip_bytes_of(way) + udp_bytes > hop->mtu)
 		return VERDICT_PASSED_TOO_LONG;
+	struct rtp_header *rtp = (struct rtp_header *)(from->udp + 1);
+	if ((void *)(rtp + 1) > (void *)(long)context->data_end)
+		return VERDICT_PASSED_NOT_RTP;
 	__u32 problem = 0;
-	__be16 checksum = new_checksum(context, from, flow, &problem);
+	__u64 change = way->renumbers ? change_of(rtp, way, place) : 0;
+	__be16 checksum = new_checksum(context, from, way, change, &problem);
 	if (problem)
 		return problem;
-	int delta = (int)from->header_bytes - (int)header_bytes_of(flow, hop);
-	return write_headers(context, delta, flow, hop, id, udp_bytes, checksum);
+	int delta = (int)from->header_bytes - (int)header_bytes_of(way, hop);
+	problem = write_headers(context, delta, way, hop, id, udp_bytes, checksum);
+	if (problem || !way->renumbers)
+		return problem;
+	__u32 header_bytes = header_bytes_of(way, hop) & 127;
+	rtp = (void *)(long)context->data + header_bytes;
+	if ((void *)(rtp + 1) <= (void *)(long)context->data_end)
+		renumber(rtp, way, place);
+	return 0;
 }

@@ -10,6 +10,10 @@
 /* How many of each there can be. */
 #define MOST_FLOWS 262144
 #define MOST_NEXT_HOPS 65536
+#define MOST_DEVICES 1024
+#define MOST_DEVICE_LISTS 4096
+/* Receivers of one flow. A device takes so many copies of a packet at once. */
+#define MOST_COPIES 32
 
 /* Payload types that one flow lets through. */
 #define MOST_PAYLOAD_TYPES 8
@@ -22,6 +26,18 @@ struct endpoint {
 	__u16 zero;
 };
 
+/* Where a receiver is, and what it gets in place of what came. */
+struct way {
+	struct endpoint local; /* where copies are sent from */
+	struct endpoint destination;
+	__u32 next_hop; /* index of struct next_hop */
+	__u32 ssrc;
+	__u8 tos;
+	__u8 renumbers; /* the SSRC or some payload type is another than the sender's */
+	__u16 zero;
+	__u8 payload_types[MOST_PAYLOAD_TYPES]; /* by place; NO_PLACE: the receiver gets none of these */
+};
+
 /* struct flow, flags */
 #define FLOW_DROPS 1	    /* nobody is to hear it */
 #define FLOW_IS_STRICT 2    /* other sources are dropped */
@@ -31,15 +47,47 @@ struct endpoint {
 struct flow {
 	__u32 flags;
 	__u32 stream; /* index of struct stream */
-	__u32 next_hop; /* index of struct next_hop */
+	__u32 group; /* whose receivers get copies; 0: the only receiver is on the way here */
 	__u32 clock_rate_hz;
 	struct endpoint source; /* where the peer sends from */
-	struct endpoint local; /* where copies are sent from */
-	struct endpoint destination;
-	__u8 tos;
+	struct way way;
 	__u8 events; /* bit n: the payload type with place n is a telephone-event */
-	__u16 zero;
+	__u8 zero[3];
 	__u8 places[128]; /* of each payload type, below MOST_PAYLOAD_TYPES; NO_PLACE: it does not pass here */
+};
+
+/* Copies of one packet that leave by one interface. */
+struct run {
+	__u32 interface;
+	__u32 first; /* number of the first copy; the others follow */
+};
+
+#define MOST_RUNS 4
+
+/* The receivers of a flow with several. A group is never changed: another one takes its place. */
+struct group {
+	__u32 devices; /* index of the list of devices, with one entry for each copy */
+	__u32 longest_bytes; /* of a payload that fits everybody's way */
+	struct run runs[MOST_RUNS];
+};
+
+struct copy_key {
+	__u32 group;
+	__u32 number;
+};
+
+/* struct copy, flags */
+#define COPY_IS_SRTP 1 /* there are struct keys and struct order at the index of what is sent, from MOST_FLOWS on */
+
+struct copy {
+	struct way way;
+	__u32 sent; /* index of struct sent */
+	__u32 flags;
+};
+
+struct sent {
+	__u64 packets;
+	__u64 bytes;
 };
 
 /* What changes with every packet, of the one SSRC that the flow carries. src/rtp/source.rs says what it means. */
@@ -142,5 +190,6 @@ enum verdict {
 	VERDICT_PASSED_NO_KEYS, /* they are just being taken away */
 	VERDICT_PASSED_MALFORMED, /* too short for its header or its tag */
 	VERDICT_PASSED_KEY_EXPIRED,
+	VERDICT_LOST_COPY, /* its receiver was just taken away, or has moved to another interface */
 	VERDICTS,
 };

@@ -72,3 +72,54 @@ struct {
 	TYPE(key, __u32);
 	TYPE(value, struct tables);
 } tables SECTION(".maps");
+
+/* Interfaces that packets leave by, by number. All have the program that makes copies: the kernel runs the first
+ * packet's program on all that leave together. */
+struct {
+	ATTRIBUTE(type, BPF_MAP_TYPE_DEVMAP_HASH);
+	ATTRIBUTE(max_entries, MOST_DEVICES);
+	ATTRIBUTE(key_size, sizeof(__u32));
+	ATTRIBUTE(value_size, sizeof(struct bpf_devmap_val));
+} devices SECTION(".maps");
+
+/* One list of interfaces; what all lists look like. */
+struct device_list {
+	ATTRIBUTE(type, BPF_MAP_TYPE_DEVMAP);
+	ATTRIBUTE(max_entries, 1);
+	ATTRIBUTE(key_size, sizeof(__u32));
+	ATTRIBUTE(value_size, sizeof(struct bpf_devmap_val));
+} no_devices SECTION(".maps");
+
+/* Lists with an entry for each copy. The daemon makes one when the first group needs it. */
+struct {
+	ATTRIBUTE(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	ATTRIBUTE(max_entries, MOST_DEVICE_LISTS);
+	ATTRIBUTE(key_size, sizeof(__u32));
+	ATTRIBUTE(value_size, sizeof(__u32));
+	struct device_list *values[];
+} device_lists SECTION(".maps");
+
+struct {
+	ATTRIBUTE(type, BPF_MAP_TYPE_HASH);
+	ATTRIBUTE(max_entries, MOST_FLOWS);
+	ATTRIBUTE(map_flags, BPF_F_NO_PREALLOC);
+	TYPE(key, __u32);
+	TYPE(value, struct group);
+} groups SECTION(".maps");
+
+struct {
+	ATTRIBUTE(type, BPF_MAP_TYPE_HASH);
+	ATTRIBUTE(max_entries, MOST_FLOWS);
+	ATTRIBUTE(map_flags, BPF_F_NO_PREALLOC);
+	TYPE(key, struct copy_key);
+	TYPE(value, struct copy);
+} copies SECTION(".maps");
+
+/* The daemon reads and clears this one through mmap. */
+struct {
+	ATTRIBUTE(type, BPF_MAP_TYPE_ARRAY);
+	ATTRIBUTE(max_entries, MOST_FLOWS);
+	ATTRIBUTE(map_flags, BPF_F_MMAPABLE);
+	TYPE(key, __u32);
+	TYPE(value, struct sent);
+} sent SECTION(".maps");

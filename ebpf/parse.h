@@ -21,6 +21,14 @@ struct vlan_header {
 	__be16 protocol;
 };
 
+struct rtp_header {
+	__u8 first;
+	__u8 second;
+	__be16 sequence;
+	__be32 timestamp;
+	__be32 ssrc;
+};
+
 /* What the first bytes of a frame say. */
 struct datagram {
 	struct endpoint source;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0 */
 /* RTP whose way is known goes on from here; everything else is left to the daemon. */
-#include "accept.h"
+#include "fan.h"
 
 SECTION("xdp")
 int rx(struct xdp_md *context)
@@ -18,12 +18,20 @@ int rx(struct xdp_md *context)
 		return refuse(verdict);
 	if (!goes_on(arrival.stream, arrival.sequence))
 		return refuse(VERDICT_PASSED_JUMP);
+	if (arrival.flow->group) {
+		struct datagram *datagram = &arrival.datagram;
+		__s64 sum = sum_of(datagram->udp + 1, (void *)(long)context->data_end, datagram->payload_bytes);
+		if (sum < 0)
+			return refuse(VERDICT_PASSED_TOO_LONG);
+		return fan_out(context, &arrival, datagram->payload_bytes, (__u32)sum + (__u32)((__u64)sum >> 32));
+	}
 	struct next_hop *hop;
 	verdict = find_hop(arrival.flow, &hop);
 	if (verdict)
 		return refuse(verdict);
 	if (!(arrival.flow->flags & FLOW_DROPS) && hop) {
-		verdict = rewrite(context, &arrival.datagram, arrival.flow, hop, (__u16)arrival.stream->packets);
+		verdict = rewrite(context, &arrival.datagram, &arrival.flow->way, arrival.place, hop,
+				  (__u16)arrival.stream->packets);
 		if (verdict)
 			return refuse(verdict);
 	}

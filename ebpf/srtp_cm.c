@@ -119,22 +119,20 @@ SEPARATE __s64 sum_of_work(struct work *work)
 /* Puts new headers and the packet of work into the frame. 0, or VERDICT_PASSED_*, where the frame is as it was. */
 INLINE __u32 write(struct xdp_md *context, const struct arrival *arrival, const struct next_hop *hop, struct work *work)
 {
-	const struct flow *flow = arrival->flow;
+	const struct way *way = &arrival->flow->way;
 	__u32 bytes = work->bytes;
 	__u32 udp_bytes = bytes + sizeof(struct udphdr);
 	if (bytes < RTP_BYTES || bytes > LONGEST_PACKET + 16)
 		return VERDICT_PASSED_TOO_LONG;
-	__u64 sum = add_pseudo(sum_of_work(work), &flow->local, &flow->destination) + flow->local.port;
-	sum += (__u64)flow->destination.port + to_be16(IPPROTO_UDP) + to_be16(udp_bytes) + to_be16(udp_bytes);
-	__u16 checksum = ~fold(sum);
-	__u32 header_bytes = header_bytes_of(flow, hop);
+	__be16 checksum = whole_checksum(sum_of_work(work), way, udp_bytes);
+	__u32 header_bytes = header_bytes_of(way, hop);
 	__s64 frame_bytes = (void *)(long)context->data_end - (void *)(long)context->data;
 	/* The compiler would subtract in 32 bits, which no pointer has. */
 	barrier_for(frame_bytes);
 	/* All that comes or goes does so in front: not every device lets a frame grow behind. */
 	int delta = (int)frame_bytes - (int)(header_bytes + bytes);
-	__u32 problem = write_headers(context, delta, flow, hop, (__u16)arrival->stream->packets, udp_bytes,
-				      checksum ? checksum : 0xffff);
+	__u32 problem =
+		write_headers(context, delta, way, hop, (__u16)arrival->stream->packets, udp_bytes, checksum);
 	if (problem)
 		return problem;
 	barrier_for(bytes);
@@ -154,7 +152,7 @@ INLINE __u32 pass_on(struct xdp_md *context, const struct arrival *arrival, stru
 	if (problem)
 		return problem;
 	__u32 grows = steps & STEP_PROTECTS ? keys->protect.tag_bytes : 0;
-	if (hop && ip_bytes_of(arrival->flow) + sizeof(struct udphdr) + work->bytes + grows > hop->mtu)
+	if (hop && ip_bytes_of(&arrival->flow->way) + sizeof(struct udphdr) + work->bytes + grows > hop->mtu)
 		return VERDICT_PASSED_TOO_LONG;
 	if (steps & STEP_OPENS) {
 		problem = estimate(work, &order->opened);

@@ -3,10 +3,12 @@
 use super::shard::Shard;
 use crate::base::id::StreamId;
 use crate::base::time::Now;
-use crate::fastpath::{self, Action, Egress, Entry, Ingress, Reason, Slot, Step, Table, compile, diff};
-use crate::relay::Relay;
-use crate::relay::away::{Destination, Errand, Lent};
-use crate::relay::{Stream, Transmit};
+use crate::fastpath::entry::Passing;
+use crate::fastpath::{self, Action, Counted, Egress, Entry, Ingress, Reason, Slot, Step, Table, compile, diff};
+use crate::plan::{Block, ForwardingPlan, Sink};
+use crate::relay::away::{Errand, Receiver, Tally};
+use crate::relay::{DropReason, Relay, Stream, Transmit};
+use smallvec::SmallVec;
 use std::collections::HashMap;
 
 /// What is installed, and in what.
@@ -55,10 +57,16 @@ impl Shard {
             return Err(Reason::Strays);
         }
         let tos = self.calls.get(stream.owner_call() as usize).and_then(|call| call.tos).unwrap_or_default();
-        let egress = stream.plan().media.first().and_then(|sink| self.relay.stream(sink.egress));
-        let egress = egress.filter(|egress| egress.owner_call() == stream.owner_call());
+        let ssrc = stream.newest_source().map(|source| source.ssrc());
+        let egress = |sink: &Sink| {
+            let egress = self.relay.stream(sink.egress)?;
+            let shown_ssrc = ssrc.and_then(|ssrc| egress.shown_ssrc(id, ssrc));
+            (egress.owner_call() == stream.owner_call()).then(|| self::egress(now, egress, shown_ssrc, tos))
+        };
+        let egresses: SmallVec<[Option<Egress>; 2]> = stream.plan().media.iter().map(egress).collect();
         let may_open = self.offload.table.as_ref().is_some_and(|table| table.takes_keys());
-        let entry = compile(&ingress(stream, may_open), egress.map(|egress| self::egress(now, egress, tos)).as_ref())?;
+        let entry = compile(&ingress(stream, may_open), &egresses)?;
+        drop(egresses);
         if self.relay.rests(now.mono, id) { Err(Reason::Strays) } else { Ok(entry) }
     }
 
@@ -85,23 +93,23 @@ impl Shard {
     }
 
     fn install(&mut self, now: Now, id: StreamId, entry: Entry) -> Result<(), Reason> {
-        let destination = destination(&self.relay, id, &entry).ok_or(Reason::NoReceiver)?;
+        let receivers = receivers(&self.relay, id, &entry).ok_or(Reason::NoReceiver)?;
         let table = self.offload.table.as_mut().ok_or(Reason::TableFull)?;
-        let lent = self.relay.lend(now.mono, id, errand(&entry, destination)).ok_or(Reason::NoPackets)?;
+        let lent = self.relay.lend(now.mono, id, errand(&entry, receivers)).ok_or(Reason::NoPackets)?;
         match table.install(&entry, &lent.loan, &lent.windows) {
             Ok(slot) => {
                 self.offload.installed.insert(id, (slot, entry));
                 Ok(())
             }
             Err(reason) => {
-                self.relay.take_back(now, id, &lent);
+                self.relay.take_back(now, id, Tally { loan: &lent.loan, copies: &[] }, &lent.windows);
                 Err(reason)
             }
         }
     }
 
     fn reroute(&mut self, now: Now, id: StreamId, entry: Entry) -> Result<(), Reason> {
-        let destination = destination(&self.relay, id, &entry).ok_or(Reason::NoReceiver)?;
+        let receivers = receivers(&self.relay, id, &entry).ok_or(Reason::NoReceiver)?;
         let (Some((slot, old)), Some(table)) = (self.offload.installed.get_mut(&id), &mut self.offload.table) else {
             return Err(Reason::TableFull);
         };
@@ -111,8 +119,8 @@ impl Shard {
             return Err(reason);
         }
         *old = entry;
-        self.relay.settle_way(now, id, &counted);
-        self.relay.redirect_way(id, destination);
+        self.relay.settle_way(now, id, tally(&counted));
+        self.relay.redirect_way(id, receivers);
         Ok(())
     }
 
@@ -121,8 +129,8 @@ impl Shard {
         let (Some((slot, entry)), Some(table)) = (self.offload.installed.remove(&id), &mut self.offload.table) else {
             return;
         };
-        let (loan, windows) = table.withdraw(slot, &entry);
-        self.relay.take_back(now, id, &Lent { loan, windows });
+        let (counted, windows) = table.withdraw(slot, &entry);
+        self.relay.take_back(now, id, tally(&counted), &windows);
     }
 
     /// Takes every stream of a call that is to end, or to leave this shard, back from the kernel.
@@ -144,12 +152,26 @@ impl Shard {
         let all: Vec<StreamId> = self.offload.installed.keys().copied().collect();
         all.into_iter().for_each(|id| self.count_way(now, id));
         self.look_at_lengths(now);
+        self.follow_moves(now);
+    }
+
+    /// Renews entries some of whose packets leave by another interface now.
+    fn follow_moves(&mut self, now: Now) {
+        let Some(table) = &mut self.offload.table else { return };
+        table.tidy();
+        let moved = self.offload.installed.iter().filter(|(_, (slot, _))| table.has_moved(*slot));
+        let moved: Vec<StreamId> = moved.map(|(id, _)| *id).collect();
+        for id in moved {
+            self.withdraw(now, id);
+            let want = self.wanted(now, id);
+            self.follow(now, id, want);
+        }
     }
 
     fn count_way(&mut self, now: Now, id: StreamId) {
         if let (Some((slot, _)), Some(table)) = (self.offload.installed.get(&id), &self.offload.table) {
             let counted = table.read(*slot);
-            self.relay.settle_way(now, id, &counted);
+            self.relay.settle_way(now, id, tally(&counted));
         }
     }
 
@@ -189,23 +211,27 @@ fn ingress(stream: &Stream, may_open: bool) -> Ingress<'_> {
     }
 }
 
-fn egress<'a>(now: Now, stream: &'a Stream, tos: u8) -> Egress<'a> {
+fn egress(now: Now, stream: &Stream, shown_ssrc: Option<u32>, tos: u8) -> Egress<'_> {
     Egress {
         plan: stream.plan(),
         local: stream.local(),
         destination: stream.destination(now.mono),
-        renames_sources: stream.renames_sources(),
+        shown_ssrc,
         keys: stream.keys().map(|keys| &keys.send),
         tos,
     }
 }
 
-fn errand(entry: &Entry, destination: Destination) -> Errand {
+fn tally(counted: &Counted) -> Tally<'_> {
+    Tally { loan: &counted.loan, copies: &counted.copies }
+}
+
+fn errand(entry: &Entry, receivers: Vec<Receiver>) -> Errand {
     let protection = entry.protection.as_deref();
     Errand {
         ssrc: entry.ssrc,
         payload_types: entry.numbers(),
-        destination,
+        receivers,
         open: protection.and_then(|protection| protection.open.clone()),
         protect: protection.and_then(|protection| protection.protect.clone()),
         growth_bytes: protection.map_or(0, fastpath::Protection::growth_bytes),
@@ -213,10 +239,31 @@ fn errand(entry: &Entry, destination: Destination) -> Errand {
 }
 
 /// Whose counters an entry's packets belong to.
-fn destination(relay: &Relay, id: StreamId, entry: &Entry) -> Option<Destination> {
-    let egress = relay.stream(id)?.plan().media.first()?.egress;
-    Some(match entry.action {
-        Action::Drop => Destination::Nobody(egress),
-        Action::Forward { .. } => Destination::Peer(egress),
-    })
+fn receivers(relay: &Relay, id: StreamId, entry: &Entry) -> Option<Vec<Receiver>> {
+    let plan = relay.stream(id)?.plan();
+    let counts_copies = matches!(entry.action, Action::Copy(_));
+    let mut outputs = entry.outputs().iter().enumerate();
+    let receiver = |sink: &Sink| {
+        let output = if sink.block == Some(Block::All) { None } else { outputs.next() };
+        let gets = |place: usize| {
+            output.is_some_and(|(_, output)| output.payload_types.get(place).is_some_and(Option::is_some))
+        };
+        let reason = |(place, passing): (usize, &Passing)| (!gets(place)).then(|| withheld(plan, sink, passing.number));
+        Receiver {
+            egress: sink.egress,
+            ssrc: output.map_or(entry.ssrc, |output| output.1.ssrc),
+            withheld: entry.payload_types.iter().enumerate().map(reason).collect(),
+            copy: output.map(|output| output.0).filter(|_| counts_copies),
+        }
+    };
+    Some(plan.media.iter().map(receiver).collect())
+}
+
+/// Why a sink gets no packets of a payload type: the relay looks at formats first.
+fn withheld(plan: &ForwardingPlan, sink: &Sink, number: u8) -> DropReason {
+    let rewrite = sink.rewrite.and_then(|place| plan.tables().rewrites.get(place.index()));
+    match rewrite.map(|rewrite| rewrite.payload_type(number)) {
+        Some(None) => DropReason::OtherFormat,
+        _ => DropReason::Blocked,
+    }
 }

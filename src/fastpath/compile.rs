@@ -1,8 +1,8 @@
 //! From a plan, and what the relay has learned, to an entry.
 
-use super::entry::{Action, Entry, Passing, Protection};
+use super::entry::{Action, Entry, MOST_COPIES, Output, Passing, Protection};
 use super::reason::Reason;
-use crate::plan::{Block, Component, ForwardingPlan, Security, Sink};
+use crate::plan::{Block, Component, Feedback, ForwardingPlan, Rewrite, Security, Sink};
 use crate::rtp::loan::PAYLOAD_TYPES;
 use crate::srtp::{Parameters, Schedule};
 use smallvec::SmallVec;
@@ -49,28 +49,39 @@ pub struct Egress<'a> {
     pub local: SocketAddr,
     /// Where its peer receives; none while that is not known, or it has to send first.
     pub destination: Option<SocketAddr>,
-    /// The peer knows some source by another SSRC than its own.
-    pub renames_sources: bool,
+    /// The SSRC under which the peer has got packets of the sender; none before the first.
+    pub shown_ssrc: Option<u32>,
     /// What packets leave with, where they are SRTP and the keys are known.
     pub keys: Option<&'a Parameters>,
     pub tos: u8,
 }
 
-/// The entry for `ingress`; `egress` is the stream of its only sink.
+/// The entry for `ingress`; `egresses` are the streams of its sinks, in their order.
 ///
 /// # Errors
 /// The first reason that keeps it in userspace.
-pub fn compile(ingress: &Ingress, egress: Option<&Egress>) -> Result<Entry, Reason> {
-    let sink = sink(ingress.plan)?;
+pub fn compile(ingress: &Ingress, egresses: &[Option<Egress>]) -> Result<Entry, Reason> {
+    let sinks = sinks(ingress.plan)?;
     // With ICE the peer sends to the port that is sent from.
     if ingress.has_several_ports && !ingress.plan.has_ice {
         return Err(Reason::SeveralPorts);
     }
-    let egress = egress.ok_or(Reason::NoReceiver)?;
-    let action = action(ingress, sink, egress)?;
-    let protection = protection(ingress, sink, egress)?;
-    let source = ingress.source.ok_or(Reason::SourceUnknown)?;
+    let egresses: Option<Vec<&Egress>> = egresses.iter().map(Option::as_ref).collect();
+    let egresses = egresses.filter(|egresses| egresses.len() == sinks.len()).ok_or(Reason::NoReceiver)?;
+    let pairs = || sinks.iter().zip(egresses.iter().copied());
     let heard = ingress.heard.ok_or(Reason::NoPackets)?;
+    let payload_types = payload_types(ingress.plan, heard);
+    let outputs = pairs().map(|(sink, egress)| output(ingress, (sink, egress), &payload_types));
+    let outputs: Vec<Output> = outputs.filter_map(Result::transpose).collect::<Result<_, Reason>>()?;
+    let action = action(outputs)?;
+    let protection = match (&action, sinks) {
+        (Action::Copy(_), _) if has_keys(ingress.plan) || pairs().any(|(_, egress)| has_keys(egress.plan)) => {
+            return Err(Reason::ManyReceivers);
+        }
+        (Action::Copy(_), _) => None,
+        _ => protection(ingress, pairs())?,
+    };
+    let source = ingress.source.ok_or(Reason::SourceUnknown)?;
     if protection.as_ref().is_some_and(|protection| heard.mean_bytes > longest_mean_bytes(protection)) {
         return Err(Reason::LargeSrtp);
     }
@@ -80,19 +91,29 @@ pub fn compile(ingress: &Ingress, egress: Option<&Egress>) -> Result<Entry, Reas
         is_strict: ingress.is_strict,
         ssrc: heard.ssrc,
         clock_rate_hz: heard.clock_rate_hz,
-        payload_types: payload_types(ingress.plan, heard),
+        payload_types,
         action,
         protection,
     })
 }
 
-/// What is done about SRTP; none where both sides are plain.
-fn protection(ingress: &Ingress, sink: &Sink, egress: &Egress) -> Result<Option<Box<Protection>>, Reason> {
+fn has_keys(plan: &ForwardingPlan) -> bool {
+    plan.security != Security::Plain
+}
+
+/// What is done about SRTP towards the only receiver; none where both sides are plain.
+fn protection<'a>(
+    ingress: &Ingress,
+    mut pairs: impl Iterator<Item = (&'a Sink, &'a Egress<'a>)>,
+) -> Result<Option<Box<Protection>>, Reason> {
     let open = parameters(&ingress.plan.security, ingress.keys)?;
-    let passes = sink.passes && open.is_some();
     // Of what nobody is to hear, nothing leaves.
-    let leaves_as_it_is = passes || sink.block == Some(Block::All);
-    let protect = if leaves_as_it_is { None } else { parameters(&egress.plan.security, egress.keys)? };
+    let heard_by = pairs.find(|(sink, _)| sink.block != Some(Block::All));
+    let passes = heard_by.is_some_and(|(sink, _)| sink.passes) && open.is_some();
+    let protect = match heard_by {
+        Some((_, egress)) if !passes => parameters(&egress.plan.security, egress.keys)?,
+        _ => None,
+    };
     if open.is_none() && protect.is_none() {
         return Ok(None);
     }
@@ -121,34 +142,39 @@ fn longest_mean_bytes(protection: &Protection) -> u64 {
     }
 }
 
-/// The only sink of a plan that asks for nothing but forwarding.
-fn sink(plan: &ForwardingPlan) -> Result<&Sink, Reason> {
+/// The sinks of a plan that asks for nothing but forwarding.
+fn sinks(plan: &ForwardingPlan) -> Result<&[Sink], Reason> {
+    let needs_packets = |feedback: &Feedback| !feedback.kept.is_empty() || feedback.bandwidth.is_some();
     match plan {
         _ if !matches!(plan.component, Component::Rtp | Component::Muxed) => Err(Reason::NotRtp),
         _ if plan.bundle.is_some() => Err(Reason::Bundle),
-        _ if plan.feedback.is_some() => Err(Reason::Feedback),
-        _ => match plan.media.as_slice() {
-            [] => Err(Reason::NoReceiver),
-            [sink] if is_rewritten(sink) => Err(Reason::Rewritten),
-            [sink] => Ok(sink),
-            _ => Err(Reason::ManyReceivers),
-        },
+        _ if plan.feedback.as_deref().is_some_and(needs_packets) => Err(Reason::Feedback),
+        _ if plan.media.is_empty() => Err(Reason::NoReceiver),
+        _ => Ok(&plan.media),
     }
 }
 
-/// Whether packets for a sink change in the relay.
-fn is_rewritten(sink: &Sink) -> bool {
+/// Whether packets for a sink get other bytes than the kernel's programs write.
+fn is_rewritten(plan: &ForwardingPlan, sink: &Sink) -> bool {
     let has_extensions = sink.mid.is_some() || sink.masked_extensions != 0 || sink.transport_wide.is_some();
-    has_extensions || sink.rewrite.is_some()
+    has_extensions
+        || rewrite(plan, sink).is_some_and(|rewrite| rewrite.extensions.is_some() || rewrite.choice.is_some())
 }
 
-fn action(ingress: &Ingress, sink: &Sink, egress: &Egress) -> Result<Action, Reason> {
-    match sink.block {
-        Some(Block::All) => return Ok(Action::Drop),
-        Some(Block::Media | Block::Dtmf) => return Err(Reason::PartlyBlocked),
-        None => {}
+fn rewrite<'a>(plan: &'a ForwardingPlan, sink: &Sink) -> Option<&'a Rewrite> {
+    sink.rewrite.and_then(|place| plan.tables().rewrites.get(place.index()))
+}
+
+/// What a sink gets; none where it gets nothing at all.
+fn output(
+    ingress: &Ingress,
+    (sink, egress): (&Sink, &Egress),
+    payload_types: &[Passing],
+) -> Result<Option<Output>, Reason> {
+    if sink.block == Some(Block::All) {
+        return Ok(None);
     }
-    if egress.renames_sources {
+    if is_rewritten(ingress.plan, sink) {
         return Err(Reason::Rewritten);
     }
     let (from, to) = (egress.local, egress.destination.ok_or(Reason::DestinationUnknown)?);
@@ -159,7 +185,27 @@ fn action(ingress: &Ingress, sink: &Sink, egress: &Egress) -> Result<Action, Rea
     if to == from || to.port() == 0 {
         return Err(Reason::DestinationUnknown);
     }
-    Ok(Action::Forward { from, to, tos: egress.tos })
+    let rewrite = rewrite(ingress.plan, sink);
+    let number = |passing: &Passing| match (sink.block, passing.is_event) {
+        (Some(Block::Media), false) | (Some(Block::Dtmf), true) => None,
+        _ => rewrite.map_or(Some(passing.number), |rewrite| rewrite.payload_type(passing.number)),
+    };
+    Ok(Some(Output {
+        from,
+        to,
+        tos: egress.tos,
+        ssrc: egress.shown_ssrc.ok_or(Reason::NoPackets)?,
+        payload_types: payload_types.iter().map(number).collect(),
+    }))
+}
+
+fn action(mut outputs: Vec<Output>) -> Result<Action, Reason> {
+    match outputs.as_slice() {
+        [] => Ok(Action::Drop),
+        [only] if only.gets_all() => Ok(Action::Forward(outputs.remove(0))),
+        _ if outputs.len() > MOST_COPIES => Err(Reason::ManyReceivers),
+        _ => Ok(Action::Copy(outputs)),
+    }
 }
 
 /// Whether an address means the same on every interface.

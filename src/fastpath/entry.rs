@@ -13,18 +13,45 @@ pub struct Passing {
     pub is_event: bool,
 }
 
+/// The most receivers that packets are copied for.
+pub const MOST_COPIES: usize = 32;
+
+/// A receiver, and what it gets in place of what came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// The local port that packets leave by.
+    pub from: SocketAddr,
+    pub to: SocketAddr,
+    /// The type-of-service octet, or traffic class.
+    pub tos: u8,
+    /// The SSRC under which the receiver knows the source.
+    pub ssrc: u32,
+    /// By place, the receiver's number; none where it gets no such packets.
+    pub payload_types: SmallVec<[Option<u8>; PAYLOAD_TYPES]>,
+}
+
+impl Output {
+    /// Whether the receiver has other numbers than the sender of `entry`.
+    pub fn renumbers(&self, entry: &Entry) -> bool {
+        let mut pairs = self.payload_types.iter().zip(&entry.payload_types);
+        self.ssrc != entry.ssrc || pairs.any(|(shown, own)| shown.is_some_and(|shown| shown != own.number))
+    }
+
+    /// Whether the receiver gets all that passes.
+    pub fn gets_all(&self) -> bool {
+        self.payload_types.iter().all(Option::is_some)
+    }
+}
+
 /// What becomes of a packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Nobody is to hear it.
     Drop,
-    /// One copy, from a local port.
-    Forward {
-        from: SocketAddr,
-        to: SocketAddr,
-        /// The type-of-service octet, or traffic class.
-        tos: u8,
-    },
+    /// One receiver gets it, whatever it is.
+    Forward(Output),
+    /// Receivers get copies, which are counted for each.
+    Copy(Vec<Output>),
 }
 
 /// SRTP on the way in, on the way out, or both.
@@ -75,17 +102,29 @@ impl Entry {
 
     /// Whether what `other` counts can be counted on by this entry: only the way differs.
     pub fn counts_as(&self, other: &Entry) -> bool {
+        let copies = |entry: &Entry| matches!(entry.action, Action::Copy(_));
         (self.local, self.ssrc, self.clock_rate_hz, &self.payload_types)
             == (other.local, other.ssrc, other.clock_rate_hz, &other.payload_types)
             && self.protection == other.protection
             && (self.protection.is_none() || self.from() == other.from())
+            && !copies(self)
+            && !copies(other)
     }
 
-    /// The port that copies leave by. With SRTP, its stream owns the state of what leaves.
-    fn from(&self) -> Option<SocketAddr> {
-        match self.action {
-            Action::Drop => None,
-            Action::Forward { from, .. } => Some(from),
+    /// The port that packets leave by, and their SSRC. With SRTP, its stream owns the state of what leaves.
+    fn from(&self) -> Option<(SocketAddr, u32)> {
+        match &self.action {
+            Action::Drop | Action::Copy(_) => None,
+            Action::Forward(output) => Some((output.from, output.ssrc)),
+        }
+    }
+
+    /// The receivers.
+    pub fn outputs(&self) -> &[Output] {
+        match &self.action {
+            Action::Drop => &[],
+            Action::Forward(output) => std::slice::from_ref(output),
+            Action::Copy(outputs) => outputs,
         }
     }
 }

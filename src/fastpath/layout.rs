@@ -1,6 +1,6 @@
 //! What the maps hold: `ebpf/layout.h` in Rust. A test compares both.
 
-use super::entry::{Action, Entry, Protection};
+use super::entry::{Action, Entry, Output, Protection};
 use super::table::Slot;
 use crate::base::time::Mono;
 use crate::rtp::Loan;
@@ -22,6 +22,8 @@ const PROTECTS: u32 = 4;
 const WINDOW_SLOTS: usize = 128;
 /// `NO_PLACE`: the payload type does not pass.
 const NO_PLACE: u8 = 255;
+/// `MOST_RUNS`: interfaces that the copies of one packet can leave by.
+pub const MOST_RUNS: usize = 4;
 
 /// `struct endpoint`: an address and port in network byte order, IPv4 mapped into IPv6 (RFC 4291, section 2.5.5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -42,29 +44,89 @@ impl From<SocketAddr> for Endpoint {
     }
 }
 
+/// `struct way`: where a receiver is, and what it gets in place of what came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub struct Way {
+    pub local: Endpoint,
+    pub destination: Endpoint,
+    pub next_hop: u32,
+    pub ssrc: u32,
+    pub tos: u8,
+    pub renumbers: u8,
+    pub zero: u16,
+    pub payload_types: [u8; PAYLOAD_TYPES],
+}
+
+impl Way {
+    /// The way of a receiver of `entry`, by `next_hop`.
+    fn new(entry: &Entry, output: &Output, next_hop: u32) -> Way {
+        let mut payload_types = [NO_PLACE; PAYLOAD_TYPES];
+        for (place, number) in output.payload_types.iter().enumerate() {
+            payload_types[place] = number.unwrap_or(NO_PLACE);
+        }
+        Way {
+            local: output.from.into(),
+            destination: output.to.into(),
+            next_hop,
+            ssrc: output.ssrc,
+            tos: output.tos,
+            renumbers: u8::from(output.renumbers(entry)),
+            zero: 0,
+            payload_types,
+        }
+    }
+
+    /// That of packets which go nowhere.
+    fn nowhere(entry: &Entry) -> Way {
+        Way {
+            local: entry.local.into(),
+            destination: entry.source.into(),
+            next_hop: 0,
+            ssrc: entry.ssrc,
+            tos: 0,
+            renumbers: 0,
+            zero: 0,
+            payload_types: [NO_PLACE; PAYLOAD_TYPES],
+        }
+    }
+}
+
 /// `struct flow`: what is done with RTP that arrives at a local port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub struct Flow {
     pub flags: u32,
     pub stream: u32,
-    pub next_hop: u32,
+    pub group: u32,
     pub clock_rate_hz: u32,
     pub source: Endpoint,
-    pub local: Endpoint,
-    pub destination: Endpoint,
-    pub tos: u8,
+    pub way: Way,
     pub events: u8,
-    pub zero: u16,
+    pub zero: [u8; 3],
     pub places: [u8; 128],
 }
 
+/// What an entry points to in the maps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// The next hop of the only receiver; of no meaning where there is none.
+    Hop(u32),
+    /// The group of several receivers.
+    Group(u32),
+}
+
 impl Flow {
-    /// The value for an entry whose state is at `slot`, and whose packets go by `next_hop`.
-    pub fn new(entry: &Entry, slot: Slot, next_hop: u32) -> Flow {
-        let (drops, local, destination, tos) = match entry.action {
-            Action::Drop => (DROPS, entry.local, entry.source, 0),
-            Action::Forward { from, to, tos } => (0, from, to, tos),
+    /// The value for an entry whose state is at `slot`.
+    pub fn new(entry: &Entry, slot: Slot, target: Target) -> Flow {
+        let (group, next_hop) = match target {
+            Target::Hop(hop) => (0, hop),
+            Target::Group(group) => (group, 0),
+        };
+        let (drops, way) = match &entry.action {
+            Action::Drop => (DROPS, Way::nowhere(entry)),
+            Action::Forward(output) => (0, Way::new(entry, output, next_hop)),
+            Action::Copy(_) => (0, Way::nowhere(entry)),
         };
         let mut places = [NO_PLACE; 128];
         let mut events = 0;
@@ -77,17 +139,64 @@ impl Flow {
                 | if entry.is_strict { IS_STRICT } else { 0 }
                 | if entry.protection.is_some() { IS_SRTP } else { 0 },
             stream: slot.0,
-            next_hop,
+            group,
             clock_rate_hz: entry.clock_rate_hz,
             source: entry.source.into(),
-            local: local.into(),
-            destination: destination.into(),
-            tos,
+            way,
             events,
-            zero: 0,
+            zero: [0; 3],
             places,
         }
     }
+}
+
+/// `struct run`: copies of one packet that leave by one interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(C)]
+pub struct Run {
+    pub interface: u32,
+    pub first: u32,
+}
+
+/// `struct group`: the receivers of a flow with several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(C)]
+pub struct Group {
+    pub devices: u32,
+    pub longest_bytes: u32,
+    pub runs: [Run; MOST_RUNS],
+}
+
+/// `struct copy_key`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(C)]
+pub struct CopyKey {
+    pub group: u32,
+    pub number: u32,
+}
+
+/// `struct copy`: one of several receivers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub struct Copy {
+    pub way: Way,
+    pub sent: u32,
+    pub flags: u32,
+}
+
+impl Copy {
+    /// What `output` of `entry` gets by `next_hop`, counted at `sent`.
+    pub fn new(entry: &Entry, output: &Output, next_hop: u32, sent: u32) -> Copy {
+        Copy { way: Way::new(entry, output, next_hop), sent, flags: 0 }
+    }
+}
+
+/// `struct sent`: what one of several receivers was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(C)]
+pub struct Sent {
+    pub packets: u64,
+    pub bytes: u64,
 }
 
 /// `struct stream`: what changes with every packet.

@@ -14,9 +14,9 @@ pub mod verdict;
 
 pub use compile::{Egress, Heard, Ingress, compile};
 pub use diff::{Step, diff};
-pub use entry::{Action, Entry, Protection};
+pub use entry::{Action, Entry, Output, Protection};
 pub use reason::Reason;
-pub use table::{Slot, Table};
+pub use table::{Counted, Slot, Table};
 
 #[cfg(test)]
 mod tests;

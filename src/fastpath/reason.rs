@@ -47,14 +47,12 @@ reasons! {
     /// SRTP whose packets are so long that AES in the processor's own instructions makes up for the way through the
     /// daemon.
     LargeSrtp, "large_srtp", Less;
-    /// More receivers than one.
+    /// More receivers than a device takes copies for at once, or several with SRTP.
     ManyReceivers, "many_receivers", Never;
     /// Nobody receives.
     NoReceiver, "no_receiver", Never;
     /// Packets are changed on the way.
     Rewritten, "rewritten", Never;
-    /// Only media, or only telephone-events, are to pass.
-    PartlyBlocked, "partly_blocked", Never;
     /// The stream has or had several ports.
     SeveralPorts, "several_ports", Never;
     /// One of the addresses is of the loopback device, or of a link only.
@@ -63,7 +61,7 @@ reasons! {
     SourceUnknown, "source_unknown", Soon;
     /// The receiver's address is not known, or it has to send first.
     DestinationUnknown, "destination_unknown", Soon;
-    /// No packet has come yet that tells an SSRC.
+    /// No packet has come yet that tells an SSRC, or none has been sent to some receiver.
     NoPackets, "no_packets", Soon;
     /// The way to the receiver is not known, or its device sends nothing that is redirected to it.
     WayUnknown, "way_unknown", Less;

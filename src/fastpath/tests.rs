@@ -1,13 +1,16 @@
 use super::compile::LONGEST_MEAN_BYTES;
 use super::entry::Passing;
-use super::layout::{self, Endpoint, Flow, Slots};
+use super::layout::{self, Endpoint, Flow, Slots, Target};
 use super::verdict::Verdict;
 use super::*;
 use crate::base::learning::Learning;
 use crate::base::random::Seeded;
 use crate::base::suite::Suite;
 use crate::base::time::Mono;
-use crate::plan::{Block, Component, ForwardingPlan, Handshake, PayloadType, Place, Security, Sink, StreamId};
+use crate::plan::{
+    Bandwidth, Block, Component, EXTENSION_NUMBERS, Feedback, ForwardingPlan, Handshake, PayloadType, Place, Rewrite,
+    Security, Sink, StreamId, Tables,
+};
 use crate::rtp::Loan;
 use crate::srtp::{MasterKey, Mki, Parameters, Window};
 use smallvec::{SmallVec, smallvec};
@@ -68,12 +71,19 @@ fn compiled(
         plan: &bare,
         local: at(FOR_BOB),
         destination: Some(at(BOB)),
-        renames_sources: false,
+        shown_ssrc: Some(7),
         keys: None,
         tos: 184,
     };
     change(&mut from, &mut to, &mut ingress, &mut egress);
-    compile(&Ingress { plan: &from, ..ingress }, Some(&Egress { plan: &to, ..egress }))
+    let egresses = vec![Some(Egress { plan: &to, ..egress }); from.media.len()];
+    compile(&Ingress { plan: &from, ..ingress }, &egresses)
+}
+
+/// What the receiver of the simplest case gets.
+fn output() -> Output {
+    let payload_types = smallvec![Some(8), Some(101)];
+    Output { from: at(FOR_BOB), to: at(BOB), tos: 184, ssrc: 7, payload_types }
 }
 
 fn keys(suite: Suite, seed: u64) -> Parameters {
@@ -107,8 +117,8 @@ fn compiled_with(
     };
     change(&mut from, &mut ingress);
     let (local, destination) = (at(FOR_BOB), Some(at(BOB)));
-    let egress = Egress { plan: &to, local, destination, renames_sources: false, keys: send, tos: 0 };
-    compile(&Ingress { plan: &from, ..ingress }, Some(&egress))
+    let egress = Egress { plan: &to, local, destination, shown_ssrc: Some(7), keys: send, tos: 0 };
+    compile(&Ingress { plan: &from, ..ingress }, &[Some(egress)])
 }
 
 fn passing(number: u8, is_event: bool) -> Passing {
@@ -128,7 +138,7 @@ fn the_simplest_call_is_forwarded_below() {
             ssrc: 7,
             clock_rate_hz: 8000,
             payload_types,
-            action: Action::Forward { from: at(FOR_BOB), to: at(BOB), tos: 184 },
+            action: Action::Forward(output()),
             protection: None,
         }
     );
@@ -146,7 +156,7 @@ fn what_nobody_is_to_hear_is_dropped_below_though_the_receiver_is_unknown() {
 #[test]
 fn every_reason_has_its_case() {
     type Change = fn(&mut ForwardingPlan, &mut ForwardingPlan, &mut Ingress, &mut Egress);
-    let cases: [(Reason, Change); 18] = [
+    let cases: [(Reason, Change); 17] = [
         (Reason::NotRtp, |from, _, _, _| from.component = Component::Rtcp),
         (Reason::NotRtp, |from, _, _, _| from.component = Component::Opaque),
         (Reason::NoKeys, |from, _, _, _| from.security = Security::Pending),
@@ -154,14 +164,15 @@ fn every_reason_has_its_case() {
         (Reason::Bundle, |from, _, _, _| {
             from.bundle = Some(Box::new(crate::plan::Bundle { mid_extension: None, branches: Vec::new() }));
         }),
-        (Reason::Feedback, |from, _, _, _| from.feedback = Some(Box::default())),
+        (Reason::Feedback, |from, _, _, _| {
+            from.feedback = Some(Box::new(Feedback { bandwidth: Some(Bandwidth::Estimate), ..Feedback::default() }));
+        }),
         (Reason::NoReceiver, |from, _, _, _| from.media.clear()),
-        (Reason::ManyReceivers, |from, _, _, _| from.media.push(Sink::plain(StreamId(4)))),
+        (Reason::ManyReceivers, |from, _, _, _| from.media = smallvec![Sink::plain(StreamId(4)); 33]),
         (Reason::Rewritten, |from, _, _, _| from.media[0].masked_extensions = 2),
-        (Reason::Rewritten, |from, _, _, _| from.media[0].rewrite = Place::new(0)),
+        (Reason::Rewritten, |from, _, _, _| rewritten(from, &[], Some([1; EXTENSION_NUMBERS]))),
         (Reason::Rewritten, |from, _, _, _| from.media[0].transport_wide = Some(3)),
-        (Reason::Rewritten, |_, _, _, egress| egress.renames_sources = true),
-        (Reason::PartlyBlocked, |from, _, _, _| from.media[0].block = Some(Block::Dtmf)),
+        (Reason::NoPackets, |_, _, _, egress| egress.shown_ssrc = None),
         (Reason::SeveralPorts, |_, _, ingress, _| ingress.has_several_ports = true),
         (Reason::NotRouted, |_, _, ingress, _| ingress.local = at("127.0.0.1:30000")),
         (Reason::SourceUnknown, |_, _, ingress, _| ingress.source = None),
@@ -175,6 +186,62 @@ fn every_reason_has_its_case() {
         let entry = compiled(|_, _, _, egress| egress.destination = Some(at(link_local)));
         assert_eq!(entry, Err(Reason::NotRouted), "{link_local}");
     }
+}
+
+/// The receiver of the simplest case knows some formats by other numbers, or header extensions.
+fn rewritten(from: &mut ForwardingPlan, numbers: &[(u8, Option<u8>)], extensions: Option<[u8; EXTENSION_NUMBERS]>) {
+    let rewrite = Rewrite { payload_types: numbers.iter().copied().collect(), extensions, choice: None };
+    from.tables = Some(Box::new(Tables { rewrites: vec![rewrite], ..Tables::default() }));
+    from.media[0].rewrite = Place::new(0);
+}
+
+#[test]
+fn a_receiver_has_numbers_of_its_own() {
+    let entry = compiled(|from, _, _, egress| {
+        rewritten(from, &[(101, Some(97))], None);
+        egress.shown_ssrc = Some(9);
+    });
+    let entry = entry.unwrap();
+    let expected = Output { ssrc: 9, payload_types: smallvec![Some(8), Some(97)], ..output() };
+    assert_eq!(entry.action, Action::Forward(expected.clone()));
+    assert!(expected.renumbers(&entry) && !output().renumbers(&entry));
+    let way = Flow::new(&entry, Slot(1), Target::Hop(2)).way;
+    assert_eq!((way.renumbers, way.ssrc, way.payload_types), (1, 9, [8, 97, 255, 255, 255, 255, 255, 255]));
+}
+
+/// Who does not get all has copies of its own, which are counted.
+#[test]
+fn who_gets_less_than_all_gets_copies() {
+    type Change = fn(&mut ForwardingPlan, &mut ForwardingPlan, &mut Ingress, &mut Egress);
+    let cases: [([Option<u8>; 2], Change); 3] = [
+        ([None, Some(101)], |from, _, _, _| from.media[0].block = Some(Block::Media)),
+        ([Some(8), None], |from, _, _, _| from.media[0].block = Some(Block::Dtmf)),
+        ([Some(8), None], |from, _, _, _| rewritten(from, &[(101, None)], None)),
+    ];
+    for (numbers, change) in cases {
+        let expected = Output { payload_types: numbers.into_iter().collect(), ..output() };
+        assert_eq!(compiled(change).map(|entry| entry.action), Ok(Action::Copy(vec![expected])));
+    }
+}
+
+#[test]
+fn several_receivers_get_copies() {
+    let entry = compiled(|from, _, _, _| from.media = smallvec![Sink::plain(StreamId(4)); 32]).unwrap();
+    assert_eq!(entry.action, Action::Copy(vec![output(); 32]));
+    let flow = Flow::new(&entry, Slot(5), Target::Group(9));
+    assert_eq!((flow.flags, flow.group), (0, 9));
+    let copy = layout::Copy::new(&entry, &output(), 3, 4);
+    assert_eq!((copy.way.next_hop, copy.sent, copy.way.renumbers), (3, 4, 0));
+    let one_blocked = compiled(|from, _, _, _| {
+        from.media.push(Sink { block: Some(Block::All), ..Sink::plain(StreamId(4)) });
+    });
+    assert_eq!(one_blocked.map(|entry| entry.action), Ok(Action::Forward(output())));
+    // Which packets are on their way through the old group is not known.
+    let other = compiled(|from, _, _, _| from.media = smallvec![Sink::plain(StreamId(4)); 31]).unwrap();
+    assert_eq!(diff(Some(&entry), Some(other.clone())), Step::Renew(other));
+    // Reports to the sender are made from counters.
+    let feedback = Feedback { is_sole: true, ..Feedback::default() };
+    assert!(compiled(|from, _, _, _| from.feedback = Some(Box::new(feedback))).is_ok());
 }
 
 #[test]
@@ -196,7 +263,7 @@ fn srtp_is_opened_and_protected_below() {
     let protection = passed.protection.clone().unwrap();
     assert_eq!((protection.passes, protection.protect.as_ref(), protection.growth_bytes()), (true, None, 0));
     assert_eq!(layout::Keys::new(&protection).unwrap().steps, 1);
-    assert_eq!(Flow::new(&passed, Slot(1), 0).flags, 4);
+    assert_eq!(Flow::new(&passed, Slot(1), Target::Hop(0)).flags, 4);
     let blocked = compiled_with(Some(&ours), Some(&theirs), |from, _| from.media[0].block = Some(Block::All));
     let protection = blocked.unwrap().protection.unwrap();
     assert_eq!((protection.open.as_ref(), protection.protect), (Some(&ours), None));
@@ -249,9 +316,10 @@ fn other_keys_begin_anew() {
     let rekeyed = compiled_with(Some(&theirs), None, |_, _| {}).unwrap();
     assert_eq!(diff(Some(&entry), Some(rekeyed.clone())), Step::Renew(rekeyed));
     let mut elsewhere = entry.clone();
-    elsewhere.action = Action::Forward { from: at(FOR_BOB), to: at(ALICE), tos: 0 };
+    let to_alice = Output { to: at(ALICE), ..output() };
+    elsewhere.action = Action::Forward(to_alice.clone());
     assert_eq!(diff(Some(&entry), Some(elsewhere.clone())), Step::Reroute(elsewhere.clone()));
-    elsewhere.action = Action::Forward { from: at(FOR_ALICE), to: at(BOB), tos: 0 };
+    elsewhere.action = Action::Forward(Output { from: at(FOR_ALICE), ..to_alice });
     assert_eq!(diff(Some(&entry), Some(elsewhere.clone())), Step::Renew(elsewhere));
     let shown = format!("{entry:?}");
     assert!(shown.contains("MasterKey(16 + 14 bytes)") && !shown.contains("key: ["), "{shown}");
@@ -290,17 +358,18 @@ fn a_table_of_entries_is_followed_step_by_step() {
 #[test]
 fn an_entry_fills_the_maps() {
     let entry = compiled(|_, _, _, _| {}).unwrap();
-    let flow = Flow::new(&entry, Slot(5), 9);
-    assert_eq!((flow.flags, flow.stream, flow.next_hop, flow.clock_rate_hz, flow.tos), (0, 5, 9, 8000, 184));
+    let flow = Flow::new(&entry, Slot(5), Target::Hop(9));
+    assert_eq!((flow.flags, flow.stream, flow.group, flow.clock_rate_hz), (0, 5, 0, 8000));
+    assert_eq!((flow.way.next_hop, flow.way.tos, flow.way.renumbers), (9, 184, 0));
     assert_eq!((flow.places[8], flow.places[101], flow.places[111], flow.events), (0, 1, 255, 0b10));
     let Endpoint { address, port, .. } = flow.source;
     assert_eq!((&address[10..], port), ([0xff, 0xff, 198, 51, 100, 10].as_slice(), 6000u16.to_be_bytes()));
-    assert_eq!(flow.destination.address[..4], [0x20, 1, 0x0d, 0xb8]);
+    assert_eq!(flow.way.destination.address[..4], [0x20, 1, 0x0d, 0xb8]);
     let dropped = compiled(|from, _, ingress, _| {
         from.media[0].block = Some(Block::All);
         ingress.is_strict = true;
     });
-    assert_eq!(Flow::new(&dropped.unwrap(), Slot(0), 0).flags, 3);
+    assert_eq!(Flow::new(&dropped.unwrap(), Slot(0), Target::Hop(0)).flags, 3);
     let loan =
         Loan { ssrc: 1, highest: 2, window: 3, last_sequence: 4, has_transit: true, packets: 5, ..Loan::default() };
     assert_eq!(Loan::from(&layout::Stream::from(&loan)), loan);
@@ -318,7 +387,13 @@ fn both_sides_lay_the_maps_out_alike() {
     let direction = 62 * 4 + 14 * 4;
     for (name, ours, bytes) in [
         ("endpoint", size_of::<Endpoint>(), 20),
-        ("flow", size_of::<Flow>(), 16 + 60 + 4 + 128),
+        ("way", size_of::<layout::Way>(), 40 + 12 + 8),
+        ("flow", size_of::<Flow>(), 16 + 20 + 60 + 4 + 128),
+        ("run", size_of::<layout::Run>(), 8),
+        ("group", size_of::<layout::Group>(), 8 + 4 * 8),
+        ("copy_key", size_of::<layout::CopyKey>(), 8),
+        ("copy", size_of::<layout::Copy>(), 60 + 8),
+        ("sent", size_of::<layout::Sent>(), 16),
         ("stream", size_of::<layout::Stream>(), 32 + 16 * 4 + 64),
         ("next_hop", size_of::<layout::NextHop>(), 20),
         ("direction", size_of::<layout::Direction>(), direction),
@@ -342,6 +417,7 @@ fn size_in(header: &str, name: &str) -> usize {
             "MOST_PAYLOAD_TYPES" => 8,
             "MOST_ROUND_KEYS" => 60,
             "WINDOW_SLOTS" => 128,
+            "MOST_RUNS" => 4,
             number => number.parse().unwrap(),
         });
         let count: usize = counts.product();
@@ -351,6 +427,8 @@ fn size_in(header: &str, name: &str) -> usize {
             "__u32" | "__be32" => 4,
             "__u64" => 8,
             "struct endpoint" => 20,
+            "struct run" => 8,
+            "struct way" => size_in(header, "way"),
             "struct bpf_spin_lock" => 4,
             "struct direction" => size_in(header, "direction"),
             "struct window" => size_in(header, "window"),

@@ -62,4 +62,6 @@ verdicts! {
     Malformed, "passed_malformed";
     /// Left to the daemon: the key has protected as much as it may.
     KeyExpired, "passed_key_expired";
+    /// Dropped, one copy of several: its receiver was just taken away, or has moved to another interface.
+    LostCopy, "lost_copy";
 }

@@ -50,13 +50,16 @@ pub(super) struct Way {
     pub(super) last_elsewhere: Unix,
 }
 
-/// What becomes of packets on another path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Destination {
-    /// They go to the peer of this stream.
-    Peer(StreamId),
-    /// They would, if they were not dropped.
-    Nobody(StreamId),
+/// One sink, as another path serves it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receiver {
+    pub egress: StreamId,
+    /// The SSRC that it gets packets under.
+    pub ssrc: u32,
+    /// By place in the list of payload types, why it gets none of them; none where it gets them.
+    pub withheld: SmallVec<[Option<DropReason>; PAYLOAD_TYPES]>,
+    /// The place of its counter among those of copies; none where it gets all that is counted, or nothing.
+    pub copy: Option<usize>,
 }
 
 /// What a stream lends to another path.
@@ -66,12 +69,20 @@ pub struct Lent {
     pub windows: Windows,
 }
 
+/// What another path has counted of a stream: its source, and packets and bytes of each copy.
+#[derive(Debug, Clone, Copy)]
+pub struct Tally<'a> {
+    pub loan: &'a Loan,
+    pub copies: &'a [(u64, u64)],
+}
+
 /// What another path is to do for a stream.
 #[derive(Debug)]
 pub struct Errand {
     pub ssrc: u32,
     pub payload_types: SmallVec<[u8; PAYLOAD_TYPES]>,
-    pub destination: Destination,
+    /// In the order of the plan's sinks.
+    pub receivers: Vec<Receiver>,
     /// What its packets come and leave with, where it opens or protects them.
     pub open: Option<Parameters>,
     pub protect: Option<Parameters>,
@@ -86,6 +97,7 @@ struct Away {
     errand: Errand,
     /// As it was looked at last.
     loan: Loan,
+    copies: SmallVec<[(u64, u64); 2]>,
     /// Sequence numbers of packets that came here meanwhile.
     beside: SmallVec<[u16; 8]>,
     /// RTP came here, of this SSRC or of another.
@@ -283,6 +295,7 @@ impl Relay {
             since: now,
             errand,
             loan,
+            copies: SmallVec::new(),
             beside: SmallVec::new(),
             has_strays: false,
             held: Vec::new(),
@@ -299,8 +312,8 @@ impl Relay {
             windows.opened = Some(self.secure_mut(id)?.lend_inbound(errand.ssrc)?);
         }
         if errand.protect.is_some() {
-            let egress = errand.destination.egress();
-            windows.protected = self.secure_mut(egress).and_then(|secure| secure.lend_outbound(errand.ssrc));
+            let (egress, ssrc) = errand.leaves_by()?;
+            windows.protected = self.secure_mut(egress).and_then(|secure| secure.lend_outbound(ssrc));
             if windows.protected.is_none() {
                 self.take_back_windows(id, errand, &windows);
                 return None;
@@ -313,9 +326,10 @@ impl Relay {
         if let (Some(window), Some(parameters), Some(secure)) = (windows.opened, &errand.open, self.secure_mut(id)) {
             secure.take_back_inbound(errand.ssrc, parameters, window);
         }
-        let egress = self.secure_mut(errand.destination.egress());
+        let Some((egress, ssrc)) = errand.leaves_by() else { return };
+        let egress = self.secure_mut(egress);
         if let (Some(window), Some(parameters), Some(secure)) = (windows.protected, &errand.protect, egress) {
-            secure.take_back_outbound(errand.ssrc, parameters, window);
+            secure.take_back_outbound(ssrc, parameters, window);
         }
     }
 
@@ -323,27 +337,46 @@ impl Relay {
         self.streams.get_mut(id.0 as usize)?.secure.as_deref_mut()
     }
 
-    /// What the other path takes goes to `destination` from now on.
-    pub fn redirect_way(&mut self, id: StreamId, destination: Destination) {
+    /// What the other path takes goes to `receivers` from now on.
+    pub fn redirect_way(&mut self, id: StreamId, receivers: Vec<Receiver>) {
         let away = self.streams.get_mut(id.0 as usize).and_then(|stream| stream.way.away.as_mut());
         if let Some(away) = away {
-            away.errand.destination = destination;
+            away.errand.receivers = receivers;
+            away.copies.clear();
         }
     }
 
     /// Takes over what another path has counted so far.
-    pub fn settle_way(&mut self, now: Now, id: StreamId, loan: &Loan) {
+    pub fn settle_way(&mut self, now: Now, id: StreamId, tally: Tally) {
         let Some(stream) = self.streams.get_mut(id.0 as usize) else { return };
-        let Some(away) = &mut stream.way.away else { return };
-        let (destination, before) = (away.errand.destination, std::mem::replace(&mut away.loan, *loan));
-        if before == *loan {
-            return;
+        let Some(mut away) = stream.way.away.take() else { return };
+        let loan = tally.loan;
+        let before = std::mem::replace(&mut away.loan, *loan);
+        if before != *loan {
+            let source = stream.source_mut(loan.ssrc);
+            let payload_types = &away.errand.payload_types;
+            let growth =
+                source.map_or_else(|| loan.growth(&before), |source| source.settle(loan, &before, payload_types));
+            self.settle_ingress(now, id, loan, &growth);
+            self.settle_withheld(id, &away.errand, loan, &before);
+            for receiver in away.errand.receivers.iter().filter(|receiver| receiver.gets_anything()) {
+                let sent = match receiver.copy {
+                    None => away.errand.all_of(&growth),
+                    Some(place) => copied(place, tally.copies, &away.copies, &growth),
+                };
+                self.settle_egress(id, receiver, loan, &sent);
+            }
+            away.copies = tally.copies.iter().copied().collect();
         }
-        let (payload_types, growth_bytes) = (away.errand.payload_types.clone(), away.errand.growth_bytes);
-        let source = stream.source_mut(loan.ssrc);
-        let growth = source.map_or_else(|| loan.growth(&before), |source| source.settle(loan, &before, &payload_types));
+        if let Some(stream) = self.streams.get_mut(id.0 as usize) {
+            stream.way.away = Some(away);
+        }
+    }
+
+    fn settle_ingress(&mut self, now: Now, id: StreamId, loan: &Loan, growth: &Growth) {
+        let Some(stream) = self.streams.get_mut(id.0 as usize) else { return };
         stream.received.add(growth.packets, growth.bytes);
-        let refused = refused(&growth);
+        let refused = refused(growth);
         refused.iter().for_each(|(reason, count)| stream.dropped.add_count(*reason, *count));
         if growth.packets > 0 && loan.last_arrival > stream.last_packet.mono {
             stream.last_packet = on_both_clocks(now, loan.last_arrival);
@@ -352,34 +385,46 @@ impl Relay {
         let interface = self.interfaces.get_mut(stream.interface());
         interface.received.add(growth.packets, growth.bytes);
         interface.received.errors += refused.iter().map(|(_, count)| count).sum::<u64>();
-        interface.add_growth(&growth);
+        interface.add_growth(growth);
         refused.iter().for_each(|(reason, count)| self.dropped.add_count(*reason, *count));
-        let sent_bytes = growth.bytes.saturating_add_signed(growth_bytes * growth.packets as i64);
-        self.settle_egress(id, destination, loan, &Growth { bytes: sent_bytes, ..growth });
     }
 
-    fn settle_egress(&mut self, id: StreamId, destination: Destination, loan: &Loan, growth: &Growth) {
-        let egress = destination.egress();
-        if let Destination::Nobody(_) = destination {
-            self.dropped.add_count(DropReason::Blocked, growth.packets);
-            if let Some(stream) = self.streams.get_mut(id.0 as usize) {
-                stream.dropped.add_count(DropReason::Blocked, growth.packets);
+    /// Counts what receivers did not get. What none of them got was dropped, for the reason of the first.
+    fn settle_withheld(&mut self, id: StreamId, errand: &Errand, loan: &Loan, before: &Loan) {
+        for place in 0..errand.payload_types.len().min(PAYLOAD_TYPES) {
+            let packets = loan.payload_packets[place].wrapping_sub(before.payload_packets[place]);
+            let reasons = || errand.receivers.iter().map(|receiver| receiver.withheld.get(place).copied().flatten());
+            if packets == 0 || reasons().all(|reason| reason.is_none()) {
+                continue;
+            }
+            if let Some(reason) = reasons().next().flatten().filter(|_| reasons().all(|reason| reason.is_some())) {
+                self.dropped.add_count(reason, packets);
+                if let Some(stream) = self.streams.get_mut(id.0 as usize) {
+                    stream.dropped.add_count(reason, packets);
+                }
+            }
+            for (receiver, reason) in errand.receivers.iter().zip(reasons()) {
+                let egress = self.streams.get_mut(receiver.egress.0 as usize);
+                if let (Some(egress), Some(DropReason::Blocked)) = (egress, reason) {
+                    egress.withheld.add_count(DropReason::Blocked, packets);
+                }
             }
         }
-        let Some(stream) = self.streams.get_mut(egress.0 as usize) else { return };
-        if let Destination::Nobody(_) = destination {
-            stream.withheld.add_count(DropReason::Blocked, growth.packets);
-            return;
-        }
+    }
+
+    fn settle_egress(&mut self, id: StreamId, receiver: &Receiver, loan: &Loan, growth: &Growth) {
+        let Some(stream) = self.streams.get_mut(receiver.egress.0 as usize) else { return };
         stream.withheld.add_count(DropReason::Replayed, growth.used_index);
         stream.sent.add(growth.packets, growth.bytes);
-        stream.count_outgoing_elsewhere(loan, id, growth);
+        if growth.packets > 0 {
+            stream.count_outgoing_elsewhere(receiver.ssrc, loan, id, growth);
+        }
         self.interfaces.get_mut(stream.interface()).sent.add(growth.packets, growth.bytes);
     }
 
     /// Ends a loan, with what the other path has counted to its end, and where it has brought the windows.
-    pub fn take_back(&mut self, now: Now, id: StreamId, Lent { loan, windows }: &Lent) {
-        self.settle_way(now, id, loan);
+    pub fn take_back(&mut self, now: Now, id: StreamId, tally: Tally, windows: &Windows) {
+        self.settle_way(now, id, tally);
         let Some(stream) = self.streams.get_mut(id.0 as usize) else { return };
         let Some(mut away) = stream.way.away.take() else { return };
         stream.way.has_lent_windows = false;
@@ -405,11 +450,31 @@ impl Way {
     }
 }
 
-impl Destination {
-    fn egress(self) -> StreamId {
-        let (Destination::Peer(egress) | Destination::Nobody(egress)) = self;
-        egress
+impl Receiver {
+    fn gets_anything(&self) -> bool {
+        self.withheld.iter().any(Option::is_none)
     }
+}
+
+impl Errand {
+    /// The stream that packets leave by, and their SSRC there; none where nothing leaves.
+    fn leaves_by(&self) -> Option<(StreamId, u32)> {
+        let receiver = self.receivers.iter().find(|receiver| receiver.gets_anything())?;
+        Some((receiver.egress, receiver.ssrc))
+    }
+
+    /// What a receiver of all that came was sent.
+    fn all_of(&self, growth: &Growth) -> Growth {
+        let bytes = growth.bytes.saturating_add_signed(self.growth_bytes * growth.packets as i64);
+        Growth { bytes, ..*growth }
+    }
+}
+
+/// What a receiver was sent of which copies are counted.
+fn copied(place: usize, now: &[(u64, u64)], before: &[(u64, u64)], growth: &Growth) -> Growth {
+    let at = |counts: &[(u64, u64)]| counts.get(place).copied().unwrap_or_default();
+    let (now, before) = (at(now), at(before));
+    Growth { packets: now.0.wrapping_sub(before.0), bytes: now.1.wrapping_sub(before.1), used_index: 0, ..*growth }
 }
 
 /// What was dropped, by reason.

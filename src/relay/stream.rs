@@ -277,10 +277,10 @@ impl Stream {
         known.is_none()
     }
 
-    /// Counts what another path has sent to the peer under the SSRC of `loan`.
-    pub(super) fn count_outgoing_elsewhere(&mut self, loan: &Loan, origin: StreamId, growth: &Growth) {
-        let known = self.outgoing.iter().position(|outgoing| outgoing.ssrc() == loan.ssrc);
-        let index = known.unwrap_or_else(|| self.add_outgoing(loan.ssrc, origin));
+    /// Counts what another path has sent to the peer under `ssrc` of what came by `loan`.
+    pub(super) fn count_outgoing_elsewhere(&mut self, ssrc: u32, loan: &Loan, origin: StreamId, growth: &Growth) {
+        let known = self.outgoing.iter().position(|outgoing| outgoing.ssrc() == ssrc);
+        let index = known.unwrap_or_else(|| self.add_outgoing(ssrc, origin));
         self.outgoing[index].record_elsewhere(loan, origin.0, growth);
     }
 
@@ -326,6 +326,16 @@ impl Stream {
     /// Whether the peer knows some source by another SSRC than its own.
     pub fn renames_sources(&self) -> bool {
         self.rewriting.as_ref().is_some_and(|rewriting| rewriting.renames())
+    }
+
+    /// The SSRC under which the peer has got packets of a source of `origin`; none before the first.
+    pub fn shown_ssrc(&self, origin: StreamId, ssrc: u32) -> Option<u32> {
+        let has_got = |shown: &u32| {
+            let mut known = self.outgoing.iter();
+            known.any(|outgoing| outgoing.ssrc() == *shown && outgoing.origin() == origin.0)
+        };
+        let alias = || self.rewriting.as_ref()?.alias(origin, ssrc);
+        Some(ssrc).filter(&has_got).or_else(|| alias().filter(&has_got))
     }
 
     /// The stream whose packets the peer has under `ssrc`, if that is not `origin`.

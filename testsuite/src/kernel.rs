@@ -2,8 +2,8 @@
 
 use crate::system::{bpf, is_root};
 use millrace::fastpath::entry::Passing;
-use millrace::fastpath::layout::{Endpoint, Flow, Keys, NextHop, Order, Stream};
-use millrace::fastpath::{Action, Entry, Protection, Slot};
+use millrace::fastpath::layout::{Endpoint, Flow, Keys, NextHop, Order, Stream, Target};
+use millrace::fastpath::{Action, Entry, Output, Protection, Slot};
 use millrace::io::xdp::Programs;
 use millrace::rtp::Loan;
 use millrace::srtp::Windows;
@@ -17,8 +17,8 @@ const REDIRECT: u32 = 4;
 const HEADER_BYTES: usize = 14 + 20 + 8;
 /// The SSRC of packets of [`crate::srtp::rtp_packet`].
 pub const SSRC: u32 = 0x1234_5678;
-/// Redirected frames go there, in theory.
-const INTERFACE: u32 = 7;
+/// Redirected frames go there, in theory: the loopback device, which every host has.
+const INTERFACE: u32 = 1;
 const HOP: u32 = 1;
 
 /// What became of a packet.
@@ -64,7 +64,13 @@ impl Kernel {
             ssrc: SSRC,
             clock_rate_hz: 8000,
             payload_types: [Passing { number: 8, is_event: false }].into_iter().collect(),
-            action: Action::Forward { from: at(30_002), to: SocketAddr::from(([198, 51, 100, 20], 7000)), tos: 0 },
+            action: Action::Forward(Output {
+                from: at(30_002),
+                to: SocketAddr::from(([198, 51, 100, 20], 7000)),
+                tos: 0,
+                ssrc: SSRC,
+                payload_types: [Some(8)].into_iter().collect(),
+            }),
             protection: protection.map(Box::new),
         };
         let kernel = Kernel { programs, entry };
@@ -76,6 +82,8 @@ impl Kernel {
         let map = |name| self.programs.map_descriptor(name).map_err(std::io::Error::other);
         let hop = NextHop { interface: INTERFACE, mtu: 1600, vlan: 0, source: [2; 6], destination: [4; 6] };
         bpf::update(map("next_hops")?, &HOP, &hop)?;
+        // `struct bpf_devmap_val` without a program.
+        bpf::update(map("devices")?, &INTERFACE, &[INTERFACE, 0])?;
         let loan = Loan { ssrc: SSRC, highest, base: highest, window: 1, ..Loan::default() };
         bpf::update(map("streams")?, &0u32, &Stream::from(&loan))?;
         if let Some(protection) = &self.entry.protection {
@@ -83,7 +91,11 @@ impl Kernel {
             bpf::update(map("orders")?, &0u32, &Order::from(windows))?;
             bpf::update(map("keys_of")?, &0u32, &keys)?;
         }
-        bpf::update(map("flows")?, &Endpoint::from(self.entry.local), &Flow::new(&self.entry, Slot(0), HOP))
+        bpf::update(
+            map("flows")?,
+            &Endpoint::from(self.entry.local),
+            &Flow::new(&self.entry, Slot(0), Target::Hop(HOP)),
+        )
     }
 
     /// What the flow has counted, and where its windows stand.
@@ -136,8 +148,8 @@ impl Kernel {
 
     /// Checks the headers of what leaves.
     fn payload(&self, frame: &[u8]) -> Result<Vec<u8>, String> {
-        let Action::Forward { from, to, .. } = self.entry.action else { return Err("nothing is to leave".to_owned()) };
-        let (from, to) = (Endpoint::from(from), Endpoint::from(to));
+        let Action::Forward(output) = &self.entry.action else { return Err("nothing is to leave".to_owned()) };
+        let (from, to) = (Endpoint::from(output.from), Endpoint::from(output.to));
         let (headers, payload) = frame.split_at_checked(HEADER_BYTES).ok_or("a frame without its headers")?;
         let expected = [&from.address[12..], &to.address[12..], &from.port, &to.port].concat();
         let udp_bytes = (8 + payload.len() as u16).to_be_bytes();

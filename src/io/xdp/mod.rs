@@ -1,29 +1,34 @@
 //! The programs of `ebpf/` in the kernel: loaded, attached to interfaces, their maps filled by the shards.
 
+mod copies;
+mod devices;
 mod features;
 mod keys;
 mod netlink;
 mod next_hops;
-mod streams;
+mod shared;
 mod table;
 
-use crate::fastpath::layout::{Endpoint, Flow, Keys, NextHop, Order, Tables};
+use crate::fastpath::layout::{Copy, CopyKey, Endpoint, Flow, Group, Keys, NextHop, Order, Sent, Stream, Tables};
 use crate::fastpath::table::{Slot, Table};
 use crate::fastpath::verdict::Verdict;
 use crate::srtp::aes_key;
-use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, ProgramArray};
-use aya::programs::{ProgramError, Xdp, XdpMode};
+use aya::maps::xdp::DevMapHash;
+use aya::maps::{Array, ArrayOfMaps, HashMap, Map, MapData, PerCpuArray, ProgramArray};
+use aya::programs::{ProgramError, ProgramFd, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader};
+use copies::Copies;
+use devices::{DeviceLists, Devices};
 use keys::KeyMaps;
 use netlink::RouteSocket;
 use next_hops::NextHops;
+use shared::Shared;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use streams::Streams;
 use table::XdpTable;
 
 #[cfg(has_ebpf)]
@@ -57,7 +62,9 @@ pub struct Programs {
 /// The programs, attached as long as this lives.
 pub struct FastPath {
     programs: Programs,
-    streams: Arc<Streams>,
+    streams: Arc<Shared<Stream>>,
+    sent: Arc<Shared<Sent>>,
+    lists: Arc<DeviceLists>,
     next_hops: Arc<NextHops>,
     seeker: Option<JoinHandle<()>>,
     flows: u32,
@@ -78,6 +85,16 @@ unsafe impl aya::Pod for Keys {}
 unsafe impl aya::Pod for Order {}
 // SAFETY: the same.
 unsafe impl aya::Pod for Tables {}
+// SAFETY: the same.
+unsafe impl aya::Pod for Stream {}
+// SAFETY: the same.
+unsafe impl aya::Pod for Sent {}
+// SAFETY: the same.
+unsafe impl aya::Pod for Group {}
+// SAFETY: the same.
+unsafe impl aya::Pod for CopyKey {}
+// SAFETY: the same.
+unsafe impl aya::Pod for Copy {}
 
 impl Programs {
     /// Loads the programs with room for `flows` entries, for devices whose frames may come without a whole checksum or
@@ -90,11 +107,13 @@ impl Programs {
         let partial = u8::from(checksums_are_partial);
         let mut loader = EbpfLoader::new();
         loader.override_global("checksums_are_partial", &partial, true);
-        for name in ["flows", "streams", "keys_of", "orders"] {
+        for name in ["flows", "streams", "keys_of", "orders", "groups", "copies", "sent"] {
             loader.map_max_entries(name, flows);
         }
         let mut ebpf = loader.load(OBJECT).map_err(|error| unavailable(&error))?;
-        program(&mut ebpf, "rx")?.load().map_err(|error| unavailable(&error))?;
+        for name in ["egress", "rx"] {
+            program(&mut ebpf, name)?.load().map_err(|error| unavailable(&error))?;
+        }
         let mut programs = Programs { ebpf, numbers: None, without_srtp: None };
         if with_srtp && let Err(why) = programs.load_srtp() {
             programs.without_srtp = Some(why.to_string());
@@ -157,6 +176,17 @@ impl Programs {
         Ok(map_data(&self.ebpf, name)?.fd().as_fd())
     }
 
+    /// The program that runs on what leaves.
+    fn egress(&mut self) -> Result<ProgramFd, Unavailable> {
+        let descriptor = program(&mut self.ebpf, "egress")?.fd().map_err(|error| unavailable(&error))?;
+        descriptor.try_clone().map_err(|error| unavailable(&error))
+    }
+
+    fn shared<T: aya::Pod>(&self, name: &str, count: u32) -> Result<Shared<T>, Unavailable> {
+        let shared = Shared::map(self.map_descriptor(name)?, count as usize);
+        shared.map_err(|error| Unavailable::Kernel(format!("the map {name}: {error}")))
+    }
+
     fn hash_map<K: aya::Pod, V: aya::Pod>(&self, name: &str) -> Result<HashMap<MapData, K, V>, Unavailable> {
         let descriptor = self.map_descriptor(name)?.try_clone_to_owned();
         let descriptor = descriptor.map_err(|error| Unavailable::Kernel(error.to_string()))?;
@@ -184,13 +214,19 @@ impl FastPath {
         }
         let mut programs = Programs::load(flows, links.values().any(|link| link.is_virtual), with_srtp)?;
         refused.extend(programs.without_srtp.iter().map(|why| format!("SRTP: {why}")));
-        let streams = Streams::map(programs.map_descriptor("streams")?, flows as usize);
-        let streams = streams.map_err(|error| Unavailable::Kernel(format!("the map of states: {error}")))?;
+        let (streams, sent) = (programs.shared("streams", flows)?, programs.shared("sent", flows)?);
         let hops = Array::try_from(take_map(&mut programs.ebpf, "next_hops")?).map_err(|error| unavailable(&error))?;
-        let (next_hops, seeker) = NextHops::start(hops).map_err(|error| Unavailable::Kernel(error.to_string()))?;
+        let devices = DevMapHash::try_from(take_map(&mut programs.ebpf, "devices")?);
+        let devices = Devices::new(devices.map_err(|error| unavailable(&error))?, programs.egress()?);
+        let lists = ArrayOfMaps::try_from(take_map(&mut programs.ebpf, "device_lists")?);
+        let lists = DeviceLists::new(lists.map_err(|error| unavailable(&error))?, programs.egress()?);
+        let (next_hops, seeker) =
+            NextHops::start(hops, devices).map_err(|error| Unavailable::Kernel(error.to_string()))?;
         let mut path = FastPath {
             programs,
             streams: Arc::new(streams),
+            sent: Arc::new(sent),
+            lists: Arc::new(lists),
             next_hops,
             seeker: Some(seeker),
             flows,
@@ -239,12 +275,20 @@ impl FastPath {
             }
             false => None,
         };
+        let copies = Copies::new(
+            self.programs.hash_map("groups")?,
+            self.programs.hash_map("copies")?,
+            self.sent.clone(),
+            self.lists.clone(),
+            (first, share),
+        );
         Ok(Box::new(XdpTable {
             flows: self.programs.hash_map("flows")?,
             streams: self.streams.clone(),
             next_hops: self.next_hops.clone(),
             free: (first..first + share).rev().map(Slot).collect(),
             keys,
+            copies: Some(copies),
         }))
     }
 
@@ -304,7 +348,7 @@ fn link_of(socket: &mut RouteSocket, address: IpAddr) -> Result<Option<(u32, net
 
 fn map_data<'a>(ebpf: &'a Ebpf, name: &str) -> Result<&'a MapData, Unavailable> {
     match ebpf.map(name) {
-        Some(Map::Array(data) | Map::HashMap(data)) => Ok(data),
+        Some(Map::Array(data) | Map::HashMap(data) | Map::DevMapHash(data)) => Ok(data),
         _ => Err(Unavailable::Kernel(format!("no map named {name}"))),
     }
 }

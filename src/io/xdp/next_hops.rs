@@ -1,6 +1,7 @@
 //! The ways to neighbours that entries point to: looked up beside the shards, and kept up to date with what the kernel
 //! knows. Until a way is known the program leaves packets to the daemon, whose sending makes the kernel look for it.
 
+use super::devices::Devices;
 use super::features::Features;
 use super::netlink::RouteSocket;
 use crate::fastpath::Reason;
@@ -38,8 +39,15 @@ struct Known {
 struct Place {
     pair: Pair,
     users: u32,
-    /// The map holds a way.
-    is_known: bool,
+    /// The interface and the MTU of the way that the map holds; an interface of zero where it holds none.
+    leads: Leads,
+}
+
+/// Where a next hop leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Leads {
+    pub(super) interface: u32,
+    pub(super) mtu: u16,
 }
 
 /// The ways that are in use.
@@ -55,10 +63,14 @@ impl NextHops {
     ///
     /// # Errors
     /// When the kernel gives no netlink socket or no thread.
-    pub(super) fn start(map: Array<MapData, NextHop>) -> io::Result<(Arc<NextHops>, JoinHandle<()>)> {
+    pub(super) fn start(map: Array<MapData, NextHop>, devices: Devices) -> io::Result<(Arc<NextHops>, JoinHandle<()>)> {
         let mut known = Known::default();
         // Index 0 is never handed out: an entry whose next hop was never set goes nowhere.
-        known.places.insert(Place { pair: (IpAddr::from([0; 4]), IpAddr::from([0; 4])), users: 1, is_known: false });
+        known.places.insert(Place {
+            pair: (IpAddr::from([0; 4]), IpAddr::from([0; 4])),
+            users: 1,
+            leads: Leads::default(),
+        });
         let hops = Arc::new(NextHops {
             known: Mutex::new(known),
             capacity: map.len() as usize,
@@ -68,6 +80,7 @@ impl NextHops {
         let seeker = Seeker {
             hops: hops.clone(),
             map,
+            devices,
             written: HashMap::new(),
             questions: RouteSocket::for_questions()?,
             changes: RouteSocket::for_changes()?,
@@ -84,20 +97,28 @@ impl NextHops {
     pub(super) fn take(&self, from: IpAddr, to: IpAddr) -> Result<u32, Reason> {
         let mut known = self.lock();
         if let Some(index) = known.indices.get(&(from, to)).copied() {
-            let place =
-                known.places.get_mut(index as usize).filter(|place| place.is_known).ok_or(Reason::WayUnknown)?;
+            let place = known
+                .places
+                .get_mut(index as usize)
+                .filter(|place| place.leads.interface != 0)
+                .ok_or(Reason::WayUnknown)?;
             place.users += 1;
             return Ok(index);
         }
         if known.places.len() >= self.capacity {
             return Err(Reason::TableFull);
         }
-        let index = known.places.insert(Place { pair: (from, to), users: 0, is_known: false }) as u32;
+        let index = known.places.insert(Place { pair: (from, to), users: 0, leads: Leads::default() }) as u32;
         known.indices.insert((from, to), index);
         known.new.push(index);
         drop(known);
         self.waker.wake();
         Err(Reason::WayUnknown)
+    }
+
+    /// Where a next hop leads now.
+    pub(super) fn leads(&self, index: u32) -> Leads {
+        self.lock().places.get(index as usize).map(|place| place.leads).unwrap_or_default()
     }
 
     /// One use less. What nobody uses is given up some time later.
@@ -136,6 +157,7 @@ impl NextHops {
 struct Seeker {
     hops: Arc<NextHops>,
     map: Array<MapData, NextHop>,
+    devices: Devices,
     /// What the map holds, with the neighbour that it leads to.
     written: HashMap<u32, (NextHop, Option<(u32, IpAddr)>)>,
     questions: RouteSocket,
@@ -194,14 +216,16 @@ impl Seeker {
         // What can't be found out is not known: packets take the way through the daemon.
         let (hop, neighbour) = self.find(from, to).unwrap_or_default();
         if self.written.get(&index).is_none_or(|(written, _)| *written != hop) {
-            if let Err(error) = self.map.set(index, hop, 0) {
+            let written =
+                self.devices.add(hop.interface).and_then(|()| self.map.set(index, hop, 0).map_err(io::Error::other));
+            if let Err(error) = written {
                 tracing::error!(target: "core", "the way from {from} to {to} is not written: {error}");
                 return;
             }
             tracing::debug!(target: "core", "the way from {from} to {to}: {hop:?}");
         }
         if let Some(place) = self.hops.lock().places.get_mut(index as usize) {
-            place.is_known = hop.interface != 0;
+            place.leads = Leads { interface: hop.interface, mtu: hop.mtu };
         }
         self.written.insert(index, (hop, neighbour));
     }

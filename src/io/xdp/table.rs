@@ -1,38 +1,46 @@
 //! One shard's part of the maps.
 
+use super::copies::Copies;
 use super::keys::KeyMaps;
 use super::next_hops::NextHops;
-use super::streams::Streams;
-use crate::fastpath::layout::{Endpoint, Flow};
-use crate::fastpath::{Action, Entry, Reason, Slot, Table};
+use super::shared::Shared;
+use crate::fastpath::layout::{Endpoint, Flow, Stream, Target};
+use crate::fastpath::{Action, Counted, Entry, Reason, Slot, Table};
 use crate::rtp::Loan;
 use crate::srtp::Windows;
 use aya::maps::{HashMap, MapData};
-use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Installs entries, with slots of its own.
 pub(super) struct XdpTable {
     pub(super) flows: HashMap<MapData, Endpoint, Flow>,
-    pub(super) streams: Arc<Streams>,
+    pub(super) streams: Arc<Shared<Stream>>,
     pub(super) next_hops: Arc<NextHops>,
     pub(super) free: Vec<Slot>,
     /// None: keys stay in userspace.
     pub(super) keys: Option<KeyMaps>,
+    /// None: packets go to one receiver at most.
+    pub(super) copies: Option<Copies>,
 }
 
 impl XdpTable {
-    /// The next hop of an entry, in use once more.
-    fn take_hop(&self, entry: &Entry) -> Result<u32, Reason> {
-        match way(entry) {
-            Some((from, to)) => self.next_hops.take(from, to),
-            None => Ok(0),
+    /// What an entry points to: a next hop, in use once more, or a new group.
+    fn take_target(&mut self, slot: Slot, entry: &Entry) -> Result<Target, Reason> {
+        match &entry.action {
+            Action::Drop => Ok(Target::Hop(0)),
+            Action::Forward(output) => self.next_hops.take(output.from.ip(), output.to.ip()).map(Target::Hop),
+            Action::Copy(_) => {
+                let copies = self.copies.as_mut().ok_or(Reason::ManyReceivers)?;
+                copies.put(slot, entry, &self.next_hops).map(Target::Group)
+            }
         }
     }
 
-    fn put_hop(&self, entry: &Entry) {
-        if let Some((from, to)) = way(entry) {
-            self.next_hops.put(from, to);
+    fn put_target(&mut self, slot: Slot, entry: &Entry) {
+        match &entry.action {
+            Action::Drop => {}
+            Action::Forward(output) => self.next_hops.put(output.from.ip(), output.to.ip()),
+            Action::Copy(_) => self.copies.iter_mut().for_each(|copies| copies.retire(slot)),
         }
     }
 
@@ -47,11 +55,11 @@ impl XdpTable {
     }
 
     fn set(&mut self, slot: Slot, entry: &Entry) -> Result<(), Reason> {
-        let hop = self.take_hop(entry)?;
-        let set = self.flows.insert(Endpoint::from(entry.local), Flow::new(entry, slot, hop), 0);
+        let target = self.take_target(slot, entry)?;
+        let set = self.flows.insert(Endpoint::from(entry.local), Flow::new(entry, slot, target), 0);
         set.map_err(|error| {
             tracing::warn!(target: "core", "an entry of the fast path was not taken: {error}");
-            self.put_hop(entry);
+            self.put_target(slot, entry);
             Reason::TableFull
         })
     }
@@ -60,7 +68,7 @@ impl XdpTable {
 impl Table for XdpTable {
     fn install(&mut self, entry: &Entry, state: &Loan, windows: &Windows) -> Result<Slot, Reason> {
         let slot = self.free.pop().ok_or(Reason::TableFull)?;
-        self.streams.write(slot, state.into());
+        self.streams.write(slot.0, state.into());
         let installed = self.put_keys(slot, entry, windows).and_then(|()| {
             self.set(slot, entry).inspect_err(|_| {
                 self.take_keys(slot, entry);
@@ -72,32 +80,35 @@ impl Table for XdpTable {
 
     fn reroute(&mut self, slot: Slot, old: &Entry, new: &Entry) -> Result<(), Reason> {
         self.set(slot, new)?;
-        self.put_hop(old);
+        self.put_target(slot, old);
         Ok(())
     }
 
-    fn read(&self, slot: Slot) -> Loan {
-        Loan::from(&self.streams.read(slot))
+    fn read(&self, slot: Slot) -> Counted {
+        let copies = self.copies.as_ref().map(|copies| copies.read(slot)).unwrap_or_default();
+        Counted { loan: Loan::from(&self.streams.read(slot.0)), copies }
     }
 
-    fn withdraw(&mut self, slot: Slot, entry: &Entry) -> (Loan, Windows) {
+    fn withdraw(&mut self, slot: Slot, entry: &Entry) -> (Counted, Windows) {
         if let Err(error) = self.flows.remove(&Endpoint::from(entry.local)) {
             tracing::error!(target: "core", "an entry of the fast path was not found: {error}");
         }
         let windows = self.take_keys(slot, entry);
-        self.put_hop(entry);
+        let counted = self.read(slot);
+        self.put_target(slot, entry);
         self.free.push(slot);
-        (self.read(slot), windows)
+        (counted, windows)
     }
 
     fn takes_keys(&self) -> bool {
         self.keys.is_some()
     }
-}
 
-fn way(entry: &Entry) -> Option<(IpAddr, IpAddr)> {
-    match entry.action {
-        Action::Drop => None,
-        Action::Forward { from, to, .. } => Some((from.ip(), to.ip())),
+    fn has_moved(&self, slot: Slot) -> bool {
+        self.copies.as_ref().is_some_and(|copies| copies.has_moved(slot, &self.next_hops))
+    }
+
+    fn tidy(&mut self) {
+        self.copies.iter_mut().for_each(|copies| copies.tidy(&self.next_hops));
     }
 }

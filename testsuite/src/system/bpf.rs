@@ -17,6 +17,7 @@ macro_rules! elements {
 
 elements!(
     u32,
+    [u32; 2],
     millrace::fastpath::layout::Endpoint,
     millrace::fastpath::layout::Flow,
     millrace::fastpath::layout::Stream,

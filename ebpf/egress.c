@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0 */
+/*
+ * Runs on every frame that leaves by redirection, just before its device takes it. A clone of a packet for several
+ * becomes the copy of its receiver here; all other frames are what they have to be.
+ *
+ * All clones of a packet are alike, and the kernel runs one and the same program on them. So each finds its number by
+ * counting: clones leave a processor by one interface in the order of the list of devices.
+ */
+#include "fan.h"
+
+/* How many clones of which packet have left by an interface. */
+struct turn {
+	__u32 packet;
+	__u32 clones;
+};
+
+struct {
+	ATTRIBUTE(type, BPF_MAP_TYPE_PERCPU_HASH);
+	ATTRIBUTE(max_entries, MOST_DEVICES);
+	TYPE(key, __u32);
+	TYPE(value, struct turn);
+} turns SECTION(".maps");
+
+/* The number of this clone among those of its packet that leave by an interface. */
+INLINE __u32 take_turn(__u32 interface, __u32 packet)
+{
+	struct turn *turn = bpf_map_lookup_elem(&turns, &interface);
+	if (!turn) {
+		struct turn first = { .packet = packet, .clones = 1 };
+		bpf_map_update_elem(&turns, &interface, &first, BPF_ANY);
+		return 0;
+	}
+	if (turn->packet != packet) {
+		turn->packet = packet;
+		turn->clones = 0;
+	}
+	return turn->clones++;
+}
+
+/* The copy that a clone is to become. */
+INLINE struct copy *find_copy(const struct crossing *crossing, __u32 interface)
+{
+	struct copy_key key = { .group = crossing->group };
+	struct group *group = bpf_map_lookup_elem(&groups, &key.group);
+	if (!group)
+		return 0;
+	__u32 turn = take_turn(interface, crossing->packet);
+#pragma unroll
+	for (int index = 0; index < MOST_RUNS; index++) {
+		if (group->runs[index].interface == interface) {
+			key.number = group->runs[index].first + turn;
+			return bpf_map_lookup_elem(&copies, &key);
+		}
+	}
+	return 0;
+}
+
+/* Makes the copy. 0 or VERDICT_*. */
+INLINE __u32 make_copy(struct xdp_md *context, const struct crossing *crossing, const struct copy *copy,
+		       const struct next_hop *hop)
+{
+	const struct way *way = &copy->way;
+	__u32 udp_bytes = crossing->payload_bytes + sizeof(struct udphdr);
+	if (ip_bytes_of(way) + udp_bytes > hop->mtu)
+		return VERDICT_PASSED_TOO_LONG;
+	struct rtp_header *rtp = (void *)(long)context->data + (crossing->header_bytes & 127);
+	if ((void *)(rtp + 1) > (void *)(long)context->data_end)
+		return VERDICT_LOST_COPY;
+	__u64 sum = crossing->sum;
+	if (way->renumbers) {
+		sum += change_of(rtp, way, crossing->place);
+		renumber(rtp, way, crossing->place);
+	}
+	int delta = (int)crossing->header_bytes - (int)header_bytes_of(way, hop);
+	return write_headers(context, delta, way, hop, crossing->id, udp_bytes, whole_checksum(sum, way, udp_bytes));
+}
+
+SECTION("xdp/devmap")
+int egress(struct xdp_md *context)
+{
+	struct crossing *in_front = (void *)(long)context->data_meta;
+	if ((void *)(in_front + 1) > (void *)(long)context->data || in_front->mark != MARK)
+		return XDP_PASS;
+	struct crossing crossing = *in_front;
+	__u32 interface = context->egress_ifindex;
+	struct copy *copy = find_copy(&crossing, interface);
+	if (!copy)
+		return end_with(VERDICT_LOST_COPY, XDP_DROP);
+	if (copy->way.payload_types[crossing.place & (MOST_PAYLOAD_TYPES - 1)] == NO_PLACE)
+		return XDP_DROP;
+	__u32 index = copy->way.next_hop, counter = copy->sent;
+	struct next_hop *hop = bpf_map_lookup_elem(&next_hops, &index);
+	struct sent *sent_so_far = bpf_map_lookup_elem(&sent, &counter);
+	if (!hop || !sent_so_far || hop->interface != interface)
+		return end_with(VERDICT_LOST_COPY, XDP_DROP);
+	/* Nobody behind this device is to see it. */
+	if (bpf_xdp_adjust_meta(context, sizeof(struct crossing)))
+		return end_with(VERDICT_LOST_COPY, XDP_DROP);
+	__u32 problem = make_copy(context, &crossing, copy, hop);
+	if (problem)
+		return end_with(VERDICT_LOST_COPY, XDP_DROP);
+	sent_so_far->packets++;
+	sent_so_far->bytes += crossing.payload_bytes;
+	return XDP_PASS;
+}

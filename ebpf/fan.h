@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0 */
+/* From one packet to copies for several receivers: the kernel clones the frame for each entry of a list of devices, and
+ * egress.c makes of each clone what its receiver gets. */
+#pragma once
+
+#include "accept.h"
+
+#define MARK 0x6d696c6c
+
+/* What a frame carries in front of itself from here to there. */
+struct crossing {
+	__u32 mark; /* MARK: it is one of ours */
+	__u32 group;
+	__u32 packet; /* a number that no other packet on its way has, on this processor */
+	__u32 sum; /* of the payload's words */
+	__u16 header_bytes;
+	__u16 payload_bytes;
+	__u16 id; /* for IPv4 */
+	__u8 place; /* of the payload type */
+	__u8 zero;
+};
+
+/* The number of the last packet that was sent out to several, by processor. */
+struct {
+	ATTRIBUTE(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	ATTRIBUTE(max_entries, 1);
+	TYPE(key, __u32);
+	TYPE(value, __u32);
+} packets SECTION(".maps");
+
+/* Sends a frame, whose payload adds up to `sum`, to all receivers of its flow, and counts the packet. On the way in, the
+ * frame has the headers that it came with. */
+INLINE int fan_out(struct xdp_md *context, const struct arrival *arrival, __u32 payload_bytes, __u32 sum)
+{
+	__u32 zero = 0, number = arrival->flow->group;
+	struct group *group = bpf_map_lookup_elem(&groups, &number);
+	__u32 *packet = bpf_map_lookup_elem(&packets, &zero);
+	if (!group || !packet)
+		return refuse(VERDICT_PASSED_NO_FLOW);
+	if (payload_bytes > group->longest_bytes)
+		return refuse(VERDICT_PASSED_TOO_LONG);
+	__u32 list = group->devices;
+	void *list_of_devices = bpf_map_lookup_elem(&device_lists, &list);
+	if (!list_of_devices)
+		return refuse(VERDICT_PASSED_NO_NEIGHBOUR);
+	__u32 header_bytes = arrival->datagram.header_bytes;
+	if (bpf_xdp_adjust_meta(context, -(int)sizeof(struct crossing)))
+		return refuse(VERDICT_PASSED_NO_ROOM);
+	struct crossing *crossing = (void *)(long)context->data_meta;
+	if ((void *)(crossing + 1) > (void *)(long)context->data)
+		return refuse(VERDICT_PASSED_NO_ROOM);
+	*packet += 1;
+	crossing->mark = MARK;
+	crossing->group = number;
+	crossing->packet = *packet;
+	crossing->sum = sum;
+	crossing->header_bytes = header_bytes;
+	crossing->payload_bytes = payload_bytes;
+	crossing->id = (__u16)arrival->stream->packets;
+	crossing->place = arrival->place;
+	crossing->zero = 0;
+	count(arrival);
+	end_with(VERDICT_FORWARDED, XDP_REDIRECT);
+	return bpf_redirect_map(list_of_devices, 0, BPF_F_BROADCAST);
+}

@@ -1,0 +1,164 @@
+//! Entries with several receivers, in the maps. A group is never changed: another takes its place, and it stays until no
+//! packet can be on its way through it.
+
+use super::devices::DeviceLists;
+use super::next_hops::{Leads, NextHops};
+use super::shared::Shared;
+use crate::fastpath::layout::{Copy, CopyKey, Group, Sent};
+use crate::fastpath::{Entry, Output, Reason, Slot};
+use aya::maps::{HashMap as BpfMap, MapData};
+use smallvec::SmallVec;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Of an UDP header, and of IPv4 and IPv6 without options.
+const UDP_BYTES: u32 = 8;
+const IP4_BYTES: u32 = 20;
+const IP6_BYTES: u32 = 40;
+
+/// The groups of one shard.
+pub(super) struct Copies {
+    groups: BpfMap<MapData, u32, Group>,
+    copies: BpfMap<MapData, CopyKey, Copy>,
+    sent: Arc<Shared<Sent>>,
+    lists: Arc<DeviceLists>,
+    /// Numbers of groups and of counters that nobody has. Group 0 is none.
+    free: Vec<u32>,
+    free_counters: Vec<u32>,
+    installed: HashMap<Slot, Installed>,
+    /// Taken out since `tidy` was last called, and before.
+    retired: Vec<Installed>,
+    retired_before: Vec<Installed>,
+}
+
+/// A group in the maps.
+struct Installed {
+    group: u32,
+    /// By output: its number among the copies, its counter, and its next hop with where that led.
+    outputs: SmallVec<[Place; 4]>,
+}
+
+#[derive(Clone, std::marker::Copy)]
+struct Place {
+    number: u32,
+    counter: u32,
+    hop: u32,
+    leads: Leads,
+    pair: (IpAddr, IpAddr),
+}
+
+impl Copies {
+    /// With the numbers from `first` on, so many of them.
+    pub(super) fn new(
+        groups: BpfMap<MapData, u32, Group>,
+        copies: BpfMap<MapData, CopyKey, Copy>,
+        sent: Arc<Shared<Sent>>,
+        lists: Arc<DeviceLists>,
+        (first, count): (u32, u32),
+    ) -> Copies {
+        let free: Vec<u32> = (first..first + count).rev().collect();
+        Copies {
+            groups,
+            copies,
+            sent,
+            lists,
+            free_counters: free.clone(),
+            free: free.into_iter().filter(|number| *number != 0).collect(),
+            installed: HashMap::new(),
+            retired: Vec::new(),
+            retired_before: Vec::new(),
+        }
+    }
+
+    /// Puts a group for the outputs of an entry into the maps; its number.
+    ///
+    /// # Errors
+    /// When the way to a receiver is not known, or there is no room.
+    pub(super) fn put(&mut self, slot: Slot, entry: &Entry, hops: &NextHops) -> Result<u32, Reason> {
+        let outputs = entry.outputs();
+        let mut installed = Installed { group: self.free.pop().ok_or(Reason::TableFull)?, outputs: SmallVec::new() };
+        let put = self.take_places(outputs, hops, &mut installed).and_then(|()| self.write(entry, &mut installed));
+        if let Err(reason) = put {
+            self.free(&installed, hops);
+            return Err(reason);
+        }
+        let group = installed.group;
+        self.installed.insert(slot, installed);
+        Ok(group)
+    }
+
+    fn take_places(&mut self, outputs: &[Output], hops: &NextHops, to: &mut Installed) -> Result<(), Reason> {
+        for output in outputs {
+            let pair = (output.from.ip(), output.to.ip());
+            let hop = hops.take(pair.0, pair.1)?;
+            let Some(counter) = self.free_counters.pop() else {
+                hops.put(pair.0, pair.1);
+                return Err(Reason::TableFull);
+            };
+            self.sent.write(counter, Sent::default());
+            to.outputs.push(Place { number: 0, counter, hop, leads: hops.leads(hop), pair });
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, entry: &Entry, installed: &mut Installed) -> Result<(), Reason> {
+        let outputs = entry.outputs();
+        let mut order: SmallVec<[usize; 4]> = (0..outputs.len()).collect();
+        order.sort_by_key(|place| installed.outputs[*place].leads.interface);
+        let interfaces: SmallVec<[u32; 4]> =
+            order.iter().map(|place| installed.outputs[*place].leads.interface).collect();
+        let (devices, runs) = self.lists.list(&interfaces)?;
+        let mut longest_bytes = u32::MAX;
+        for (number, place) in order.iter().enumerate() {
+            let (own, output) = (&mut installed.outputs[*place], &outputs[*place]);
+            own.number = number as u32;
+            let ip_bytes = if output.to.is_ipv4() { IP4_BYTES } else { IP6_BYTES };
+            longest_bytes = longest_bytes.min(u32::from(own.leads.mtu).saturating_sub(ip_bytes + UDP_BYTES));
+            let key = CopyKey { group: installed.group, number: own.number };
+            self.copies.insert(key, Copy::new(entry, output, own.hop, own.counter), 0).map_err(|error| full(&error))?;
+        }
+        let group = Group { devices, longest_bytes, runs };
+        self.groups.insert(installed.group, group, 0).map_err(|error| full(&error))
+    }
+
+    /// What each output of the entry at a slot was sent.
+    pub(super) fn read(&self, slot: Slot) -> SmallVec<[(u64, u64); 4]> {
+        let outputs = self.installed.get(&slot).map(|installed| installed.outputs.as_slice()).unwrap_or_default();
+        let sent = outputs.iter().map(|place| self.sent.read(place.counter));
+        sent.map(|sent| (sent.packets, sent.bytes)).collect()
+    }
+
+    /// The flow of a slot is gone, or points elsewhere.
+    pub(super) fn retire(&mut self, slot: Slot) {
+        self.retired.extend(self.installed.remove(&slot));
+    }
+
+    /// Whether some copy would leave by another interface, or fit another length, than its group says.
+    pub(super) fn has_moved(&self, slot: Slot, hops: &NextHops) -> bool {
+        let outputs = self.installed.get(&slot).map(|installed| installed.outputs.as_slice()).unwrap_or_default();
+        outputs.iter().any(|place| hops.leads(place.hop) != place.leads)
+    }
+
+    /// Frees what was taken out before this was last called.
+    pub(super) fn tidy(&mut self, hops: &NextHops) {
+        let old = std::mem::replace(&mut self.retired_before, std::mem::take(&mut self.retired));
+        old.iter().for_each(|installed| self.free(installed, hops));
+    }
+
+    fn free(&mut self, installed: &Installed, hops: &NextHops) {
+        // Where putting it failed, some of it was never there.
+        let _ = self.groups.remove(&installed.group);
+        for place in &installed.outputs {
+            let _ = self.copies.remove(&CopyKey { group: installed.group, number: place.number });
+            self.free_counters.push(place.counter);
+            hops.put(place.pair.0, place.pair.1);
+        }
+        self.free.push(installed.group);
+    }
+}
+
+fn full(error: &dyn std::error::Error) -> Reason {
+    tracing::warn!(target: "core", "a group of the fast path was not taken: {error}");
+    Reason::TableFull
+}
