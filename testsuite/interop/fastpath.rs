@@ -19,6 +19,13 @@ use std::time::{Duration, Instant};
 pub const ALL: &[Scenario] = &[
     Scenario { name: "same-bytes", what: "XDP forwards as userspace does", needs: ours, run: ip4 },
     Scenario { name: "same-bytes-ip6", what: "the same from IPv4 to IPv6", needs: ours, run: ip4_to_ip6 },
+    Scenario {
+        name: "same-bytes-copies",
+        what: "the same to five, with numbers of their own",
+        needs: ours,
+        run: copies,
+    },
+    Scenario { name: "same-bytes-32", what: "the same to 32", needs: ours, run: many_copies },
 ];
 
 /// rtpengine has no second path here.
@@ -35,21 +42,30 @@ const PACE: Duration = Duration::from_millis(2);
 const WARM_UP: u16 = 250;
 
 fn ip4(kind: Kind, folder: &Path) -> Result<String, String> {
-    compare(kind, folder, CALLEE)
+    compare(kind, folder, CALLEE, 0)
 }
 
 fn ip4_to_ip6(kind: Kind, folder: &Path) -> Result<String, String> {
-    compare(kind, folder, CALLEE_IP6)
+    compare(kind, folder, CALLEE_IP6, 0)
 }
 
-fn compare(kind: Kind, folder: &Path, callee: &str) -> Result<String, String> {
-    let slow = pass(kind, folder, callee, "off")?;
-    let fast = pass(kind, folder, callee, "xdp")?;
+fn copies(kind: Kind, folder: &Path) -> Result<String, String> {
+    compare(kind, folder, CALLEE_IP6, 4)
+}
+
+fn many_copies(kind: Kind, folder: &Path) -> Result<String, String> {
+    compare(kind, folder, CALLEE, 31)
+}
+
+/// With so many who listen to the caller besides the callee.
+fn compare(kind: Kind, folder: &Path, callee: &str, listeners: u16) -> Result<String, String> {
+    let slow = pass(kind, folder, (callee, listeners), "off")?;
+    let fast = pass(kind, folder, (callee, listeners), "xdp")?;
     let (mut slow_sorted, mut fast_sorted) = (slow.arrived.clone(), fast.arrived.clone());
     slow_sorted.sort();
     fast_sorted.sort();
     if slow_sorted != fast_sorted {
-        let only = |of: &[Vec<u8>], not: &[Vec<u8>]| {
+        let only = |of: &[Arrived], not: &[Arrived]| {
             let all: Vec<String> = of.iter().filter(|one| !not.contains(one)).map(|one| head(one)).collect();
             format!("{} in all, {} of them alone: {}", of.len(), all.len(), all[..all.len().min(5)].join(", "))
         };
@@ -63,21 +79,24 @@ fn compare(kind: Kind, folder: &Path, callee: &str) -> Result<String, String> {
     Ok(format!("{alike} datagrams alike, {kernel} and more of them forwarded in the kernel; the same counts"))
 }
 
+/// A port, and the payload of a datagram to it.
+type Arrived = (u16, Vec<u8>);
+
 /// The length of a datagram and its first bytes.
-fn head(datagram: &[u8]) -> String {
-    format!("{} bytes {:02x?}", datagram.len(), &datagram[..datagram.len().min(12)])
+fn head((port, datagram): &Arrived) -> String {
+    format!("to {port} {} bytes {:02x?}", datagram.len(), &datagram[..datagram.len().min(12)])
 }
 
 /// What one way made of the list.
 struct Run {
-    /// Payloads at the callee, in order.
-    arrived: Vec<Vec<u8>>,
+    /// What came to the callee and to listeners.
+    arrived: Vec<Arrived>,
     counts: Value,
     /// Packets that never came to the daemon, at least.
     in_kernel: u64,
 }
 
-fn pass(kind: Kind, folder: &Path, callee: &str, mode: &str) -> Result<Run, String> {
+fn pass(kind: Kind, folder: &Path, (callee, listeners): (&str, u16), mode: &str) -> Result<Run, String> {
     let folder = folder.join(mode);
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let networks = Networks::make()?;
@@ -88,8 +107,14 @@ fn pass(kind: Kind, folder: &Path, callee: &str, mode: &str) -> Result<Run, Stri
     let mouth = networks.socket(Role::Caller, caller)?;
     let stranger = networks.socket(Role::Caller, at(CALLER, 6666)?)?;
     // Somebody is there: a port that is closed would answer.
-    let _ear = networks.socket(Role::Callee, callee)?;
-    let tap = Tap::start(&networks.callee, parsed(&callee.ip().to_string())?)?;
+    let mut ears = vec![networks.socket(Role::Callee, callee)?];
+    for number in 0..listeners {
+        ears.push(listen(&mut client, &networks, number)?);
+    }
+    let taps = [(&networks.callee, callee.ip()), (&networks.callee, parsed(CALLEE)?), (&networks.caller, caller.ip())];
+    let is_new = |at: &usize| taps[..*at].iter().all(|known| known.1 != taps[*at].1);
+    let taps = (0..taps.len()).filter(is_new).map(|at| Tap::start(taps[at].0, taps[at].1));
+    let taps: Vec<Tap> = taps.collect::<Result<_, String>>()?;
     let talk = Talk { mouth: &mouth, stranger: &stranger, to };
     for number in 0..WARM_UP {
         talk.say(&packet(number, PCMA, &[0xd5; 160]))?;
@@ -109,7 +134,10 @@ fn pass(kind: Kind, folder: &Path, callee: &str, mode: &str) -> Result<Run, Stri
     talk.unusual()?;
     std::thread::sleep(Duration::from_millis(200));
     let counts = counts(&query(&mut client)?);
-    let arrived = tap.finish()?;
+    let mut arrived = Vec::new();
+    for tap in taps {
+        arrived.extend(tap.finish_by_port()?);
+    }
     client.ask(&json!({"command": "delete", "call-id": "same", "from-tag": "a"})).map_err(|error| error.to_string())?;
     Ok(Run { arrived, counts, in_kernel: usual })
 }
@@ -133,6 +161,29 @@ fn set_up(client: &mut Client, caller: SocketAddr, callee: SocketAddr) -> Result
     sdp::media_address(reply["sdp"].as_str().unwrap_or_default()).ok_or(format!("no address in {reply}"))
 }
 
+/// Has somebody listen to the caller: on either side in turns, some of them with another number for events.
+fn listen(client: &mut Client, networks: &Networks, number: u16) -> Result<UdpSocket, String> {
+    let (role, interface, address, port) = match number % 2 {
+        0 => (Role::Callee, "internal", CALLEE, 7100 + 2 * number),
+        _ => (Role::Caller, "external", CALLER, 6100 + 2 * number),
+    };
+    let (event, tag) = (if number % 4 < 2 { EVENT } else { 97 }, format!("listener-{number}"));
+    let mut ask = |request: Value| {
+        let reply = client.ask(&request).map_err(|error| error.to_string())?;
+        if reply["result"] == "ok" { Ok(reply) } else { Err(format!("{}: {reply}", request["command"])) }
+    };
+    ask(json!({
+        "command": "subscribe request", "call-id": "same", "from-tag": "a", "to-tag": tag, "interface": interface,
+    }))?;
+    let extra = format!("a=rtpmap:{event} telephone-event/8000");
+    let answer = sdp::audio(at(address, port)?, 1, &[&extra]).replace("RTP/AVP 0 8", &format!("RTP/AVP 8 0 {event}"));
+    ask(json!({
+        "command": "subscribe answer", "call-id": "same", "from-tag": "a", "to-tag": tag,
+        "sdp": answer.replace("a=sendrecv", "a=recvonly"),
+    }))?;
+    networks.socket(role, at(address, port)?)
+}
+
 fn query(client: &mut Client) -> Result<Value, String> {
     client.ask(&json!({"command": "query", "call-id": "same"})).map_err(|error| error.to_string())
 }
@@ -146,9 +197,11 @@ fn counts(query: &Value) -> Value {
     let stream = |tag: &str| {
         let stream = &query["tags"][tag]["medias"][0]["streams"][0];
         let keys = ["stats", "stats_out", "drops", "SSRC", "endpoint", "ingress SSRCs", "egress SSRCs"];
-        keys.iter().map(|key| ((*key).to_owned(), stream[*key].clone())).collect::<serde_json::Map<_, _>>()
+        Value::Object(keys.iter().map(|key| ((*key).to_owned(), stream[*key].clone())).collect())
     };
-    json!({"a": stream("a"), "b": stream("b"), "totals": query["totals"], "SSRC": query["SSRC"]})
+    let tags = query["tags"].as_object().into_iter().flatten();
+    let streams: serde_json::Map<_, _> = tags.map(|(tag, _)| (tag.clone(), stream(tag))).collect();
+    json!({"streams": streams, "totals": query["totals"], "SSRC": query["SSRC"]})
 }
 
 /// Who sends what to the port that the caller was given.

@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 /// Collects the UDP payloads that reach one address, from its start to its end.
 pub struct Tap {
     over: Arc<AtomicBool>,
-    thread: JoinHandle<Vec<Vec<u8>>>,
+    thread: JoinHandle<Vec<(u16, Vec<u8>)>>,
 }
 
 impl Tap {
@@ -28,12 +28,17 @@ impl Tap {
 
     /// Ends the collection; the payload of each datagram, in order of arrival.
     pub fn finish(self) -> Result<Vec<Vec<u8>>, String> {
+        Ok(self.finish_by_port()?.into_iter().map(|(_, payload)| payload).collect())
+    }
+
+    /// The same with the port that each datagram went to.
+    pub fn finish_by_port(self) -> Result<Vec<(u16, Vec<u8>)>, String> {
         self.over.store(true, Ordering::Relaxed);
         self.thread.join().map_err(|_| "the packet tap panicked".into())
     }
 }
 
-fn collect(socket: &mut File, address: IpAddr, over: &AtomicBool) -> Vec<Vec<u8>> {
+fn collect(socket: &mut File, address: IpAddr, over: &AtomicBool) -> Vec<(u16, Vec<u8>)> {
     let mut found = Vec::new();
     let mut buffer = [0; 4096];
     while !over.load(Ordering::Relaxed) {
@@ -44,8 +49,8 @@ fn collect(socket: &mut File, address: IpAddr, over: &AtomicBool) -> Vec<Vec<u8>
     found
 }
 
-/// The payload of an IP packet, when it is UDP to `address`.
-fn datagram_to(packet: &[u8], address: IpAddr) -> Option<Vec<u8>> {
+/// The port and the payload of an IP packet, when it is UDP to `address`.
+fn datagram_to(packet: &[u8], address: IpAddr) -> Option<(u16, Vec<u8>)> {
     const UDP: u8 = 17;
     let (header, protocol, to): (usize, u8, IpAddr) = match packet.first()? >> 4 {
         4 => (usize::from(packet[0] & 15) * 4, *packet.get(9)?, <[u8; 4]>::try_from(packet.get(16..20)?).ok()?.into()),
@@ -54,7 +59,8 @@ fn datagram_to(packet: &[u8], address: IpAddr) -> Option<Vec<u8>> {
     };
     let udp = packet.get(header..)?;
     let length = usize::from(u16::from_be_bytes([*udp.get(4)?, *udp.get(5)?]));
-    if protocol == UDP && to == address { Some(udp.get(8..length)?.to_vec()) } else { None }
+    let port = u16::from_be_bytes([udp[2], udp[3]]);
+    if protocol == UDP && to == address { Some((port, udp.get(8..length)?.to_vec())) } else { None }
 }
 
 /// The RTP packets of a little-endian pcap file with Ethernet frames and IPv4 without options.

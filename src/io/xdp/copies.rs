@@ -88,18 +88,26 @@ impl Copies {
         Ok(group)
     }
 
+    /// All next hops are asked for, so that those which are not known are looked up together.
     fn take_places(&mut self, outputs: &[Output], hops: &NextHops, to: &mut Installed) -> Result<(), Reason> {
+        let mut problem = None;
         for output in outputs {
             let pair = (output.from.ip(), output.to.ip());
-            let hop = hops.take(pair.0, pair.1)?;
-            let Some(counter) = self.free_counters.pop() else {
-                hops.put(pair.0, pair.1);
-                return Err(Reason::TableFull);
-            };
-            self.sent.write(counter, Sent::default());
-            to.outputs.push(Place { number: 0, counter, hop, leads: hops.leads(hop), pair });
+            match hops.take(pair.0, pair.1) {
+                Ok(hop) => match self.free_counters.pop() {
+                    Some(counter) => {
+                        self.sent.write(counter, Sent::default());
+                        to.outputs.push(Place { number: 0, counter, hop, leads: hops.leads(hop), pair });
+                    }
+                    None => {
+                        hops.put(pair.0, pair.1);
+                        problem = Some(Reason::TableFull);
+                    }
+                },
+                Err(reason) => problem = Some(reason),
+            }
         }
-        Ok(())
+        problem.map_or(Ok(()), Err)
     }
 
     fn write(&mut self, entry: &Entry, installed: &mut Installed) -> Result<(), Reason> {
