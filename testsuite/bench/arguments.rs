@@ -7,7 +7,7 @@ pub fn all() -> Command {
     Command::new("millrace-bench")
         .about("Measures media daemons on loopback.")
         .subcommand_required(true)
-        .subcommands([compare(), fanout(), forward(), kernel(), cycles(), large(), srtp(), dtls()])
+        .subcommands([compare(), fanout(), forward(), calls(), changes(), kernel(), cycles(), large(), srtp(), dtls()])
         .subcommand(Command::new("all").about("Everything, with its defaults"))
         .subcommand(Command::new("ceiling").about("What the generator can do without a daemon").arg(generator_core()))
 }
@@ -44,6 +44,25 @@ fn forward() -> Command {
         .arg(number("rounds", "3", "Rounds; the medians count"))
         .arg(number("seconds", "4", "Measured seconds a run"))
         .arg(number("calls", "300", "Calls with RTP both ways"))
+        .arg(generator_core())
+}
+
+fn calls() -> Command {
+    Command::new("calls")
+        .about("As many calls as a large proxy has, all relaying at once, in the fast path and in userspace")
+        .arg(number("calls", "20000", "Calls with RTP both ways"))
+        .arg(number("packets-a-second", "100000", "Packets in all"))
+        .arg(number("seconds", "8", "Measured seconds a run"))
+        .arg(generator_core())
+}
+
+fn changes() -> Command {
+    Command::new("changes")
+        .about("Calls that end and begin while others flow: does any packet take a wrong turn?")
+        .arg(number("calls", "5000", "Calls, with two flows each"))
+        .arg(number("packets-a-second", "50000", "Packets in all"))
+        .arg(number("changes-a-second", "1000", "Calls that are deleted and offered anew in a second"))
+        .arg(number("seconds", "10", "Measured seconds a run"))
         .arg(generator_core())
 }
 

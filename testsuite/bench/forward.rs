@@ -12,18 +12,18 @@ use millrace_testsuite::daemon::{Daemon, Kind, Settings};
 use millrace_testsuite::netns::{self, Namespace};
 use millrace_testsuite::scratch::Scratch;
 use millrace_testsuite::system;
-use millrace_testsuite::system::generator::Generator;
+use millrace_testsuite::system::generator::{Flow, Generator};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-const CALLER: &str = "203.0.113.10";
-const OUTSIDE: &str = "203.0.113.1";
-const CALLEE: &str = "10.0.0.20";
-const INSIDE: &str = "10.0.0.1";
-const CONTROL: &str = "127.0.0.1:2223";
-const CLI: &str = "127.0.0.1:9900";
+pub(crate) const CALLER: &str = "203.0.113.10";
+pub(crate) const OUTSIDE: &str = "203.0.113.1";
+pub(crate) const CALLEE: &str = "10.0.0.20";
+pub(crate) const INSIDE: &str = "10.0.0.1";
+pub(crate) const CONTROL: &str = "127.0.0.1:2223";
+pub(crate) const CLI: &str = "127.0.0.1:9900";
 /// The first port of the phones, and of the host between.
 const FIRST_PHONE: u16 = 20_000;
 const FIRST_PORT: u16 = 30_000;
@@ -113,14 +113,14 @@ pub fn run(plan: &Plan) -> Result<bool, String> {
 }
 
 /// Two ends and a host between them.
-struct Topology {
-    caller: Namespace,
-    proxy: Namespace,
-    callee: Namespace,
+pub(crate) struct Topology {
+    pub(crate) caller: Namespace,
+    pub(crate) proxy: Namespace,
+    pub(crate) callee: Namespace,
 }
 
 impl Topology {
-    fn make() -> Result<Topology, String> {
+    pub(crate) fn make() -> Result<Topology, String> {
         let (caller, proxy) = (Namespace::make("caller")?, Namespace::make("proxy")?);
         let callee = Namespace::make("callee")?;
         netns::join((&caller, "out"), (&proxy, "external"))?;
@@ -134,7 +134,7 @@ impl Topology {
 }
 
 /// The number and the hardware address of an interface.
-fn interface(home: &Namespace, name: &str) -> Result<(u32, [u8; 6]), String> {
+pub(crate) fn interface(home: &Namespace, name: &str) -> Result<(u32, [u8; 6]), String> {
     let text = home.ip(&["-o", "link", "show", name])?;
     let fault = || format!("{name}: {text}");
     let number = text.split(':').next().and_then(|number| number.trim().parse().ok()).ok_or_else(fault)?;
@@ -143,13 +143,13 @@ fn interface(home: &Namespace, name: &str) -> Result<(u32, [u8; 6]), String> {
     Ok((number, bytes.try_into().map_err(|_| fault())?))
 }
 
-/// A frame from the caller to the host between; the generator fills in ports and numbers.
-fn frame(from: [u8; 6], to: [u8; 6]) -> Result<Vec<u8>, String> {
+/// A frame between addresses of hosts and of their devices; the generator fills in ports and numbers.
+pub(crate) fn frame((from, source): ([u8; 6], &str), (to, destination): ([u8; 6], &str)) -> Result<Vec<u8>, String> {
     let address = |text: &str| text.parse::<std::net::Ipv4Addr>().map_err(|error| format!("{text}: {error}"));
     let mut frame = [&to[..], &from, &[8, 0]].concat();
     let mut ip = vec![0x45, 0, 0, 200, 0, 0, 0, 0, 64, 17, 0, 0];
-    ip.extend(address(CALLER)?.octets());
-    ip.extend(address(OUTSIDE)?.octets());
+    ip.extend(address(source)?.octets());
+    ip.extend(address(destination)?.octets());
     let sum: u32 = ip.chunks(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]]))).sum();
     let sum = !((sum >> 16) + (sum & 0xffff)) as u16;
     ip[10..12].copy_from_slice(&sum.to_be_bytes());
@@ -166,7 +166,7 @@ fn measure(plan: &Plan, way: Way) -> Result<Figures, String> {
     let (out, from) = interface(&topology.caller, "out")?;
     let (external, to) = interface(&topology.proxy, "external")?;
     let (sink, _) = interface(&topology.callee, "out")?;
-    let frame = frame(from, to)?;
+    let frame = frame((from, CALLER), (to, OUTSIDE))?;
     let mut generator = Generator::load()?;
     let inside = |home: &Namespace, generator: &mut Generator, interface: u32| {
         home.within(|| generator.drop_at(interface)).map_err(|error| error.to_string()).and_then(|done| done)
@@ -196,11 +196,15 @@ fn measure(plan: &Plan, way: Way) -> Result<Figures, String> {
 }
 
 /// From each phone's port to the host's.
-fn flows(to: impl Iterator<Item = Result<u16, String>>) -> Result<Vec<(u16, u16)>, String> {
-    to.enumerate().map(|(index, to)| Ok((FIRST_PHONE + index as u16, to?))).collect()
+fn flows(to: impl Iterator<Item = Result<u16, String>>) -> Result<Vec<Flow>, String> {
+    let flow = |(index, to): (usize, Result<u16, String>)| {
+        let phone = FIRST_PHONE + index as u16;
+        Ok(Flow::new(index, phone, to?, phone))
+    };
+    to.enumerate().map(flow).collect()
 }
 
-fn set_up(plan: &Plan, daemon: &Daemon) -> Result<Vec<(u16, u16)>, String> {
+fn set_up(plan: &Plan, daemon: &Daemon) -> Result<Vec<Flow>, String> {
     let mut control = Control::of(daemon)?;
     let phone = |address: &str, index: usize| -> Result<SocketAddr, String> {
         let port = FIRST_PHONE + index as u16;
@@ -233,9 +237,13 @@ fn load(plan: &Plan, generator: &mut Generator, frame: &[u8], daemon: Option<&Da
         Ok(sent)
     };
     send_for(generator, WARM_UP)?;
-    let (before, arrived_before) = (used()?, generator.arrived()?);
+    let (before, counts_before) = (used()?, generator.counts()?);
     let packets = send_for(generator, Duration::from_secs(plan.seconds))?;
-    let (after, arrived) = (used()?, generator.arrived()? - arrived_before);
+    let (after, counts) = (used()?, generator.counts()?);
+    if daemon.is_some() && counts.astray > 0 {
+        return Err(format!("{} packets arrived at another phone than theirs", counts.astray));
+    }
+    let arrived = counts.arrived - counts_before.arrived;
     let ns_a_packet = (after - before).as_nanos() as f64 / packets.max(1) as f64;
     Ok(Figures { ns_a_packet, lost: packets.saturating_sub(arrived), packets })
 }
@@ -261,7 +269,7 @@ fn start<'a>(way: Way, proxy: &'a Namespace, folder: &Path) -> Result<Daemon<'a>
 }
 
 /// A port of the host between for each call, translated by rules of nftables.
-fn translate(plan: &Plan, proxy: &Namespace, folder: &Path) -> Result<Vec<(u16, u16)>, String> {
+fn translate(plan: &Plan, proxy: &Namespace, folder: &Path) -> Result<Vec<Flow>, String> {
     netns::run(proxy.command("sysctl").args(["-q", "-w", "net.ipv4.ip_forward=1"]))?;
     let mut destinations = String::new();
     for index in 0..plan.calls as u16 {
@@ -279,7 +287,7 @@ fn translate(plan: &Plan, proxy: &Namespace, folder: &Path) -> Result<Vec<(u16, 
 }
 
 /// What the kernel's threads for packets have used so far.
-fn kernel_threads() -> Duration {
+pub(crate) fn kernel_threads() -> Duration {
     let of = |pid: &str| -> Option<u64> {
         let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
         let is_one = name.starts_with("ksoftirqd/") || name.starts_with("napi/");

@@ -1,6 +1,7 @@
 //! Measurements of media daemons. Nothing here is a test: it prints what it saw, and says so when a goal was missed.
 
 mod arguments;
+mod calls;
 mod compare;
 mod control;
 mod dtls;
@@ -73,6 +74,13 @@ fn run(arguments: &ArgMatches) -> Result<bool, String> {
             calls: number("calls") as usize,
             generator_core: generator_core(),
         }),
+        "calls" | "changes" => calls::run(&calls::Plan {
+            calls: number("calls") as usize,
+            packets_a_second: number("packets-a-second").max(1),
+            seconds: number("seconds").max(1),
+            changes_a_second: if name == "changes" { number("changes-a-second").max(1) } else { 0 },
+            generator_core: generator_core(),
+        }),
         "kernel" => kernel::run(number("packets").max(1) as usize),
         "srtp" => srtp::run(number("rounds").max(1) as usize, number("batches").max(1) as usize),
         _ => endurance::ceiling(generator_core()).map(|()| true),
@@ -82,7 +90,9 @@ fn run(arguments: &ArgMatches) -> Result<bool, String> {
 /// Every measurement; whether every goal was met.
 fn all() -> Result<bool, String> {
     let mut met = true;
-    for name in ["srtp", "ceiling", "compare", "fanout", "forward", "kernel", "cycles", "large", "dtls"] {
+    for name in
+        ["srtp", "ceiling", "compare", "fanout", "forward", "calls", "changes", "kernel", "cycles", "large", "dtls"]
+    {
         met &= run(&arguments::all().get_matches_from(["millrace-bench", name]))?;
     }
     Ok(met)

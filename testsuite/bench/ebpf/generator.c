@@ -6,7 +6,7 @@
 
 #include "../../../ebpf/kernel.h"
 
-#define MOST_FLOWS 4096
+#define MOST_FLOWS 65536
 
 struct rtp {
 	__u8 first;
@@ -16,11 +16,12 @@ struct rtp {
 	__be32 ssrc;
 };
 
-/* Ports in network byte order. */
+/* Ports in network byte order; a destination of 0 is a flow that is silent now. */
 struct flow {
 	__be16 source;
 	__be16 destination;
 	__u32 sent;
+	__u32 mark; /* the SSRC: in its low half the port at which packets are to arrive */
 };
 
 struct {
@@ -50,12 +51,24 @@ struct {
 	TYPE(value, __u32);
 } turns SECTION(".maps");
 
+/* All that arrived; what arrived elsewhere than its mark says; and what flows that are silent have not sent. */
 struct {
 	ATTRIBUTE(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	ATTRIBUTE(max_entries, 1);
+	ATTRIBUTE(max_entries, 3);
 	TYPE(key, __u32);
 	TYPE(value, __u64);
-} arrived SECTION(".maps");
+} counts SECTION(".maps");
+
+#define ARRIVED 0
+#define ASTRAY 1
+#define UNSENT 2
+
+INLINE void note(__u32 which)
+{
+	__u64 *value = bpf_map_lookup_elem(&counts, &which);
+	if (value)
+		*value += 1;
+}
 
 SECTION("xdp")
 int generate(struct xdp_md *context)
@@ -78,13 +91,17 @@ int generate(struct xdp_md *context)
 	struct flow *flow = bpf_map_lookup_elem(&targets, &index);
 	if (!flow)
 		return XDP_ABORTED;
+	if (!flow->destination) {
+		note(UNSENT);
+		return XDP_DROP;
+	}
 	__builtin_memcpy(data, headers->bytes, 42);
 	__u32 sent = flow->sent++;
 	udp->source = flow->source;
 	udp->dest = flow->destination;
 	rtp->sequence = to_be16((__u16)sent);
 	rtp->timestamp = to_be32(sent * 160);
-	rtp->ssrc = to_be32(index);
+	rtp->ssrc = to_be32(flow->mark);
 	return bpf_redirect(*out, 0);
 }
 
@@ -98,10 +115,11 @@ int drop(struct xdp_md *context)
 	struct iphdr *ip = (void *)(ethernet + 1);
 	if ((void *)(ip + 1) > end || ethernet->h_proto != to_be16(ETH_P_IP) || ip->protocol != 17)
 		return XDP_PASS;
-	__u32 index = 0;
-	__u64 *count = bpf_map_lookup_elem(&arrived, &index);
-	if (count)
-		*count += 1;
+	struct udphdr *udp = (void *)(ip + 1);
+	struct rtp *rtp = (void *)(udp + 1);
+	note(ARRIVED);
+	if ((void *)(rtp + 1) <= end && (__u16)from_be32(rtp->ssrc) != from_be16(udp->dest))
+		note(ASTRAY);
 	return XDP_DROP;
 }
 

@@ -13,13 +13,41 @@ const LIVE_FRAMES: u32 = 2;
 /// Frames that the kernel makes at once.
 const BATCH: u32 = 64;
 
-/// One flow: its ports, and how many packets it has sent.
+/// One flow as the program reads it.
 #[derive(Clone, Copy)]
 #[repr(C)]
-struct Flow {
+struct Element {
     source: [u8; 2],
     destination: [u8; 2],
     sent: u32,
+    mark: u32,
+}
+
+/// One flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flow {
+    pub source: u16,
+    /// Zero: it is silent.
+    pub destination: u16,
+    /// The SSRC; in its low half the port at which packets are to arrive in the end.
+    pub mark: u32,
+}
+
+impl Flow {
+    /// Flow `number`, whose packets go by `destination` to the port `receiver`.
+    pub fn new(number: usize, source: u16, destination: u16, receiver: u16) -> Flow {
+        Flow { source, destination, mark: (number as u32) << 16 | u32::from(receiver) }
+    }
+}
+
+/// What was counted on the way and at the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    pub arrived: u64,
+    /// Of those, at another port than that of their flow.
+    pub astray: u64,
+    /// Turns of flows that were silent.
+    pub unsent: u64,
 }
 
 /// Ethernet, IPv4 and UDP.
@@ -30,8 +58,8 @@ struct Headers([u8; 44]);
 // Sound: bytes, any of which may have any value.
 unsafe impl Pod for Headers {}
 
-// Sound: eight bytes without padding, any of which may have any value.
-unsafe impl Pod for Flow {}
+// Sound: twelve bytes without padding, any of which may have any value.
+unsafe impl Pod for Element {}
 
 /// The attributes of a test run, as linux/bpf.h lays them out.
 #[repr(C)]
@@ -88,18 +116,14 @@ impl Generator {
         attached.map(drop).map_err(|error| format!("drop: {error:?}"))
     }
 
-    /// What takes turns: ports from and to; the interface that frames leave by, and what they begin with.
-    pub fn set_flows(&mut self, flows: &[(u16, u16)], interface: u32, frame: &[u8]) -> Result<(), String> {
+    /// What takes turns; the interface that frames leave by, and what they begin with.
+    pub fn set_flows(&mut self, flows: &[Flow], interface: u32, frame: &[u8]) -> Result<(), String> {
         let fault = |error: aya::maps::MapError| format!("{error:?}");
         let headers = frame.first_chunk().copied().map(Headers).ok_or("a frame without headers")?;
         let map = self.0.map_mut("template").ok_or("no map of headers")?;
         Array::<_, Headers>::try_from(map).map_err(fault)?.set(0, headers, 0).map_err(fault)?;
-        let map = self.0.map_mut("targets").ok_or("no map of targets")?;
-        let mut targets = Array::<_, Flow>::try_from(map).map_err(fault)?;
-        for (index, (source, destination)) in flows.iter().enumerate() {
-            let flow = Flow { source: source.to_be_bytes(), destination: destination.to_be_bytes(), sent: 0 };
-            targets.set(index as u32, flow, 0).map_err(fault)?;
-        }
+        let mut targets = self.targets()?;
+        flows.iter().enumerate().try_for_each(|(index, flow)| targets.set(index, flow))?;
         let map = self.0.map_mut("turns").ok_or("no map of turns")?;
         let mut turns = Array::<_, u32>::try_from(map).map_err(fault)?;
         turns.set(2, interface, 0).map_err(fault)?;
@@ -124,10 +148,37 @@ impl Generator {
         check(done as libc::c_int).map(drop).map_err(fault)
     }
 
-    /// How many frames were dropped so far.
-    pub fn arrived(&self) -> Result<u64, String> {
-        let map = self.0.map("arrived").ok_or("no map of arrivals")?;
+    /// The flows, to be changed while others are sent.
+    pub fn targets(&mut self) -> Result<Targets, String> {
+        let map = self.0.map("targets").ok_or("no map of targets")?;
+        let descriptor = match map {
+            aya::maps::Map::Array(data) => data.fd().as_fd().try_clone_to_owned().map_err(|error| error.to_string())?,
+            _ => return Err("the map of targets is no array".into()),
+        };
+        let fault = |error: aya::maps::MapError| format!("{error:?}");
+        let data = aya::maps::MapData::from_fd(descriptor).map_err(fault)?;
+        Array::try_from(aya::maps::Map::Array(data)).map(Targets).map_err(fault)
+    }
+
+    /// What was counted so far.
+    pub fn counts(&self) -> Result<Counts, String> {
+        let map = self.0.map("counts").ok_or("no map of counts")?;
         let counters = PerCpuArray::<_, u64>::try_from(map).map_err(|error| format!("{error:?}"))?;
-        counters.get(&0, 0).map(|values| values.iter().sum()).map_err(|error| format!("{error:?}"))
+        let sum = |index: u32| -> Result<u64, String> {
+            counters.get(&index, 0).map(|values| values.iter().sum()).map_err(|error| format!("{error:?}"))
+        };
+        Ok(Counts { arrived: sum(0)?, astray: sum(1)?, unsent: sum(2)? })
+    }
+}
+
+/// The flows of a generator.
+pub struct Targets(Array<aya::maps::MapData, Element>);
+
+impl Targets {
+    /// Sets flow `index`, which begins anew.
+    pub fn set(&mut self, index: usize, flow: &Flow) -> Result<(), String> {
+        let (source, destination) = (flow.source.to_be_bytes(), flow.destination.to_be_bytes());
+        let element = Element { source, destination, sent: 0, mark: flow.mark };
+        self.0.set(index as u32, element, 0).map_err(|error| format!("{error:?}"))
     }
 }
