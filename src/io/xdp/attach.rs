@@ -1,78 +1,144 @@
 //! The programs attached to the interfaces of local addresses, with all that keeps their maps.
 
-use super::keys::KeyMaps;
 use super::load::{Programs, program, take_map};
 use super::netlink::{self, RouteSocket};
 use super::next_hops::NextHops;
+use super::orphans::{Found, Orphans};
+use super::pins::{Pins, Place, remove_link};
 use super::streams::Streams;
 use super::table::XdpTable;
 use super::{Unavailable, unavailable, with_causes};
 use crate::fastpath::table::{Slot, Table};
 use crate::fastpath::verdict::Verdict;
 use aya::maps::{Array, PerCpuArray};
-use aya::programs::XdpMode;
-use std::collections::BTreeMap;
+use aya::programs::links::{FdLink, PinnedLink};
+use aya::programs::xdp::XdpLink;
+use aya::programs::{Xdp, XdpMode};
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-/// The programs, attached as long as this lives.
+/// What is wanted of the programs.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// Local addresses; interfaces that have them get the programs.
+    pub addresses: Vec<IpAddr>,
+    /// Room for so many entries.
+    pub flows: u32,
+    /// Keys of SRTP go into the kernel.
+    pub with_srtp: bool,
+    /// Where maps and links outlive the daemon; none: they don't.
+    pub place: Option<Place>,
+    /// What a dead daemon has left goes on, else it is removed.
+    pub keeps_left: bool,
+    /// It goes on until it has been silent for so long.
+    pub silent: Duration,
+}
+
+/// The programs, attached as long as this lives, or, where they are pinned, until this is dropped or another daemon takes
+/// them over.
 pub struct FastPath {
     programs: Programs,
     streams: Arc<Streams>,
     next_hops: Arc<NextHops>,
     seeker: Option<JoinHandle<()>>,
+    orphans: Option<Arc<Orphans>>,
+    watcher: Option<JoinHandle<()>>,
     flows: u32,
+    /// Slots that entries of a dead daemon use.
+    taken: HashSet<u32>,
     /// Names of the interfaces that the program is attached to.
     interfaces: Vec<String>,
     refused: Vec<String>,
+    /// Dropped last.
+    pins: Option<Pins>,
 }
 
 impl FastPath {
-    /// Loads the programs with room for `flows` entries, and attaches them to the interfaces that have `addresses`.
-    /// Keys of SRTP go into the kernel only `with_srtp`.
+    /// Loads the programs and attaches them.
     ///
     /// # Errors
     /// See [`Unavailable`]. Interfaces that refuse, beside others that do not, are in [`FastPath::refused`].
-    pub fn open(addresses: &[IpAddr], flows: u32, with_srtp: bool) -> Result<FastPath, Unavailable> {
-        let mut socket = RouteSocket::for_questions().map_err(|error| Unavailable::Kernel(error.to_string()))?;
-        let (links, mut refused) = links(&mut socket, addresses);
+    pub fn open(wanted: &Wanted) -> Result<FastPath, Unavailable> {
+        let kernel = |error: io::Error| Unavailable::Kernel(error.to_string());
+        let mut socket = RouteSocket::for_questions().map_err(kernel)?;
+        let (links, mut refused) = links(&mut socket, &wanted.addresses);
         if links.is_empty() {
             return Err(Unavailable::NoInterface(refused.join(", ")));
         }
-        let mut programs = Programs::load(flows, links.values().any(|link| link.is_virtual), with_srtp)?;
+        let indices: Vec<u32> = links.keys().copied().collect();
+        let pins = wanted.place.as_ref().and_then(|place| take_pins(place, wanted, &indices));
+        let is_partial = links.values().any(|link| link.is_virtual);
+        let mut programs = Programs::load_pinned(wanted.flows, is_partial, wanted.with_srtp, pins.as_ref())?;
         refused.extend(programs.without_srtp.iter().map(|why| format!("SRTP: {why}")));
-        let streams = Streams::map(programs.map_descriptor("streams")?, flows as usize);
-        let streams = streams.map_err(|error| Unavailable::Kernel(format!("the map of states: {error}")))?;
+        let streams = Streams::map(programs.map_descriptor("streams")?, wanted.flows as usize);
+        let streams = Arc::new(streams.map_err(|error| Unavailable::Kernel(format!("the map of states: {error}")))?);
+        let found = Found::look(programs.hash_map("flows")?, wanted.flows, programs.have_srtp());
+        let taken = found.slots();
+        if let Some(mut keys) = programs.key_maps()? {
+            keys.retain(|slot| taken.contains(&slot.0));
+        }
         let hops = Array::try_from(take_map(&mut programs.ebpf, "next_hops")?).map_err(|error| unavailable(&error))?;
-        let (next_hops, seeker) = NextHops::start(hops).map_err(|error| Unavailable::Kernel(error.to_string()))?;
+        let (next_hops, seeker) = NextHops::start(hops, &found.ways()).map_err(kernel)?;
         let mut path = FastPath {
             programs,
-            streams: Arc::new(streams),
+            streams,
             next_hops,
             seeker: Some(seeker),
-            flows,
+            orphans: None,
+            watcher: None,
+            flows: wanted.flows,
+            taken,
             interfaces: Vec::new(),
             refused: Vec::new(),
+            pins,
         };
         path.attach(&links, &mut refused)?;
         path.refused = refused;
+        path.look_after(found, wanted.silent)?;
         Ok(path)
+    }
+
+    fn look_after(&mut self, found: Found, silent: Duration) -> Result<(), Unavailable> {
+        let keys = self.programs.key_maps()?;
+        let started = Orphans::start(found, keys, self.streams.clone(), self.next_hops.clone(), silent);
+        if let Some((orphans, watcher)) = started.map_err(|error| Unavailable::Kernel(error.to_string()))? {
+            self.orphans = Some(orphans);
+            self.watcher = Some(watcher);
+        }
+        Ok(())
     }
 
     fn attach(&mut self, links: &BTreeMap<u32, netlink::Link>, refused: &mut Vec<String>) -> Result<(), Unavailable> {
         let program = program(&mut self.programs.ebpf, "rx")?;
+        let pins = self.pins.as_ref();
+        if let Some(pins) = pins {
+            pins.keep_links(&links.keys().map(|index| pins.xdp_path(*index)).collect::<Vec<_>>());
+        }
         for (index, link) in links {
-            match program.attach_to_if_index(*index, XdpMode::Driver) {
-                Ok(_) => self.interfaces.push(link.name.clone()),
-                Err(error) => refused.push(format!("{}: {}", link.name, with_causes(&error))),
+            match attach_to(program, *index, pins) {
+                Ok(()) => self.interfaces.push(link.name.clone()),
+                Err(error) => refused.push(format!("{}: {error}", link.name)),
             }
         }
         match self.interfaces.is_empty() {
             true => Err(Unavailable::NoInterface(refused.join(", "))),
             false => Ok(()),
         }
+    }
+
+    /// The entries of a dead daemon that go on.
+    pub fn orphans(&self) -> Option<&Arc<Orphans>> {
+        self.orphans.as_ref()
+    }
+
+    /// Whether maps and links outlive the daemon.
+    pub fn is_pinned(&self) -> bool {
+        self.pins.is_some()
     }
 
     /// The interfaces that the program is attached to.
@@ -92,18 +158,13 @@ impl FastPath {
     pub fn table(&self, index: usize, count: usize) -> Result<Box<dyn Table>, Unavailable> {
         let share = self.flows / count.max(1) as u32;
         let first = share * index as u32;
-        let keys = match self.programs.have_srtp() {
-            true => {
-                Some(KeyMaps { keys: self.programs.hash_map("keys_of")?, orders: self.programs.hash_map("orders")? })
-            }
-            false => None,
-        };
         Ok(Box::new(XdpTable {
             flows: self.programs.hash_map("flows")?,
             streams: self.streams.clone(),
             next_hops: self.next_hops.clone(),
-            free: (first..first + share).rev().map(Slot).collect(),
-            keys,
+            free: (first..first + share).rev().filter(|index| !self.taken.contains(index)).map(Slot).collect(),
+            keys: self.programs.key_maps()?,
+            orphans: self.orphans.clone(),
         }))
     }
 
@@ -125,10 +186,56 @@ impl FastPath {
 impl Drop for FastPath {
     fn drop(&mut self) {
         self.next_hops.stop();
-        if self.seeker.take().is_some_and(|seeker| seeker.join().is_err()) {
-            tracing::error!(target: "core", "the thread of next hops ended by a fault");
+        self.orphans.iter().for_each(|orphans| orphans.stop());
+        for (thread, name) in [(self.seeker.take(), "next hops"), (self.watcher.take(), "orphans")] {
+            if thread.is_some_and(|thread| thread.join().is_err()) {
+                tracing::error!(target: "core", "the thread of {name} ended by a fault");
+            }
         }
     }
+}
+
+/// Where maps and links are pinned; none where they can't be, which is said.
+fn take_pins(place: &Place, wanted: &Wanted, interfaces: &[u32]) -> Option<Pins> {
+    match Pins::take(place, wanted.flows, wanted.keeps_left) {
+        Ok(pins) => {
+            pins.remove_others(interfaces);
+            Some(pins)
+        }
+        Err(why) => {
+            tracing::info!(target: "core", "what is forwarded in the kernel ends with the daemon: {why}");
+            None
+        }
+    }
+}
+
+/// Attaches the program to an interface. Where a dead daemon's is, it takes that one's place between two packets.
+fn attach_to(program: &mut Xdp, interface: u32, pins: Option<&Pins>) -> Result<(), String> {
+    let Some(pins) = pins else {
+        return program.attach_to_if_index(interface, XdpMode::Driver).map(drop).map_err(|error| with_causes(&error));
+    };
+    let path = pins.xdp_path(interface);
+    if path.exists() {
+        match replace(program, &path) {
+            Ok(()) => return Ok(()),
+            // Its interface is gone, and another has its number.
+            Err(error) => {
+                tracing::info!(target: "core", "a program that was left on interface {interface} is attached anew: {error}");
+                remove_link(&path);
+            }
+        }
+    }
+    let link = program.attach_to_if_index(interface, XdpMode::Driver).map_err(|error| with_causes(&error))?;
+    let link = program.take_link(link).map_err(|error| with_causes(&error))?;
+    let link = FdLink::try_from(link).map_err(|_| "the kernel has no links that could be pinned".to_owned())?;
+    link.pin(&path).map(drop).map_err(|error| with_causes(&error))
+}
+
+/// Puts the program in the place of the one of a pinned link.
+fn replace(program: &mut Xdp, path: &Path) -> Result<(), String> {
+    let link = PinnedLink::from_pin(path).map_err(|error| with_causes(&error))?;
+    let link = XdpLink::try_from(FdLink::from(link)).map_err(|error| with_causes(&error))?;
+    program.attach_to_link(link).map(drop).map_err(|error| with_causes(&error))
 }
 
 /// The interfaces of local addresses, by number: those below where they are VLANs. And what can't be used, and why.

@@ -1,5 +1,7 @@
 //! The programs of `ebpf/`, loaded, with their maps.
 
+use super::keys::KeyMaps;
+use super::pins::Pins;
 use super::{Unavailable, unavailable};
 use crate::fastpath::layout::{Endpoint, Flow, Keys, NextHop, Order, Tables};
 use crate::srtp::aes_key;
@@ -13,6 +15,10 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/pr
 
 /// The number of the program that opens and protects SRTP, `PROGRAM_SRTP`.
 const SRTP: u32 = 0;
+
+/// The maps that outlive the daemon, where anything does: all that hold what the daemon has written, or counts. Programs
+/// must find each other, too. Others are filled when programs are loaded, or within a packet.
+pub(super) const PINNED: [&str; 7] = ["flows", "streams", "next_hops", "verdicts", "programs", "keys_of", "orders"];
 
 /// The programs in the kernel, not attached to anything.
 pub struct Programs {
@@ -44,11 +50,30 @@ impl Programs {
     /// See [`Unavailable`].
     #[cfg(has_ebpf)]
     pub fn load(flows: u32, checksums_are_partial: bool, with_srtp: bool) -> Result<Programs, Unavailable> {
+        Programs::load_pinned(flows, checksums_are_partial, with_srtp, None)
+    }
+
+    /// The same, with maps that are pinned: those that are there already are used.
+    ///
+    /// # Errors
+    /// See [`Unavailable`].
+    #[cfg(has_ebpf)]
+    pub(super) fn load_pinned(
+        flows: u32,
+        checksums_are_partial: bool,
+        with_srtp: bool,
+        pins: Option<&Pins>,
+    ) -> Result<Programs, Unavailable> {
         let partial = u8::from(checksums_are_partial);
         let mut loader = EbpfLoader::new();
         loader.override_global("checksums_are_partial", &partial, true);
         for name in ["flows", "streams", "keys_of", "orders"] {
             loader.map_max_entries(name, flows);
+        }
+        if let Some(pins) = pins {
+            for name in PINNED {
+                loader.map_pin_path(name, pins.map_path(name));
+            }
         }
         let mut ebpf = loader.load(OBJECT).map_err(|error| unavailable(&error))?;
         program(&mut ebpf, "rx")?.load().map_err(|error| unavailable(&error))?;
@@ -67,6 +92,19 @@ impl Programs {
         Err(Unavailable::NotBuilt)
     }
 
+    /// # Errors
+    /// Always: there is no program.
+    #[cfg(not(has_ebpf))]
+    pub(super) fn load_pinned(
+        flows: u32,
+        checksums_are_partial: bool,
+        with_srtp: bool,
+        pins: Option<&Pins>,
+    ) -> Result<Programs, Unavailable> {
+        let _ = (pins, PINNED);
+        Programs::load(flows, checksums_are_partial, with_srtp)
+    }
+
     fn load_srtp(&mut self) -> Result<(), Unavailable> {
         let program = program(&mut self.ebpf, "srtp_cm")?;
         program.load().map_err(|error| unavailable(&error))?;
@@ -81,6 +119,14 @@ impl Programs {
         numbers.set(SRTP, &number, 0).map_err(|error| unavailable(&error))?;
         self.numbers = Some(numbers);
         Ok(())
+    }
+
+    /// Keys and windows of SRTP, where they are used.
+    pub(super) fn key_maps(&self) -> Result<Option<KeyMaps>, Unavailable> {
+        match self.have_srtp() {
+            true => Ok(Some(KeyMaps { keys: self.hash_map("keys_of")?, orders: self.hash_map("orders")? })),
+            false => Ok(None),
+        }
     }
 
     /// Whether SRTP is opened and protected.
@@ -136,4 +182,23 @@ fn map_data<'a>(ebpf: &'a Ebpf, name: &str) -> Result<&'a MapData, Unavailable> 
 
 pub(super) fn take_map(ebpf: &mut Ebpf, name: &str) -> Result<Map, Unavailable> {
     ebpf.take_map(name).ok_or_else(|| Unavailable::Kernel(format!("no map named {name}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::PINNED;
+
+    /// Maps that hold nothing of value when their daemon is gone.
+    const MADE_ANEW: [&str; 1] = ["tables"];
+
+    #[test]
+    fn every_map_is_pinned_or_known_to_be_made_anew() {
+        let header = include_str!("../../../ebpf/maps.h");
+        let names = header.lines().filter_map(|line| line.strip_prefix("} ")?.strip_suffix(" SECTION(\".maps\");"));
+        let mut names: Vec<&str> = names.collect();
+        let mut known = [PINNED.as_slice(), &MADE_ANEW].concat();
+        names.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(names, known);
+    }
 }

@@ -6,11 +6,16 @@ mod keys;
 mod load;
 mod netlink;
 mod next_hops;
+mod orphans;
+mod pins;
+mod raw;
 mod streams;
 mod table;
 
-pub use attach::FastPath;
+pub use attach::{FastPath, Wanted};
 pub use load::Programs;
+pub use orphans::Orphans;
+pub use pins::{Place, remove_left};
 
 use std::io;
 

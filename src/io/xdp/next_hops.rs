@@ -40,6 +40,17 @@ struct Place {
     users: u32,
     /// The map holds a way.
     is_known: bool,
+    /// A daemon before this one has found the way: it is good until another is found.
+    is_adopted: bool,
+}
+
+/// A way that a daemon before this one has left in the map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Adopted {
+    pub(super) index: u32,
+    pub(super) from: IpAddr,
+    pub(super) to: IpAddr,
+    pub(super) users: u32,
 }
 
 /// The ways that are in use.
@@ -51,14 +62,15 @@ pub(super) struct NextHops {
 }
 
 impl NextHops {
-    /// Starts the thread that looks ways up and writes them into `map`.
+    /// Starts the thread that looks ways up and writes them into `map`, where some may be already.
     ///
     /// # Errors
     /// When the kernel gives no netlink socket or no thread.
-    pub(super) fn start(map: Array<MapData, NextHop>) -> io::Result<(Arc<NextHops>, JoinHandle<()>)> {
-        let mut known = Known::default();
-        // Index 0 is never handed out: an entry whose next hop was never set goes nowhere.
-        known.places.insert(Place { pair: (IpAddr::from([0; 4]), IpAddr::from([0; 4])), users: 1, is_known: false });
+    pub(super) fn start(
+        map: Array<MapData, NextHop>,
+        adopted: &[Adopted],
+    ) -> io::Result<(Arc<NextHops>, JoinHandle<()>)> {
+        let (known, written) = adopt(&map, adopted);
         let hops = Arc::new(NextHops {
             known: Mutex::new(known),
             capacity: map.len() as usize,
@@ -68,7 +80,7 @@ impl NextHops {
         let seeker = Seeker {
             hops: hops.clone(),
             map,
-            written: HashMap::new(),
+            written,
             questions: RouteSocket::for_questions()?,
             changes: RouteSocket::for_changes()?,
             features: Features::new().ok(),
@@ -92,7 +104,8 @@ impl NextHops {
         if known.places.len() >= self.capacity {
             return Err(Reason::TableFull);
         }
-        let index = known.places.insert(Place { pair: (from, to), users: 0, is_known: false }) as u32;
+        let index =
+            known.places.insert(Place { pair: (from, to), users: 0, is_known: false, is_adopted: false }) as u32;
         known.indices.insert((from, to), index);
         known.new.push(index);
         drop(known);
@@ -133,11 +146,31 @@ impl NextHops {
     }
 }
 
+/// What is known at the start: index 0, which is never handed out, so that an entry whose next hop was never set goes
+/// nowhere; and what was adopted, to be looked up anew.
+fn adopt(map: &Array<MapData, NextHop>, adopted: &[Adopted]) -> (Known, HashMap<u32, Written>) {
+    let nowhere = IpAddr::from([0; 4]);
+    let none = Place { pair: (nowhere, nowhere), users: 1, is_known: false, is_adopted: false };
+    let place = |one: &Adopted| {
+        let place = Place { pair: (one.from, one.to), users: one.users, is_known: true, is_adopted: true };
+        (one.index as usize, place)
+    };
+    let known = Known {
+        indices: adopted.iter().map(|one| ((one.from, one.to), one.index)).collect(),
+        places: std::iter::once((0, none)).chain(adopted.iter().map(place)).collect(),
+        new: adopted.iter().map(|one| one.index).collect(),
+    };
+    let written = adopted.iter().filter_map(|one| Some((one.index, (map.get(&one.index, 0).ok()?, None)))).collect();
+    (known, written)
+}
+
+/// What the map holds, with the neighbour that it leads to.
+type Written = (NextHop, Option<(u32, IpAddr)>);
+
 struct Seeker {
     hops: Arc<NextHops>,
     map: Array<MapData, NextHop>,
-    /// What the map holds, with the neighbour that it leads to.
-    written: HashMap<u32, (NextHop, Option<(u32, IpAddr)>)>,
+    written: HashMap<u32, Written>,
     questions: RouteSocket,
     changes: RouteSocket,
     /// None where the kernel can't tell.
@@ -186,13 +219,22 @@ impl Seeker {
     }
 
     fn look_up(&mut self, index: u32) {
-        let pair = self.hops.lock().places.get(index as usize).map(|place| place.pair);
-        let Some((from, to)) = pair else {
+        let place = self.hops.lock().places.get(index as usize).map(|place| (place.pair, place.is_adopted));
+        let Some(((from, to), is_adopted)) = place else {
             self.written.remove(&index);
             return;
         };
         // What can't be found out is not known: packets take the way through the daemon.
         let (hop, neighbour) = self.find(from, to).unwrap_or_default();
+        if is_adopted
+            && hop.interface == 0
+            && let Some(written) = self.written.get_mut(&index)
+        {
+            // The daemon sends nothing there that would make the kernel look for the neighbour.
+            written.1 = neighbour;
+            self.ask_for(neighbour);
+            return;
+        }
         if self.written.get(&index).is_none_or(|(written, _)| *written != hop) {
             if let Err(error) = self.map.set(index, hop, 0) {
                 tracing::error!(target: "core", "the way from {from} to {to} is not written: {error}");
@@ -204,6 +246,13 @@ impl Seeker {
             place.is_known = hop.interface != 0;
         }
         self.written.insert(index, (hop, neighbour));
+    }
+
+    /// Tells the kernel that a neighbour is in use; one that is gone shows as a change.
+    fn ask_for(&mut self, neighbour: Option<(u32, IpAddr)>) {
+        if let Some((interface, address)) = neighbour {
+            let _ = self.questions.use_neighbour(interface, address);
+        }
     }
 
     fn find(&mut self, from: IpAddr, to: IpAddr) -> io::Result<(NextHop, Option<(u32, IpAddr)>)> {
@@ -225,10 +274,7 @@ impl Seeker {
         let mut used: Vec<(u32, IpAddr)> = self.written.values().filter_map(|(_, neighbour)| *neighbour).collect();
         used.sort_unstable();
         used.dedup();
-        for (interface, address) in used {
-            // One that is gone meanwhile shows as a change.
-            let _ = self.questions.use_neighbour(interface, address);
-        }
+        used.into_iter().for_each(|neighbour| self.ask_for(Some(neighbour)));
         self.hops.sweep();
         // A device may begin or cease to send what is redirected to it, of which nobody tells.
         self.look_up_all();

@@ -2,6 +2,7 @@
 
 use super::keys::KeyMaps;
 use super::next_hops::NextHops;
+use super::orphans::Orphans;
 use super::streams::Streams;
 use crate::fastpath::layout::{Endpoint, Flow};
 use crate::fastpath::{Action, Entry, Reason, Slot, Table};
@@ -17,11 +18,17 @@ pub(super) struct XdpTable {
     pub(super) streams: Arc<Streams>,
     pub(super) next_hops: Arc<NextHops>,
     pub(super) free: Vec<Slot>,
+    /// What a dead daemon has left.
+    pub(super) orphans: Option<Arc<Orphans>>,
     /// None: keys stay in userspace.
     pub(super) keys: Option<KeyMaps>,
 }
 
 impl XdpTable {
+    fn free_slot(&mut self) -> Option<Slot> {
+        self.free.pop().or_else(|| self.orphans.as_ref()?.take_slot())
+    }
+
     /// The next hop of an entry, in use once more.
     fn take_hop(&self, entry: &Entry) -> Result<u32, Reason> {
         match way(entry) {
@@ -59,7 +66,8 @@ impl XdpTable {
 
 impl Table for XdpTable {
     fn install(&mut self, entry: &Entry, state: &Loan, windows: &Windows) -> Result<Slot, Reason> {
-        let slot = self.free.pop().ok_or(Reason::TableFull)?;
+        let slot = self.free_slot().ok_or(Reason::TableFull)?;
+        self.orphans.iter().for_each(|orphans| orphans.displace(entry.local));
         self.streams.write(slot, state.into());
         let installed = self.put_keys(slot, entry, windows).and_then(|()| {
             self.set(slot, entry).inspect_err(|_| {
