@@ -11,6 +11,7 @@ fn main() {
     println!("cargo::rerun-if-changed=ebpf");
     println!("cargo::rerun-if-env-changed=MILLRACE_CLANG");
     println!("cargo::rustc-check-cfg=cfg(has_ebpf)");
+    println!("cargo::rustc-env=MILLRACE_MAPS_LAYOUT={:016x}", maps_layout(Path::new("ebpf")));
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
     let programs = ["programs", "steer"];
     let compiled = programs
@@ -36,4 +37,15 @@ fn compile(source: &Path, object: &Path) -> Result<(), String> {
         true => Ok(()),
         false => Err(format!("{compiler}: {}", String::from_utf8_lossy(&output.stderr))),
     }
+}
+
+/// A hash (FNV-1a) of the headers that say what maps hold: maps of another program are only taken over when it is equal.
+fn maps_layout(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut headers: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|kind| kind == "h")).collect();
+    headers.sort();
+    let texts = headers.iter().filter_map(|path| std::fs::read_to_string(path).ok().map(|text| (path, text)));
+    let decide = texts.filter(|(path, text)| path.ends_with("layout.h") || text.contains("SECTION(\".maps\")"));
+    let step = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    decide.flat_map(|(_, text)| text.into_bytes()).fold(0xcbf2_9ce4_8422_2325, step)
 }

@@ -38,6 +38,15 @@ impl PortPool {
         Some(self.free.swap_remove(index))
     }
 
+    /// Takes a certain pair out by its even port; whether it was free.
+    pub fn reserve(&mut self, even: u16) -> bool {
+        let found = self.free.iter().position(|&free| free == even);
+        if let Some(index) = found {
+            self.free.swap_remove(index);
+        }
+        found.is_some()
+    }
+
     /// Puts a pair back by its even port.
     pub fn put(&mut self, even: u16) {
         self.resting.push_back(even);
@@ -77,6 +86,19 @@ mod tests {
         taken.into_iter().for_each(|even| pool.put(even));
         assert_eq!((pool.used(), pool.free(), pool.total()), (0, 6, 6));
         assert!(pool.take(&mut random).is_some());
+    }
+
+    #[test]
+    fn a_reserved_pair_is_not_given_out() {
+        let (mut pool, mut random) = (PortPool::new(30000, 30005, &[]), Seeded(3));
+        assert!(pool.reserve(30002));
+        assert!(!pool.reserve(30002) && !pool.reserve(40000));
+        assert_eq!(pool.used(), 2);
+        let mut taken: Vec<u16> = std::iter::from_fn(|| pool.take(&mut random)).collect();
+        taken.sort_unstable();
+        assert_eq!(taken, [30000, 30004]);
+        pool.put(30002);
+        assert_eq!(pool.take(&mut random), Some(30002));
     }
 
     #[test]

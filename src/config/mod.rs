@@ -87,7 +87,14 @@ pub struct FastPath {
     pub flows: u32,
     /// They get keys of SRTP.
     pub opens_srtp: bool,
+    /// The directory under which maps and programs stay when the daemon dies; none: they end with it.
+    pub pin: Option<String>,
+    /// What a daemon that died has left goes on, else it is removed.
+    pub keeps_left: bool,
 }
+
+/// Where programs are pinned unless configured.
+pub const DEFAULT_PIN: &str = "/sys/fs/bpf/millrace";
 
 /// Whether XDP programs forward what they can.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -252,7 +259,14 @@ impl Default for Config {
                 save_interface_ports: false,
                 dtls_passive: false,
             },
-            fast_path: FastPath { use_of: FastPathUse::Auto, is_required: false, flows: 65_536, opens_srtp: false },
+            fast_path: FastPath {
+                use_of: FastPathUse::Auto,
+                is_required: false,
+                flows: 65_536,
+                opens_srtp: false,
+                pin: Some(DEFAULT_PIN.to_owned()),
+                keeps_left: true,
+            },
             timeouts: Timeouts { media_s: 60, silent_s: 3600, offer_s: 3600, final_s: 0, delete_delay_s: 30 },
             limits: Limits::default(),
             threads: Threads::default(),

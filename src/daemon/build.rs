@@ -17,12 +17,13 @@ use crate::dtls::{self, CertificateKind, Contexts, Identity, Signature};
 use crate::engine::{Settings, Shard};
 use crate::io::random::SystemRandomness;
 use crate::io::steer::Steering;
-use crate::io::xdp::FastPath;
+use crate::io::xdp::{self, FastPath, Place};
 use crate::io::{affinity, clock};
 use crate::ng::Defaults;
 use crate::rtp::mos;
 use std::io;
-use std::net::IpAddr;
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -39,7 +40,7 @@ pub(super) fn shards(
     mut steering: Option<&mut Steering>,
 ) -> io::Result<(Router, Vec<JoinHandle<()>>)> {
     let interfaces = Arc::new(model(interfaces));
-    let numbers = SharedNumbers::new(&interfaces);
+    let numbers = SharedNumbers::new(&interfaces, fast_path.and_then(FastPath::orphans));
     let contexts = Arc::new(contexts(config)?);
     let settings = settings(config, interfaces.clone(), &contexts);
     let sessions = Arc::new(AtomicUsize::new(0));
@@ -82,20 +83,37 @@ pub(super) fn shard_count(config: &Config) -> usize {
 ///
 /// # Errors
 /// When they are required and can't be had.
-pub(super) fn fast_path(config: &Config, interfaces: &ResolvedInterfaces) -> io::Result<Option<FastPath>> {
+pub(super) fn fast_path(
+    config: &Config,
+    interfaces: &ResolvedInterfaces,
+    control: Option<SocketAddr>,
+) -> io::Result<Option<FastPath>> {
     let wanted = &config.fast_path;
-    if wanted.use_of == FastPathUse::Off && !wanted.is_required {
+    let place = place(wanted.pin.as_deref(), control);
+    let is_off = wanted.use_of == FastPathUse::Off && !wanted.is_required;
+    if is_off || wanted.pin.is_none() {
+        place.iter().for_each(xdp::remove_left);
+    }
+    if is_off {
         return Ok(None);
     }
-    let addresses: Vec<IpAddr> = interfaces
-        .interfaces
-        .iter()
-        .flat_map(|interface| interface.addresses.iter().map(|address| address.address))
-        .collect();
-    match FastPath::open(&addresses, wanted.flows, wanted.opens_srtp) {
+    let addresses = interfaces.interfaces.iter().flat_map(|interface| &interface.addresses);
+    let opened = FastPath::open(&xdp::Wanted {
+        addresses: addresses.map(|address| address.address).collect(),
+        flows: wanted.flows,
+        with_srtp: wanted.opens_srtp,
+        place: place.filter(|_| wanted.pin.is_some()),
+        keeps_left: wanted.keeps_left,
+        silent: timeouts(&config.timeouts).media,
+    });
+    match opened {
         Ok(path) => {
             let names = path.interfaces().join(", ");
-            tracing::info!(target: "core", "RTP is forwarded by XDP programs on {names}");
+            let ends = if path.is_pinned() { ", which outlive this daemon if it dies" } else { "" };
+            tracing::info!(target: "core", "RTP is forwarded by XDP programs on {names}{ends}");
+            if let Some(orphans) = path.orphans() {
+                tracing::info!(target: "core", "{} streams of the daemon before this one go on", orphans.count());
+            }
             for why in path.refused() {
                 tracing::warn!(target: "core", "no XDP program, media is relayed in userspace: {why}");
             }
@@ -109,6 +127,18 @@ pub(super) fn fast_path(config: &Config, interfaces: &ResolvedInterfaces) -> io:
         Err(why) => {
             tracing::info!(target: "core", "no fast path, media is relayed in userspace: {why}");
             Ok(None)
+        }
+    }
+}
+
+/// Where what outlives this daemon is: by default where it usually would be, also if nothing is to.
+fn place(pin: Option<&str>, control: Option<SocketAddr>) -> Option<Place> {
+    let base = Path::new(pin.unwrap_or(config::DEFAULT_PIN));
+    match Place::new(base, control?) {
+        Ok(place) => Some(place),
+        Err(error) => {
+            tracing::warn!(target: "core", "the network namespace is not known: {error}");
+            None
         }
     }
 }

@@ -121,7 +121,7 @@ fn run(
     let cli: Vec<CliListener> =
         places.cli.iter().map(|address| CliListener::bind(*address)).collect::<io::Result<_>>()?;
     let pidfile = config.process.pidfile.as_deref().map(|path| Pidfile::write(Path::new(path))).transpose()?;
-    let fast_path = build::fast_path(&config, &places.interfaces)?;
+    let fast_path = build::fast_path(&config, &places.interfaces, places.ng.first().copied())?;
     let mut steering = media_sockets::steering(&config, &places.interfaces, build::shard_count(&config));
     let (router, threads) = build::shards(&config, &places.interfaces, fast_path.as_ref(), steering.as_mut())?;
     let daemon = Arc::new(Daemon {

@@ -6,7 +6,7 @@ use crate::base::time::Mono;
 use crate::rtp::Loan;
 use crate::rtp::loan::PAYLOAD_TYPES;
 use crate::srtp::{Schedule, Window, Windows};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// `FLOW_DROPS`: nobody is to hear it.
 const DROPS: u32 = 1;
@@ -41,6 +41,14 @@ impl From<SocketAddr> for Endpoint {
             IpAddr::V6(ip6) => ip6,
         };
         Endpoint { address: mapped.octets(), port: address.port().to_be_bytes(), zero: 0 }
+    }
+}
+
+impl From<Endpoint> for SocketAddr {
+    fn from(endpoint: Endpoint) -> SocketAddr {
+        let address = Ipv6Addr::from(endpoint.address);
+        let ip = address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4);
+        SocketAddr::new(ip, u16::from_be_bytes(endpoint.port))
     }
 }
 
@@ -148,6 +156,11 @@ impl Flow {
             places,
         }
     }
+
+    /// Whether there are keys for it.
+    pub fn is_srtp(&self) -> bool {
+        self.flags & IS_SRTP != 0
+    }
 }
 
 /// `struct run`: copies of one packet that leave by one interface.
@@ -224,6 +237,13 @@ pub struct Stream {
     pub replayed: u32,
     pub used_index: u32,
     pub payload_packets: [u64; PAYLOAD_TYPES],
+}
+
+impl Stream {
+    /// When the last packet came.
+    pub fn last_arrival(&self) -> Mono {
+        Mono(self.last_arrival_ns)
+    }
 }
 
 impl From<&Loan> for Stream {

@@ -8,6 +8,7 @@ mod browser;
 mod conversations;
 mod ctl;
 mod fastpath;
+mod killed;
 mod scenarios;
 mod sip;
 mod siprec;

@@ -80,6 +80,17 @@ pub fn start_daemon_with<'a>(
     Daemon::start(settings(networks, kind, interfaces.into(), vec![option.to_owned()], folder)?)
 }
 
+/// Starts the daemon with these options, and waits for nothing.
+pub fn launch_daemon<'a>(
+    networks: &'a Networks,
+    kind: Kind,
+    options: &[String],
+    folder: &Path,
+) -> Result<Daemon<'a>, String> {
+    let interfaces = [format!("external/{OUTSIDE}"), format!("internal/{INSIDE}"), format!("internal/{INSIDE_IP6}")];
+    Daemon::launch(settings(networks, kind, interfaces.into(), options.to_vec(), folder)?)
+}
+
 /// Starts the daemon in the middle of the networks on these `interfaces`.
 pub fn start_daemon_on<'a>(
     networks: &'a Networks,

@@ -81,14 +81,25 @@ pub struct Memory {
 impl<'a> Daemon<'a> {
     /// Starts the daemon and waits until it answers.
     pub fn start(settings: Settings<'a>) -> Result<Daemon<'a>, String> {
+        let mut daemon = Daemon::launch(settings)?;
+        daemon.wait_for_answer()?;
+        Ok(daemon)
+    }
+
+    /// Starts the daemon and waits for nothing.
+    pub fn launch(settings: Settings<'a>) -> Result<Daemon<'a>, String> {
         let mut command = command(&settings);
         let log = File::create(&settings.log).map_err(|error| format!("{}: {error}", settings.log.display()))?;
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         system::end_with_parent(&mut command);
         let child = command.spawn().map_err(|error| format!("cannot start {:?}: {error}", command.get_program()))?;
-        let mut daemon = Daemon { child, settings };
-        daemon.wait_for_answer()?;
-        Ok(daemon)
+        Ok(Daemon { child, settings })
+    }
+
+    /// Ends the daemon by SIGKILL.
+    pub fn kill(mut self) -> Result<(), String> {
+        let killed = self.child.kill().and_then(|()| self.child.wait());
+        killed.map(drop).map_err(|error| format!("{} was not killed: {error}", self.kind()))
     }
 
     /// The process id.
@@ -164,7 +175,8 @@ impl<'a> Daemon<'a> {
         done.map_err(|error| format!("{}: {error}", self.kind()))
     }
 
-    fn wait_for_answer(&mut self) -> Result<(), String> {
+    /// Waits until it answers.
+    pub fn wait_for_answer(&mut self) -> Result<(), String> {
         let deadline = Instant::now() + Duration::from_secs(10);
         let mut client = self.client(Encoding::Bencode)?.patience(Duration::from_millis(100), 1);
         while Instant::now() < deadline && !system::interrupted() {

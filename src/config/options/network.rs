@@ -4,7 +4,7 @@ use crate::base::learning::Learning;
 use crate::config::interface::InterfaceEntry;
 use crate::config::listen::ListenAddress;
 use crate::config::table::{OptionRow, Value, choice, list, number, switch, text};
-use crate::config::{FastPathUse, MediaSockets, PathMtu};
+use crate::config::{DEFAULT_PIN, FastPathUse, MediaSockets, PathMtu};
 
 const ANY: (i64, i64) = (i64::MIN, i64::MAX);
 const AT_LEAST_0: (i64, i64) = (0, i64::MAX);
@@ -147,6 +147,30 @@ pub(super) static FAST_PATH: &[OptionRow] = &[
     )
     .set(|c, v| {
         c.fast_path.opens_srtp = v.text() == "on";
+        Ok(())
+    }),
+    text(
+        "fastpath-pin",
+        "DIRECTORY|off",
+        DEFAULT_PIN,
+        "Where in a bpffs the daemon has a directory of its own, for what goes on forwarding when the daemon dies; `off`: nothing does.",
+    )
+    .set(|c, v| {
+        c.fast_path.pin = match v.text() {
+            "off" => None,
+            path if path.starts_with('/') => Some(path.to_owned()),
+            path => return Err(format!("`{path}` is neither `off` nor an absolute path")),
+        };
+        Ok(())
+    }),
+    choice(
+        "fastpath-restart",
+        &["keep", "flush"],
+        "keep",
+        "What a daemon that died has left in the kernel goes on until it is silent; or it is removed.",
+    )
+    .set(|c, v| {
+        c.fast_path.keeps_left = v.text() == "keep";
         Ok(())
     }),
     number("table", ANY, "", "", "The table of rtpengine's kernel module; a negative one is `fastpath = off`.")

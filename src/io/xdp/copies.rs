@@ -49,22 +49,20 @@ struct Place {
 }
 
 impl Copies {
-    /// With the numbers from `first` on, so many of them.
+    /// With these numbers of groups and of counters.
     pub(super) fn new(
-        groups: BpfMap<MapData, u32, Group>,
-        copies: BpfMap<MapData, CopyKey, Copy>,
+        (groups, copies): (BpfMap<MapData, u32, Group>, BpfMap<MapData, CopyKey, Copy>),
         sent: Arc<Shared<Sent>>,
         lists: Arc<DeviceLists>,
-        (first, count): (u32, u32),
+        (free, free_counters): (Vec<u32>, Vec<u32>),
     ) -> Copies {
-        let free: Vec<u32> = (first..first + count).rev().collect();
         Copies {
             groups,
             copies,
             sent,
             lists,
-            free_counters: free.clone(),
             free: free.into_iter().filter(|number| *number != 0).collect(),
+            free_counters,
             installed: HashMap::new(),
             retired: Vec::new(),
             retired_before: Vec::new(),
@@ -78,7 +76,8 @@ impl Copies {
     pub(super) fn put(&mut self, slot: Slot, entry: &Entry, hops: &NextHops) -> Result<u32, Reason> {
         let outputs = entry.outputs();
         let mut installed = Installed { group: self.free.pop().ok_or(Reason::TableFull)?, outputs: SmallVec::new() };
-        let put = self.take_places(outputs, hops, &mut installed).and_then(|()| self.write(entry, &mut installed));
+        let put =
+            self.take_places(outputs, hops, &mut installed).and_then(|()| self.write(entry, &mut installed, hops));
         if let Err(reason) = put {
             self.free(&installed, hops);
             return Err(reason);
@@ -110,13 +109,13 @@ impl Copies {
         problem.map_or(Ok(()), Err)
     }
 
-    fn write(&mut self, entry: &Entry, installed: &mut Installed) -> Result<(), Reason> {
+    fn write(&mut self, entry: &Entry, installed: &mut Installed, hops: &NextHops) -> Result<(), Reason> {
         let outputs = entry.outputs();
         let mut order: SmallVec<[usize; 4]> = (0..outputs.len()).collect();
         order.sort_by_key(|place| installed.outputs[*place].leads.interface);
         let interfaces: SmallVec<[u32; 4]> =
             order.iter().map(|place| installed.outputs[*place].leads.interface).collect();
-        let (devices, runs) = self.lists.list(&interfaces)?;
+        let (devices, runs) = self.lists.list(&interfaces).inspect_err(|_| hops.wake())?;
         let mut longest_bytes = u32::MAX;
         for (number, place) in order.iter().enumerate() {
             let (own, output) = (&mut installed.outputs[*place], &outputs[*place]);

@@ -8,7 +8,7 @@ use aya::maps::{ArrayOfMaps, Map, MapData};
 use aya::programs::ProgramFd;
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// `BPF_MAP_TYPE_DEVMAP`.
 const DEVMAP: u32 = 14;
@@ -42,57 +42,97 @@ type Pattern = Vec<(u32, u32)>;
 
 /// The map `device_lists`. A list is made for the first group of its pattern, and stays.
 pub(super) struct DeviceLists {
-    lists: Mutex<(ArrayOfMaps<MapData, DevMap<MapData>>, HashMap<Pattern, u32>)>,
+    /// Never locked by who can't wait: writing to it takes the kernel some milliseconds.
+    map: Mutex<ArrayOfMaps<MapData, DevMap<MapData>>>,
+    capacity: u32,
+    lists: Mutex<Lists>,
     egress: ProgramFd,
 }
 
+#[derive(Default)]
+struct Lists {
+    known: HashMap<Pattern, u32>,
+    /// Interfaces of lists that are to be made.
+    wanted: Vec<Vec<u32>>,
+}
+
 impl DeviceLists {
-    pub(super) fn new(lists: ArrayOfMaps<MapData, DevMap<MapData>>, egress: ProgramFd) -> DeviceLists {
-        DeviceLists { lists: Mutex::new((lists, HashMap::new())), egress }
+    pub(super) fn new(map: ArrayOfMaps<MapData, DevMap<MapData>>, egress: ProgramFd) -> DeviceLists {
+        DeviceLists { capacity: map.len(), map: Mutex::new(map), lists: Mutex::default(), egress }
     }
 
     /// The index of the list for copies that leave by `interfaces`, which are sorted, and the runs of copies in it.
     ///
     /// # Errors
-    /// When there are too many lists or interfaces.
+    /// When there are too many interfaces, or no such list yet: it will be made by `make_wanted`.
     pub(super) fn list(&self, interfaces: &[u32]) -> Result<(u32, [Run; MOST_RUNS]), Reason> {
-        let mut runs = [Run::default(); MOST_RUNS];
-        let mut pattern = Pattern::new();
-        let mut first = 0;
-        for equal in interfaces.chunk_by(|one, other| one == other) {
-            *runs.get_mut(pattern.len()).ok_or(Reason::ManyReceivers)? = Run { interface: equal[0], first };
-            pattern.push((equal[0], equal.len() as u32));
-            first += equal.len() as u32;
-        }
-        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
-        let (map, known) = &mut *lists;
-        if let Some(index) = known.get(&pattern) {
+        let (pattern, runs) = pattern(interfaces)?;
+        let mut lists = self.lock();
+        if let Some(index) = lists.known.get(&pattern) {
             return Ok((*index, runs));
         }
-        let index = known.len() as u32;
-        if index >= map.len() {
-            return Err(Reason::TableFull);
+        if lists.wanted.iter().all(|wanted| wanted != interfaces) {
+            lists.wanted.push(interfaces.to_vec());
         }
-        self.make(map, index, interfaces).map_err(|error| {
-            tracing::warn!(target: "core", "a list of interfaces was not taken: {error}");
-            Reason::TableFull
-        })?;
-        known.insert(pattern, index);
-        Ok((index, runs))
+        Err(Reason::WayUnknown)
     }
 
-    fn make(
-        &self,
-        lists: &mut ArrayOfMaps<MapData, DevMap<MapData>>,
-        index: u32,
-        interfaces: &[u32],
-    ) -> io::Result<()> {
+    /// Makes the lists that were asked for. The kernel waits for all programs that run, each time.
+    pub(super) fn make_wanted(&self) {
+        for interfaces in std::mem::take(&mut self.lock().wanted) {
+            let index = {
+                let lists = self.lock();
+                let is_free = |index: &u32| lists.known.values().all(|used| used != index);
+                (0..self.capacity).find(is_free)
+            };
+            let made = index.ok_or_else(|| io::Error::other("there are too many")).and_then(|index| {
+                let list = self.make(&interfaces)?;
+                self.set(index, &interfaces, &list)
+            });
+            if let Err(error) = made {
+                tracing::warn!(target: "core", "a list of interfaces was not taken: {error}");
+            }
+        }
+    }
+
+    /// A list that a dead daemon has left, at its index: what leaves by it gets this daemon's program.
+    pub(super) fn adopt(&self, index: u32, interfaces: &[u32]) -> io::Result<()> {
+        let list = self.make(interfaces)?;
+        self.set(index, interfaces, &list)
+    }
+
+    fn set(&self, index: u32, interfaces: &[u32], list: &DevMap<MapData>) -> io::Result<()> {
+        let (pattern, _) = pattern(interfaces).map_err(|_| io::ErrorKind::InvalidData)?;
+        let mut map = self.map.lock().unwrap_or_else(PoisonError::into_inner);
+        map.set(index, list, 0).map_err(io::Error::other)?;
+        self.lock().known.insert(pattern, index);
+        Ok(())
+    }
+
+    fn make(&self, interfaces: &[u32]) -> io::Result<DevMap<MapData>> {
         let shape = aya_obj::Map::new_from_params(DEVMAP, 4, VALUE_BYTES, interfaces.len() as u32, 0);
         let list = MapData::create(shape, "device_list", None).map_err(io::Error::other)?;
         let mut list = DevMap::try_from(Map::DevMap(list)).map_err(io::Error::other)?;
         for (place, interface) in interfaces.iter().enumerate() {
             list.set(place as u32, *interface, Some(&self.egress), 0).map_err(io::Error::other)?;
         }
-        lists.set(index, &list, 0).map_err(io::Error::other)
+        Ok(list)
     }
+
+    fn lock(&self) -> MutexGuard<'_, Lists> {
+        self.lists.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The pattern of copies that leave by `interfaces`, which are sorted, and its runs.
+fn pattern(interfaces: &[u32]) -> Result<(Pattern, [Run; MOST_RUNS]), Reason> {
+    let mut runs = [Run::default(); MOST_RUNS];
+    let mut pattern = Pattern::new();
+    let mut first = 0;
+    for equal in interfaces.chunk_by(|one, other| one == other) {
+        *runs.get_mut(pattern.len()).ok_or(Reason::ManyReceivers)? = Run { interface: equal[0], first };
+        pattern.push((equal[0], equal.len() as u32));
+        first += equal.len() as u32;
+    }
+    Ok((pattern, runs))
 }

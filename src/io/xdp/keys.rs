@@ -47,6 +47,28 @@ impl KeyMaps {
         order.map(|order| order.windows(protection)).unwrap_or_default()
     }
 
+    /// Wipes and removes what is at slots that no flow uses.
+    pub(super) fn retain(&mut self, is_used: impl Fn(Slot) -> bool) {
+        let keys = self.keys.keys().chain(self.orders.keys()).flatten();
+        let mut unused: Vec<u32> = keys.filter(|index| !is_used(Slot(*index))).collect();
+        unused.sort_unstable();
+        unused.dedup();
+        unused.into_iter().for_each(|index| self.forget(Slot(index)));
+    }
+
+    /// Wipes and removes what is at a slot whose flow is not installed any more, whatever of it is there.
+    pub(super) fn forget(&mut self, slot: Slot) {
+        self.settled(slot);
+        if self.keys.get(&slot.0, 0).is_ok() {
+            let wiped = self.keys.insert(slot.0, Keys::NONE, IN_PLACE);
+            if let Err(error) = wiped.and_then(|()| self.keys.remove(&slot.0)) {
+                tracing::error!(target: "core", "keys of the fast path were not wiped: {error}");
+            }
+        }
+        // There may be none.
+        let _ = self.orders.remove(&slot.0);
+    }
+
     fn settled(&self, slot: Slot) -> Option<Order> {
         let mut order = self.orders.get(&slot.0, 0).ok()?;
         for _ in 0..MOST_WAITS {

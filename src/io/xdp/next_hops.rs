@@ -1,7 +1,7 @@
 //! The ways to neighbours that entries point to: looked up beside the shards, and kept up to date with what the kernel
 //! knows. Until a way is known the program leaves packets to the daemon, whose sending makes the kernel look for it.
 
-use super::devices::Devices;
+use super::devices::{DeviceLists, Devices};
 use super::features::Features;
 use super::netlink::RouteSocket;
 use crate::fastpath::Reason;
@@ -41,6 +41,17 @@ struct Place {
     users: u32,
     /// The interface and the MTU of the way that the map holds; an interface of zero where it holds none.
     leads: Leads,
+    /// A daemon before this one has found the way: it is good until another is found.
+    is_adopted: bool,
+}
+
+/// A way that a daemon before this one has left in the map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Adopted {
+    pub(super) index: u32,
+    pub(super) from: IpAddr,
+    pub(super) to: IpAddr,
+    pub(super) users: u32,
 }
 
 /// Where a next hop leads.
@@ -59,18 +70,19 @@ pub(super) struct NextHops {
 }
 
 impl NextHops {
-    /// Starts the thread that looks ways up and writes them into `map`.
+    /// Starts the thread that looks ways up and writes them into `map`, where some may be already.
     ///
     /// # Errors
     /// When the kernel gives no netlink socket or no thread.
-    pub(super) fn start(map: Array<MapData, NextHop>, devices: Devices) -> io::Result<(Arc<NextHops>, JoinHandle<()>)> {
-        let mut known = Known::default();
-        // Index 0 is never handed out: an entry whose next hop was never set goes nowhere.
-        known.places.insert(Place {
-            pair: (IpAddr::from([0; 4]), IpAddr::from([0; 4])),
-            users: 1,
-            leads: Leads::default(),
-        });
+    pub(super) fn start(
+        map: Array<MapData, NextHop>,
+        (mut devices, lists): (Devices, Arc<DeviceLists>),
+        adopted: &[Adopted],
+    ) -> io::Result<(Arc<NextHops>, JoinHandle<()>)> {
+        let (known, written) = adopt(&map, adopted);
+        for (hop, _) in written.values() {
+            devices.add(hop.interface)?;
+        }
         let hops = Arc::new(NextHops {
             known: Mutex::new(known),
             capacity: map.len() as usize,
@@ -81,7 +93,8 @@ impl NextHops {
             hops: hops.clone(),
             map,
             devices,
-            written: HashMap::new(),
+            lists,
+            written,
             questions: RouteSocket::for_questions()?,
             changes: RouteSocket::for_changes()?,
             features: Features::new().ok(),
@@ -108,7 +121,8 @@ impl NextHops {
         if known.places.len() >= self.capacity {
             return Err(Reason::TableFull);
         }
-        let index = known.places.insert(Place { pair: (from, to), users: 0, leads: Leads::default() }) as u32;
+        let place = Place { pair: (from, to), users: 0, leads: Leads::default(), is_adopted: false };
+        let index = known.places.insert(place) as u32;
         known.indices.insert((from, to), index);
         known.new.push(index);
         drop(known);
@@ -143,10 +157,15 @@ impl NextHops {
         });
     }
 
+    /// Has the thread make the lists of interfaces that are wanted.
+    pub(super) fn wake(&self) {
+        self.waker.wake();
+    }
+
     /// Ends the thread.
     pub(super) fn stop(&self) {
         self.is_stopping.store(true, Ordering::Release);
-        self.waker.wake();
+        self.wake();
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -154,12 +173,37 @@ impl NextHops {
     }
 }
 
+/// What is known at the start: index 0, which is never handed out, so that an entry whose next hop was never set goes
+/// nowhere; and what was adopted, to be looked up anew.
+fn adopt(map: &Array<MapData, NextHop>, adopted: &[Adopted]) -> (Known, HashMap<u32, Written>) {
+    let nowhere = IpAddr::from([0; 4]);
+    let none = Place { pair: (nowhere, nowhere), users: 1, leads: Leads::default(), is_adopted: false };
+    let mut known = Known {
+        indices: adopted.iter().map(|one| ((one.from, one.to), one.index)).collect(),
+        places: Slab::new(),
+        new: adopted.iter().map(|one| one.index).collect(),
+    };
+    let (mut places, mut written) = (vec![(0, none)], HashMap::new());
+    for one in adopted {
+        let hop = map.get(&one.index, 0).unwrap_or_default();
+        let leads = Leads { interface: hop.interface, mtu: hop.mtu };
+        places
+            .push((one.index as usize, Place { pair: (one.from, one.to), users: one.users, leads, is_adopted: true }));
+        written.insert(one.index, (hop, None));
+    }
+    known.places = places.into_iter().collect();
+    (known, written)
+}
+
+/// What the map holds, with the neighbour that it leads to.
+type Written = (NextHop, Option<(u32, IpAddr)>);
+
 struct Seeker {
     hops: Arc<NextHops>,
     map: Array<MapData, NextHop>,
     devices: Devices,
-    /// What the map holds, with the neighbour that it leads to.
-    written: HashMap<u32, (NextHop, Option<(u32, IpAddr)>)>,
+    lists: Arc<DeviceLists>,
+    written: HashMap<u32, Written>,
     questions: RouteSocket,
     changes: RouteSocket,
     /// None where the kernel can't tell.
@@ -180,6 +224,7 @@ impl Seeker {
             }
             let new = std::mem::take(&mut self.hops.lock().new);
             new.into_iter().for_each(|index| self.look_up(index));
+            self.lists.make_wanted();
             if Instant::now() >= next_use {
                 self.use_neighbours();
                 next_use = Instant::now() + USE_INTERVAL;
@@ -208,13 +253,22 @@ impl Seeker {
     }
 
     fn look_up(&mut self, index: u32) {
-        let pair = self.hops.lock().places.get(index as usize).map(|place| place.pair);
-        let Some((from, to)) = pair else {
+        let place = self.hops.lock().places.get(index as usize).map(|place| (place.pair, place.is_adopted));
+        let Some(((from, to), is_adopted)) = place else {
             self.written.remove(&index);
             return;
         };
         // What can't be found out is not known: packets take the way through the daemon.
         let (hop, neighbour) = self.find(from, to).unwrap_or_default();
+        if is_adopted
+            && hop.interface == 0
+            && let Some(written) = self.written.get_mut(&index)
+        {
+            // The daemon sends nothing there that would make the kernel look for the neighbour.
+            written.1 = neighbour;
+            self.ask_for(neighbour);
+            return;
+        }
         if self.written.get(&index).is_none_or(|(written, _)| *written != hop) {
             let written =
                 self.devices.add(hop.interface).and_then(|()| self.map.set(index, hop, 0).map_err(io::Error::other));
@@ -228,6 +282,13 @@ impl Seeker {
             place.leads = Leads { interface: hop.interface, mtu: hop.mtu };
         }
         self.written.insert(index, (hop, neighbour));
+    }
+
+    /// Tells the kernel that a neighbour is in use; one that is gone shows as a change.
+    fn ask_for(&mut self, neighbour: Option<(u32, IpAddr)>) {
+        if let Some((interface, address)) = neighbour {
+            let _ = self.questions.use_neighbour(interface, address);
+        }
     }
 
     fn find(&mut self, from: IpAddr, to: IpAddr) -> io::Result<(NextHop, Option<(u32, IpAddr)>)> {
@@ -249,10 +310,7 @@ impl Seeker {
         let mut used: Vec<(u32, IpAddr)> = self.written.values().filter_map(|(_, neighbour)| *neighbour).collect();
         used.sort_unstable();
         used.dedup();
-        for (interface, address) in used {
-            // One that is gone meanwhile shows as a change.
-            let _ = self.questions.use_neighbour(interface, address);
-        }
+        used.into_iter().for_each(|neighbour| self.ask_for(Some(neighbour)));
         self.hops.sweep();
         // A device may begin or cease to send what is redirected to it, of which nobody tells.
         self.look_up_all();

@@ -3,6 +3,7 @@
 use super::copies::Copies;
 use super::keys::KeyMaps;
 use super::next_hops::NextHops;
+use super::orphans::Orphans;
 use super::shared::Shared;
 use crate::fastpath::layout::{Endpoint, Flow, Stream, Target};
 use crate::fastpath::{Action, Counted, Entry, Reason, Slot, Table};
@@ -17,6 +18,8 @@ pub(super) struct XdpTable {
     pub(super) streams: Arc<Shared<Stream>>,
     pub(super) next_hops: Arc<NextHops>,
     pub(super) free: Vec<Slot>,
+    /// What a dead daemon has left.
+    pub(super) orphans: Option<Arc<Orphans>>,
     /// None: keys stay in userspace.
     pub(super) keys: Option<KeyMaps>,
     /// None: packets go to one receiver at most.
@@ -24,6 +27,10 @@ pub(super) struct XdpTable {
 }
 
 impl XdpTable {
+    fn free_slot(&mut self) -> Option<Slot> {
+        self.free.pop().or_else(|| self.orphans.as_ref()?.take_slot())
+    }
+
     /// What an entry points to: a next hop, in use once more, or a new group.
     fn take_target(&mut self, slot: Slot, entry: &Entry) -> Result<Target, Reason> {
         match &entry.action {
@@ -67,7 +74,8 @@ impl XdpTable {
 
 impl Table for XdpTable {
     fn install(&mut self, entry: &Entry, state: &Loan, windows: &Windows) -> Result<Slot, Reason> {
-        let slot = self.free.pop().ok_or(Reason::TableFull)?;
+        let slot = self.free_slot().ok_or(Reason::TableFull)?;
+        self.orphans.iter().for_each(|orphans| orphans.displace(entry.local));
         self.streams.write(slot.0, state.into());
         let installed = self.put_keys(slot, entry, windows).and_then(|()| {
             self.set(slot, entry).inspect_err(|_| {

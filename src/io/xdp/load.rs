@@ -1,0 +1,242 @@
+//! The programs of `ebpf/`, loaded, with their maps.
+
+use super::keys::KeyMaps;
+use super::pins::Pins;
+use super::shared::Shared;
+use super::{Unavailable, unavailable};
+use crate::fastpath::layout::{Copy, CopyKey, Endpoint, Flow, Group, Keys, NextHop, Order, Sent, Stream, Tables};
+use crate::srtp::aes_key;
+use aya::maps::{Array, HashMap, Map, MapData, ProgramArray};
+use aya::programs::{ProgramError, ProgramFd, Xdp};
+use aya::{Ebpf, EbpfLoader};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+
+#[cfg(has_ebpf)]
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/programs.o"));
+
+/// The number of the program that opens and protects SRTP, `PROGRAM_SRTP`.
+const SRTP: u32 = 0;
+
+/// The maps that outlive the daemon, where anything does: all that hold what the daemon has written, or counts. Programs
+/// must find each other, too. Others are filled when programs are loaded, or within a packet.
+pub(super) const PINNED: [&str; 12] = [
+    "flows",
+    "streams",
+    "next_hops",
+    "verdicts",
+    "programs",
+    "keys_of",
+    "orders",
+    "devices",
+    "device_lists",
+    "groups",
+    "copies",
+    "sent",
+];
+
+/// The programs in the kernel, not attached to anything.
+pub struct Programs {
+    pub(super) ebpf: Ebpf,
+    /// As long as this is open, programs find each other.
+    numbers: Option<ProgramArray<MapData>>,
+    /// Why there is none for SRTP, where one was wanted.
+    pub(super) without_srtp: Option<String>,
+}
+
+// SAFETY: 20 bytes without padding, any of which may have any value.
+unsafe impl aya::Pod for Endpoint {}
+// SAFETY: numbers and bytes without padding; a test compares the size with the sum of the fields.
+unsafe impl aya::Pod for Flow {}
+// SAFETY: the same.
+unsafe impl aya::Pod for NextHop {}
+// SAFETY: the same.
+unsafe impl aya::Pod for Keys {}
+// SAFETY: the same.
+unsafe impl aya::Pod for Order {}
+// SAFETY: the same.
+unsafe impl aya::Pod for Tables {}
+// SAFETY: the same.
+unsafe impl aya::Pod for Stream {}
+// SAFETY: the same.
+unsafe impl aya::Pod for Sent {}
+// SAFETY: the same.
+unsafe impl aya::Pod for Group {}
+// SAFETY: the same.
+unsafe impl aya::Pod for CopyKey {}
+// SAFETY: the same.
+unsafe impl aya::Pod for Copy {}
+
+impl Programs {
+    /// Loads the programs with room for `flows` entries, for devices whose frames may come without a whole checksum or
+    /// not, and, if wanted, with the one for SRTP. A kernel that refuses that one gets along without.
+    ///
+    /// # Errors
+    /// See [`Unavailable`].
+    #[cfg(has_ebpf)]
+    pub fn load(flows: u32, checksums_are_partial: bool, with_srtp: bool) -> Result<Programs, Unavailable> {
+        Programs::load_pinned(flows, checksums_are_partial, with_srtp, None)
+    }
+
+    /// The same, with maps that are pinned: those that are there already are used.
+    ///
+    /// # Errors
+    /// See [`Unavailable`].
+    #[cfg(has_ebpf)]
+    pub(super) fn load_pinned(
+        flows: u32,
+        checksums_are_partial: bool,
+        with_srtp: bool,
+        pins: Option<&Pins>,
+    ) -> Result<Programs, Unavailable> {
+        let partial = u8::from(checksums_are_partial);
+        let mut loader = EbpfLoader::new();
+        loader.override_global("checksums_are_partial", &partial, true);
+        for name in ["flows", "streams", "keys_of", "orders", "groups", "copies", "sent"] {
+            loader.map_max_entries(name, flows);
+        }
+        if let Some(pins) = pins {
+            for name in PINNED {
+                loader.map_pin_path(name, pins.map_path(name));
+            }
+        }
+        let mut ebpf = loader.load(OBJECT).map_err(|error| unavailable(&error))?;
+        for name in ["egress", "rx"] {
+            program(&mut ebpf, name)?.load().map_err(|error| unavailable(&error))?;
+        }
+        let mut programs = Programs { ebpf, numbers: None, without_srtp: None };
+        if with_srtp && let Err(why) = programs.load_srtp() {
+            programs.without_srtp = Some(why.to_string());
+        }
+        Ok(programs)
+    }
+
+    /// # Errors
+    /// Always: there is no program.
+    #[cfg(not(has_ebpf))]
+    pub fn load(flows: u32, checksums_are_partial: bool, with_srtp: bool) -> Result<Programs, Unavailable> {
+        let _ = (flows, checksums_are_partial, with_srtp, SRTP);
+        Err(Unavailable::NotBuilt)
+    }
+
+    /// # Errors
+    /// Always: there is no program.
+    #[cfg(not(has_ebpf))]
+    pub(super) fn load_pinned(
+        flows: u32,
+        checksums_are_partial: bool,
+        with_srtp: bool,
+        pins: Option<&Pins>,
+    ) -> Result<Programs, Unavailable> {
+        let _ = (pins, PINNED);
+        Programs::load(flows, checksums_are_partial, with_srtp)
+    }
+
+    fn load_srtp(&mut self) -> Result<(), Unavailable> {
+        let program = program(&mut self.ebpf, "srtp_cm")?;
+        program.load().map_err(|error| unavailable(&error))?;
+        let number = program.fd().and_then(|fd| fd.try_clone().map_err(Into::into));
+        let number = number.map_err(|error| unavailable(&error))?;
+        let tables = take_map(&mut self.ebpf, "tables")?;
+        let mut tables = Array::try_from(tables).map_err(|error| unavailable(&error))?;
+        let words = Tables { words: aes_key::tables() };
+        tables.set(0, words, 0).map_err(|error| unavailable(&error))?;
+        let numbers = take_map(&mut self.ebpf, "programs")?;
+        let mut numbers = ProgramArray::try_from(numbers).map_err(|error| unavailable(&error))?;
+        numbers.set(SRTP, &number, 0).map_err(|error| unavailable(&error))?;
+        self.numbers = Some(numbers);
+        Ok(())
+    }
+
+    /// Keys and windows of SRTP, where they are used.
+    pub(super) fn key_maps(&self) -> Result<Option<KeyMaps>, Unavailable> {
+        match self.have_srtp() {
+            true => Ok(Some(KeyMaps { keys: self.hash_map("keys_of")?, orders: self.hash_map("orders")? })),
+            false => Ok(None),
+        }
+    }
+
+    /// Whether SRTP is opened and protected.
+    pub fn have_srtp(&self) -> bool {
+        self.numbers.is_some()
+    }
+
+    /// The first program, for whoever attaches or tries it.
+    ///
+    /// # Errors
+    /// When the process has no descriptors left.
+    pub fn descriptor(&self) -> Result<BorrowedFd<'_>, Unavailable> {
+        let program = self.ebpf.program("rx").ok_or_else(|| Unavailable::Kernel("no program named rx".to_owned()))?;
+        let program: &Xdp = program.try_into().map_err(|error: ProgramError| unavailable(&error))?;
+        Ok(program.fd().map_err(|error| unavailable(&error))?.as_fd())
+    }
+
+    /// The programs that are loaded, each with the number of instructions that the kernel has looked at to verify it.
+    pub fn verified(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.ebpf.programs().filter_map(|(name, program)| {
+            let count = program.info().ok()?.verified_instruction_count()?;
+            Some((name, count))
+        })
+    }
+
+    /// A map by its name.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn map_descriptor(&self, name: &str) -> Result<BorrowedFd<'_>, Unavailable> {
+        Ok(map_data(&self.ebpf, name)?.fd().as_fd())
+    }
+
+    /// The program that runs on what leaves.
+    pub(super) fn egress(&mut self) -> Result<ProgramFd, Unavailable> {
+        let descriptor = program(&mut self.ebpf, "egress")?.fd().map_err(|error| unavailable(&error))?;
+        descriptor.try_clone().map_err(|error| unavailable(&error))
+    }
+
+    pub(super) fn shared<T: aya::Pod>(&self, name: &str, count: u32) -> Result<Arc<Shared<T>>, Unavailable> {
+        let shared = Shared::map(self.map_descriptor(name)?, count as usize);
+        shared.map(Arc::new).map_err(|error| Unavailable::Kernel(format!("the map {name}: {error}")))
+    }
+
+    pub(super) fn hash_map<K: aya::Pod, V: aya::Pod>(&self, name: &str) -> Result<HashMap<MapData, K, V>, Unavailable> {
+        let descriptor = self.map_descriptor(name)?.try_clone_to_owned();
+        let descriptor = descriptor.map_err(|error| Unavailable::Kernel(error.to_string()))?;
+        let data = MapData::from_fd(descriptor).map_err(|error| unavailable(&error))?;
+        HashMap::try_from(Map::HashMap(data)).map_err(|error| unavailable(&error))
+    }
+}
+
+pub(super) fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp, Unavailable> {
+    let program = ebpf.program_mut(name).ok_or_else(|| Unavailable::Kernel(format!("no program named {name}")))?;
+    program.try_into().map_err(|error: ProgramError| unavailable(&error))
+}
+
+fn map_data<'a>(ebpf: &'a Ebpf, name: &str) -> Result<&'a MapData, Unavailable> {
+    match ebpf.map(name) {
+        Some(Map::Array(data) | Map::HashMap(data) | Map::DevMapHash(data)) => Ok(data),
+        _ => Err(Unavailable::Kernel(format!("no map named {name}"))),
+    }
+}
+
+pub(super) fn take_map(ebpf: &mut Ebpf, name: &str) -> Result<Map, Unavailable> {
+    ebpf.take_map(name).ok_or_else(|| Unavailable::Kernel(format!("no map named {name}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::PINNED;
+
+    /// Maps that hold nothing of value when their daemon is gone.
+    const MADE_ANEW: [&str; 2] = ["no_devices", "tables"];
+
+    #[test]
+    fn every_map_is_pinned_or_known_to_be_made_anew() {
+        let header = include_str!("../../../ebpf/maps.h");
+        let names = header.lines().filter_map(|line| line.strip_prefix("} ")?.strip_suffix(" SECTION(\".maps\");"));
+        let mut names: Vec<&str> = names.collect();
+        let mut known = [PINNED.as_slice(), &MADE_ANEW].concat();
+        names.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(names, known);
+    }
+}

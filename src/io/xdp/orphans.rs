@@ -1,0 +1,308 @@
+//! Entries that a dead daemon has left: they go on, without a call, until nobody sends any more. Their ports and slots are
+//! not given to others before that.
+
+use super::Unavailable;
+use super::keys::KeyMaps;
+use super::load::Programs;
+use super::next_hops::{Adopted, NextHops};
+use super::shared::Shared;
+use crate::fastpath::layout::{Copy, CopyKey, Endpoint, Flow, Group, Stream, Way};
+use crate::fastpath::table::Slot;
+use crate::io::clock;
+use aya::maps::{HashMap, MapData};
+use std::collections::{BTreeMap, HashMap as Map, HashSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// How often it is looked which of them are silent.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The pair of ports that a port belongs to, by the even one.
+type Pair = (IpAddr, u16);
+
+/// What was found in the maps at the start.
+pub(super) struct Found {
+    flows: HashMap<MapData, Endpoint, Flow>,
+    groups: HashMap<MapData, u32, Group>,
+    copies: HashMap<MapData, CopyKey, Copy>,
+    living: Map<Endpoint, Living>,
+}
+
+/// An entry, and its group where it has several receivers: the list of devices and the copies, by number.
+struct Living {
+    flow: Flow,
+    devices: u32,
+    copies: Vec<(Copy, u32)>,
+}
+
+/// The entries that are left of a dead daemon's.
+pub struct Orphans {
+    inner: Mutex<Inner>,
+    stopping: Condvar,
+    count: AtomicUsize,
+    has_released: AtomicBool,
+}
+
+struct Inner {
+    found: Found,
+    keys: Option<KeyMaps>,
+    streams: Arc<Shared<Stream>>,
+    next_hops: Arc<NextHops>,
+    /// How many entries use each pair of ports.
+    pairs: Map<Pair, u32>,
+    /// What they used, and nobody has taken yet.
+    slots: Vec<Slot>,
+    released: Vec<Pair>,
+    is_stopping: bool,
+}
+
+impl Found {
+    /// The flows in the maps, as far as they make sense: one slot below `count` for each, and all copies of a group. Where
+    /// keys can't be used any more, flows with keys are removed.
+    pub(super) fn look(programs: &Programs, count: u32) -> Result<Found, Unavailable> {
+        let mut found = Found {
+            flows: programs.hash_map("flows")?,
+            groups: programs.hash_map("groups")?,
+            copies: programs.hash_map("copies")?,
+            living: Map::new(),
+        };
+        let all: Vec<(Endpoint, Flow)> = found.flows.iter().flatten().collect();
+        let (mut living, mut used) = (Map::new(), HashSet::new());
+        for (local, flow) in all {
+            let is_usable = flow.stream < count && (programs.have_srtp() || !flow.is_srtp());
+            match found.whole(flow).filter(|_| is_usable && used.insert(flow.stream)) {
+                Some(whole) => drop(living.insert(local, whole)),
+                None => {
+                    if let Err(error) = found.flows.remove(&local) {
+                        tracing::error!(target: "core", "an entry of the fast path was not removed: {error}");
+                    }
+                }
+            }
+        }
+        found.living = living;
+        found.remove_lost();
+        Ok(found)
+    }
+
+    /// A flow with its group, if it has one; none when some of it is missing.
+    fn whole(&self, flow: Flow) -> Option<Living> {
+        if flow.group == 0 {
+            return Some(Living { flow, devices: 0, copies: Vec::new() });
+        }
+        let group = self.groups.get(&flow.group, 0).ok()?;
+        let copy = |number: u32| self.copies.get(&CopyKey { group: flow.group, number }, 0).ok();
+        let copies = (0..).map_while(copy).enumerate();
+        let interface = |number: u32| {
+            let runs = group.runs.iter().filter(|run| run.interface != 0 && run.first <= number);
+            runs.max_by_key(|run| run.first).map(|run| run.interface)
+        };
+        let copies = copies.map(|(number, copy)| Some((copy, interface(number as u32)?)));
+        Some(Living { flow, devices: group.devices, copies: copies.collect::<Option<_>>()? })
+    }
+
+    /// Groups and copies that nothing leads to: a daemon died before it had freed them.
+    fn remove_lost(&mut self) {
+        let living: HashSet<u32> = self.living.values().map(|living| living.flow.group).collect();
+        let groups: Vec<u32> = self.groups.keys().flatten().filter(|group| !living.contains(group)).collect();
+        let copies: Vec<CopyKey> = self.copies.keys().flatten().filter(|key| !living.contains(&key.group)).collect();
+        groups.iter().for_each(|group| drop(self.groups.remove(group)));
+        copies.iter().for_each(|key| drop(self.copies.remove(key)));
+    }
+
+    /// The slots that are in use.
+    pub(super) fn slots(&self) -> HashSet<u32> {
+        self.living.values().map(|living| living.flow.stream).collect()
+    }
+
+    /// The numbers of groups, and of counters of copies, that are in use.
+    pub(super) fn groups(&self) -> (HashSet<u32>, HashSet<u32>) {
+        let copies = self.living.values().flat_map(|living| &living.copies);
+        (self.living.values().map(|living| living.flow.group).collect(), copies.map(|(copy, _)| copy.sent).collect())
+    }
+
+    /// The lists of interfaces that are in use.
+    pub(super) fn lists(&self) -> impl Iterator<Item = (u32, Vec<u32>)> {
+        let groups = self.living.values().filter(|living| living.flow.group != 0);
+        groups.map(|living| (living.devices, living.copies.iter().map(|(_, interface)| *interface).collect()))
+    }
+
+    /// The ways that are in use.
+    pub(super) fn ways(&self) -> Vec<Adopted> {
+        let mut ways: BTreeMap<u32, Adopted> = BTreeMap::new();
+        for way in self.living.values().flat_map(Living::ways).filter(|way| way.next_hop != 0) {
+            let (from, to) = ends(way);
+            ways.entry(way.next_hop).or_insert(Adopted { index: way.next_hop, from, to, users: 0 }).users += 1;
+        }
+        ways.into_values().collect()
+    }
+}
+
+impl Living {
+    fn ways(&self) -> impl Iterator<Item = &Way> {
+        std::iter::once(&self.flow.way).chain(self.copies.iter().map(|(copy, _)| &copy.way))
+    }
+
+    /// Where packets come, and where their copies leave: that port hears the receiver.
+    fn pairs(&self, local: Endpoint) -> impl Iterator<Item = Pair> {
+        std::iter::once(local).chain(self.ways().map(|way| way.local)).map(|endpoint| {
+            let address = SocketAddr::from(endpoint);
+            (address.ip(), address.port() & !1)
+        })
+    }
+}
+
+fn ends(way: &Way) -> (IpAddr, IpAddr) {
+    (SocketAddr::from(way.local).ip(), SocketAddr::from(way.destination).ip())
+}
+
+impl std::fmt::Debug for Orphans {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Orphans").field("count", &self.count()).finish_non_exhaustive()
+    }
+}
+
+impl Orphans {
+    /// Looks after what was found: what is `silent` for so long is removed. None when there is nothing.
+    ///
+    /// # Errors
+    /// When the system has no threads left.
+    pub(super) fn start(
+        found: Found,
+        keys: Option<KeyMaps>,
+        streams: Arc<Shared<Stream>>,
+        next_hops: Arc<NextHops>,
+        silent: Duration,
+    ) -> std::io::Result<Option<(Arc<Orphans>, JoinHandle<()>)>> {
+        if found.living.is_empty() {
+            return Ok(None);
+        }
+        let mut pairs = Map::new();
+        for pair in found.living.iter().flat_map(|(local, living)| living.pairs(*local)) {
+            *pairs.entry(pair).or_default() += 1;
+        }
+        let count = AtomicUsize::new(found.living.len());
+        let inner = Inner {
+            found,
+            keys,
+            streams,
+            next_hops,
+            pairs,
+            slots: Vec::new(),
+            released: Vec::new(),
+            is_stopping: false,
+        };
+        let orphans = Arc::new(Orphans {
+            inner: Mutex::new(inner),
+            stopping: Condvar::new(),
+            count,
+            has_released: AtomicBool::new(false),
+        });
+        let watched = orphans.clone();
+        let thread = std::thread::Builder::new().name("orphans".to_owned()).spawn(move || watched.watch(silent))?;
+        Ok(Some((orphans, thread)))
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// The pairs of ports that they use, by the even one.
+    pub fn pairs(&self) -> Vec<(IpAddr, u16)> {
+        self.lock().pairs.keys().copied().collect()
+    }
+
+    /// The pairs that have become free since this was last asked.
+    pub fn take_released(&self) -> Vec<(IpAddr, u16)> {
+        match self.has_released.swap(false, Ordering::Acquire) {
+            true => std::mem::take(&mut self.lock().released),
+            false => Vec::new(),
+        }
+    }
+
+    /// A slot that has become free.
+    pub(super) fn take_slot(&self) -> Option<Slot> {
+        self.lock().slots.pop()
+    }
+
+    /// Removes the entry at a local port, which is to have another.
+    pub(super) fn displace(&self, local: SocketAddr) {
+        if self.count() > 0 {
+            let mut inner = self.lock();
+            if inner.withdraw(Endpoint::from(local)) {
+                self.note(&inner);
+            }
+        }
+    }
+
+    /// Ends the thread.
+    pub(super) fn stop(&self) {
+        self.lock().is_stopping = true;
+        self.stopping.notify_all();
+    }
+
+    fn watch(&self, silent: Duration) {
+        let mut inner = self.lock();
+        while !inner.is_stopping && !inner.found.living.is_empty() {
+            let gone = inner.silent_for(silent);
+            let count = gone.into_iter().filter(|local| inner.withdraw(*local)).count();
+            if count > 0 {
+                self.note(&inner);
+                tracing::info!(
+                    target: "core",
+                    "{count} streams of the daemon before this one are silent and end, {} go on",
+                    self.count()
+                );
+            }
+            inner = self.stopping.wait_timeout(inner, LOOK_INTERVAL).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn note(&self, inner: &Inner) {
+        self.count.store(inner.found.living.len(), Ordering::Relaxed);
+        self.has_released.store(!inner.released.is_empty(), Ordering::Release);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// The entries that have had no packet for so long.
+    fn silent_for(&self, silent: Duration) -> Vec<Endpoint> {
+        let now = clock::mono();
+        let is_silent = |flow: &Flow| now.since(self.streams.read(flow.stream).last_arrival()) >= silent;
+        self.found.living.iter().filter(|(_, living)| is_silent(&living.flow)).map(|(local, _)| *local).collect()
+    }
+
+    /// Removes an entry, if there is one.
+    fn withdraw(&mut self, local: Endpoint) -> bool {
+        let Some(living) = self.found.living.remove(&local) else { return false };
+        if let Err(error) = self.found.flows.remove(&local) {
+            tracing::error!(target: "core", "an entry of the fast path was not found: {error}");
+        }
+        let slot = Slot(living.flow.stream);
+        if let Some(keys) = &mut self.keys {
+            keys.forget(slot);
+        }
+        for way in living.ways().filter(|way| way.next_hop != 0) {
+            let (from, to) = ends(way);
+            self.next_hops.put(from, to);
+        }
+        // Nothing that is on its way is lost: what is left of a group is removed when the next daemon starts.
+        self.slots.push(slot);
+        for pair in living.pairs(local) {
+            let users = self.pairs.entry(pair).or_insert(1);
+            *users -= 1;
+            if *users == 0 {
+                self.pairs.remove(&pair);
+                self.released.push(pair);
+            }
+        }
+        true
+    }
+}
