@@ -43,8 +43,19 @@ impl Shard {
     #[cold]
     fn look_at_ways(&mut self, now: Now) {
         for id in self.relay.take_way_notes() {
+            self.judge_held(id);
             let want = self.wanted(now, id);
             self.follow(now, id, want);
+        }
+    }
+
+    /// What waits for the state of an entry, and was there before, is nobody's reason to take the entry out.
+    fn judge_held(&mut self, id: StreamId) {
+        if !self.relay.has_held(id) {
+            return;
+        }
+        if let (Some((slot, entry)), Some(table)) = (self.offload.installed.get(&id), &self.offload.table) {
+            self.relay.judge_held(id, &table.windows(*slot, entry));
         }
     }
 

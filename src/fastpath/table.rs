@@ -26,6 +26,9 @@ pub trait Table: Send {
     /// What has been counted at a slot since its entry was installed.
     fn read(&self, slot: Slot) -> Loan;
 
+    /// Where the windows of the entry at a slot stand.
+    fn windows(&self, slot: Slot, entry: &Entry) -> Windows;
+
     /// Takes an entry out; what it has counted, and where its windows stand.
     fn withdraw(&mut self, slot: Slot, entry: &Entry) -> (Loan, Windows);
 

@@ -4,6 +4,7 @@ use super::aes_key::{MOST_ROUND_KEYS, expand};
 use super::authenticator::Authenticator;
 use super::derive::SessionKeys;
 use super::key::Parameters;
+use super::replay::Replay;
 use super::suite::{CipherKind, cipher_kind, lengths};
 use super::{Protector, Unprotector};
 use zeroize::ZeroizeOnDrop;
@@ -14,6 +15,13 @@ pub struct Window {
     pub highest: u64,
     /// Bit n: the packet n before the highest.
     pub seen: u128,
+}
+
+impl Window {
+    /// Whether the packet `index` was not there yet, as far as can be told.
+    pub fn may_be_new(&self, index: u64) -> bool {
+        Replay::at(*self).check(index).is_ok()
+    }
 }
 
 /// The windows of an SSRC that passes a relay: of the side that it comes from, and of the side that it goes to.

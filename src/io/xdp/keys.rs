@@ -33,6 +33,11 @@ impl KeyMaps {
         })
     }
 
+    /// Where the windows of a slot stand; programs may be at it.
+    pub(super) fn windows(&self, slot: Slot, protection: &Protection) -> Windows {
+        self.orders.get(&slot.0, 0).map(|order| order.windows(protection)).unwrap_or_default()
+    }
+
     /// Takes the keys of a slot away, whose flow is not installed any more, and says where its windows stand. Programs
     /// that are at it are waited for; they have told so before they looked for the flow a last time.
     pub(super) fn take(&mut self, slot: Slot, protection: &Protection) -> Windows {

@@ -80,6 +80,11 @@ impl Table for XdpTable {
         Loan::from(&self.streams.read(slot))
     }
 
+    fn windows(&self, slot: Slot, entry: &Entry) -> Windows {
+        let (Some(protection), Some(keys)) = (&entry.protection, &self.keys) else { return Windows::default() };
+        keys.windows(slot, protection)
+    }
+
     fn withdraw(&mut self, slot: Slot, entry: &Entry) -> (Loan, Windows) {
         if let Err(error) = self.flows.remove(&Endpoint::from(entry.local)) {
             tracing::error!(target: "core", "an entry of the fast path was not found: {error}");
