@@ -74,14 +74,29 @@ struct stream {
 
 #define MOST_ROUND_KEYS 60
 
+/* struct direction, cipher. All but GCM go with HMAC-SHA1. */
+#define CIPHER_NONE 0
+#define CIPHER_COUNTER_MODE 1
+#define CIPHER_F8 2
+#define CIPHER_GCM 3
+
+/* The round keys of AES. */
+struct schedule {
+	__u32 words[MOST_ROUND_KEYS];
+};
+
 /* The session keys of one direction (RFC 3711, section 4.3), as numbers in the order of the host. */
 struct direction {
-	__u32 round_keys[MOST_ROUND_KEYS];
+	struct schedule cipher_keys;
+	struct schedule masked_keys; /* of f8 */
+	__u32 cipher;
 	__u32 rounds; /* 10, 12 or 14 */
 	__u32 tag_bytes;
-	__u32 salt[4]; /* 16 bits to the left */
+	__u32 salt[4]; /* as far to the left as the IV has it */
 	__u32 inner[5]; /* HMAC behind the blocks of the key */
 	__u32 outer[5];
+	__u32 zero;
+	__u64 hash_key[4]; /* of GCM: both halves, then both with their bits in the opposite order */
 };
 
 /* What a flow of SRTP is opened and protected with. Userspace writes it with BPF_F_LOCK, in place: so it can be wiped. */

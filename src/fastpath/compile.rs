@@ -4,7 +4,7 @@ use super::entry::{Action, Entry, Passing, Protection};
 use super::reason::Reason;
 use crate::plan::{Block, Component, ForwardingPlan, Security, Sink};
 use crate::rtp::loan::PAYLOAD_TYPES;
-use crate::srtp::{Parameters, Schedule};
+use crate::srtp::{CipherKind, Parameters, Schedule};
 use smallvec::SmallVec;
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,6 +12,8 @@ use std::net::{IpAddr, SocketAddr};
 /// instructions for it: where one side is encrypted, where both are, and where packets are only authenticated.
 /// `protocol-docs/fastpath.md` has the figures.
 pub const LONGEST_MEAN_BYTES: [u64; 3] = [400, 250, 1300];
+/// The same where AES-GCM is on some side: the daemon does that in a tenth of the time.
+pub const LONGEST_MEAN_BYTES_GCM: [u64; 3] = [320, 200, 750];
 
 /// What the sender uses, by the packets that came last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,7 +101,7 @@ fn protection(ingress: &Ingress, sink: &Sink, egress: &Egress) -> Result<Option<
     if !ingress.may_open {
         return Err(Reason::Encrypted);
     }
-    if ![open, protect].into_iter().flatten().all(Schedule::is_for) {
+    if ![open, protect].into_iter().flatten().all(|parameters| Schedule::cipher_of(parameters).is_some()) {
         return Err(Reason::Suite);
     }
     Ok(Some(Box::new(Protection { open: open.cloned(), protect: protect.cloned(), passes })))
@@ -113,7 +115,9 @@ fn parameters<'a>(security: &Security, keys: Option<&'a Parameters>) -> Result<O
 }
 
 fn longest_mean_bytes(protection: &Protection) -> u64 {
-    let [one, both, authenticated] = LONGEST_MEAN_BYTES;
+    let sides = [&protection.open, &protection.protect];
+    let has_gcm = sides.into_iter().flatten().any(|side| Schedule::cipher_of(side) == Some(CipherKind::Gcm));
+    let [one, both, authenticated] = if has_gcm { LONGEST_MEAN_BYTES_GCM } else { LONGEST_MEAN_BYTES };
     match (protection.passes, &protection.open, &protection.protect) {
         (true, ..) => authenticated,
         (false, Some(_), Some(_)) => both,

@@ -5,7 +5,7 @@ use super::table::Slot;
 use crate::base::time::Mono;
 use crate::rtp::Loan;
 use crate::rtp::loan::PAYLOAD_TYPES;
-use crate::srtp::{Schedule, Window, Windows};
+use crate::srtp::{CipherKind, Schedule, Window, Windows};
 use std::net::{IpAddr, SocketAddr};
 
 /// `FLOW_DROPS`: nobody is to hear it.
@@ -191,26 +191,54 @@ pub struct NextHop {
 #[repr(C)]
 pub struct Direction {
     pub round_keys: [u32; 60],
+    pub masked_round_keys: [u32; 60],
+    pub cipher: u32,
     pub rounds: u32,
     pub tag_bytes: u32,
     pub salt: [u32; 4],
     pub inner: [u32; 5],
     pub outer: [u32; 5],
+    pub zero: u32,
+    pub hash_key: [u64; 4],
 }
 
 impl Direction {
-    const NONE: Direction =
-        Direction { round_keys: [0; 60], rounds: 0, tag_bytes: 0, salt: [0; 4], inner: [0; 5], outer: [0; 5] };
+    const NONE: Direction = Direction {
+        round_keys: [0; 60],
+        masked_round_keys: [0; 60],
+        cipher: 0,
+        rounds: 0,
+        tag_bytes: 0,
+        salt: [0; 4],
+        inner: [0; 5],
+        outer: [0; 5],
+        zero: 0,
+        hash_key: [0; 4],
+    };
 
     fn new(schedule: &Schedule) -> Direction {
         Direction {
             round_keys: schedule.round_keys,
+            masked_round_keys: schedule.masked_round_keys,
+            cipher: cipher(schedule.cipher),
             rounds: schedule.rounds,
             tag_bytes: schedule.tag_bytes,
             salt: std::array::from_fn(|word| (schedule.salt >> (96 - 32 * word)) as u32),
             inner: schedule.inner,
             outer: schedule.outer,
+            zero: 0,
+            hash_key: schedule.hash_key,
         }
+    }
+}
+
+/// `CIPHER_NONE` and those after it.
+fn cipher(kind: CipherKind) -> u32 {
+    match kind {
+        CipherKind::Null => 0,
+        CipherKind::CounterMode => 1,
+        CipherKind::F8 => 2,
+        CipherKind::Gcm => 3,
     }
 }
 

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 const IN_PLACE: u64 = 4;
 /// A program is at an order for some microseconds.
 const PATIENCE: Duration = Duration::from_micros(50);
-const MOST_WAITS: usize = 40;
+const MOST_WAITS: usize = 200;
 
 /// The maps `keys_of` and `orders`.
 pub(super) struct KeyMaps {

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0 */
-/* SRTP with AES in counter mode and HMAC-SHA1 (RFC 3711, RFC 6188): opened, protected, or both. rx goes on to here. */
+/* SRTP (RFC 3711, RFC 6188, RFC 7714): opened, protected, or both, each with any suite. rx goes on to here. */
 #include "accept.h"
 #include "aes.h"
+#include "f8.h"
+#include "gcm.h"
 #include "order.h"
 #include "sha1.h"
 
@@ -27,6 +29,7 @@ INLINE __u32 take(struct xdp_md *context, const struct arrival *arrival, const s
 	work->tag[0] = tag[0];
 	work->tag[1] = tag[1];
 	work->tag[2] = tag[2];
+	work->tag[3] = tag[3];
 	__u8 first = work->packet[0];
 	__u32 header_bytes = RTP_BYTES + 4 * (first & 0x0f);
 	if (first & 0x10) {
@@ -46,11 +49,15 @@ INLINE int has_tag(const struct work *work, __u32 tag_bytes)
 	if (tag_bytes == 10) {
 		wrong |= work->tag[1] ^ to_be32(work->hash[1]);
 		wrong |= (work->tag[2] ^ to_be32(work->hash[2])) & to_be32(0xffff0000);
+	} else if (tag_bytes == 16) {
+		wrong |= work->tag[1] ^ to_be32(work->hash[1]);
+		wrong |= work->tag[2] ^ to_be32(work->hash[2]);
+		wrong |= work->tag[3] ^ to_be32(work->hash[3]);
 	}
 	return !wrong;
 }
 
-INLINE void append_tag(struct work *work, const __u32 words[3], __u32 tag_bytes)
+INLINE void append_tag(struct work *work, const __u32 words[4], __u32 tag_bytes)
 {
 	__u32 bytes = work->bytes & (PACKET_BYTES - 1);
 	__u32 *behind = (__u32 *)(work->packet + bytes);
@@ -58,8 +65,26 @@ INLINE void append_tag(struct work *work, const __u32 words[3], __u32 tag_bytes)
 	if (tag_bytes == 10) {
 		behind[1] = words[1];
 		*(__u16 *)(behind + 2) = (__u16)words[2];
+	} else if (tag_bytes == 16) {
+		behind[1] = words[1];
+		behind[2] = words[2];
+		behind[3] = words[3];
 	}
 	work->bytes = bytes + tag_bytes;
+}
+
+/* Encrypts the packet, or decrypts it. */
+INLINE int apply_cipher(struct work *work, const struct direction *keys)
+{
+	if (keys->cipher == CIPHER_NONE)
+		return 0;
+	return keys->cipher == CIPHER_F8 ? f8_mode(work, keys) : counter_mode(work, keys);
+}
+
+/* The code of the packet as it is on the wire, into work->hash. */
+INLINE int make_code(struct work *work, const struct direction *keys)
+{
+	return keys->cipher == CIPHER_GCM ? gcm_tag(work, keys) : authenticate(work, keys);
 }
 
 /* Authenticates the packet, and decrypts it if it is to be. 0 or why not. */
@@ -67,7 +92,7 @@ SEPARATE __u32 open_packet(struct work *work, const struct direction *keys, stru
 {
 	if (!work || !keys || !window)
 		return VERDICT_PASSED_NO_KEYS;
-	if (authenticate(work, keys))
+	if (make_code(work, keys))
 		return VERDICT_PASSED_NO_KEYS;
 	if (!has_tag(work, keys->tag_bytes))
 		return VERDICT_WRONG_TAG;
@@ -75,7 +100,7 @@ SEPARATE __u32 open_packet(struct work *work, const struct direction *keys, stru
 	if (problem)
 		return problem;
 	if (decrypts) {
-		if (counter_mode(work, keys))
+		if (apply_cipher(work, keys))
 			return VERDICT_PASSED_NO_KEYS;
 	} else {
 		append_tag(work, work->tag, keys->tag_bytes);
@@ -86,9 +111,10 @@ SEPARATE __u32 open_packet(struct work *work, const struct direction *keys, stru
 /* Encrypts the packet, whose index is its own, and appends the tag. */
 SEPARATE __u32 protect_packet(struct work *work, const struct direction *keys)
 {
-	if (!work || !keys || counter_mode(work, keys) || authenticate(work, keys))
+	if (!work || !keys || apply_cipher(work, keys) || make_code(work, keys))
 		return VERDICT_PASSED_NO_KEYS;
-	__u32 words[3] = { to_be32(work->hash[0]), to_be32(work->hash[1]), to_be32(work->hash[2]) };
+	__u32 words[4] = { to_be32(work->hash[0]), to_be32(work->hash[1]), to_be32(work->hash[2]),
+			   to_be32(work->hash[3]) };
 	append_tag(work, words, keys->tag_bytes);
 	return 0;
 }
@@ -187,7 +213,7 @@ INLINE __u32 pass_on(struct xdp_md *context, const struct arrival *arrival, stru
 }
 
 SECTION("xdp")
-int srtp_cm(struct xdp_md *context)
+int srtp(struct xdp_md *context)
 {
 	struct arrival arrival = {};
 	__u32 verdict = find_flow(context, &arrival);
