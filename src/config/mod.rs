@@ -252,7 +252,7 @@ impl Default for Config {
                 save_interface_ports: false,
                 dtls_passive: false,
             },
-            fast_path: FastPath { use_of: FastPathUse::Auto, is_required: false, flows: 65_536, opens_srtp: false },
+            fast_path: FastPath { use_of: FastPathUse::Auto, is_required: false, flows: 65_536, opens_srtp: true },
             timeouts: Timeouts { media_s: 60, silent_s: 3600, offer_s: 3600, final_s: 0, delete_delay_s: 30 },
             limits: Limits::default(),
             threads: Threads::default(),
