@@ -84,7 +84,8 @@ INLINE __u32 find_hop(const struct flow *flow, struct next_hop **hop)
 /* Ends a packet that is not sent on. */
 INLINE int refuse(__u32 verdict)
 {
-	int drops = verdict == VERDICT_WRONG_SOURCE || verdict == VERDICT_WRONG_TAG || verdict == VERDICT_REPLAYED;
+	int drops = verdict == VERDICT_WRONG_SOURCE || verdict == VERDICT_WRONG_TAG || verdict == VERDICT_REPLAYED ||
+		    verdict == VERDICT_LOST_COPY;
 	return end_with(verdict, drops ? XDP_DROP : XDP_PASS);
 }
 

@@ -7,6 +7,7 @@
  * counting: clones leave a processor by one interface in the order of the list of devices.
  */
 #include "fan.h"
+#include "protect.h"
 
 /* How many clones of which packet have left by an interface. */
 struct turn {
@@ -38,12 +39,9 @@ INLINE __u32 take_turn(__u32 interface, __u32 packet)
 }
 
 /* The copy that a clone is to become. */
-INLINE struct copy *find_copy(const struct crossing *crossing, __u32 interface)
+INLINE struct copy *find_copy(const struct group *group, const struct crossing *crossing, __u32 interface)
 {
 	struct copy_key key = { .group = crossing->group };
-	struct group *group = bpf_map_lookup_elem(&groups, &key.group);
-	if (!group)
-		return 0;
 	__u32 turn = take_turn(interface, crossing->packet);
 #pragma unroll
 	for (int index = 0; index < MOST_RUNS; index++) {
@@ -55,24 +53,73 @@ INLINE struct copy *find_copy(const struct crossing *crossing, __u32 interface)
 	return 0;
 }
 
-/* Makes the copy. 0 or VERDICT_*. */
-INLINE __u32 make_copy(struct xdp_md *context, const struct crossing *crossing, const struct copy *copy,
-		       const struct next_hop *hop)
+/* Makes a plain copy; how long its payload is, 0 if it can't be made. */
+INLINE __u32 make_plain(struct xdp_md *context, const struct crossing *crossing, const struct way *way,
+			const struct next_hop *hop)
 {
-	const struct way *way = &copy->way;
 	__u32 udp_bytes = crossing->payload_bytes + sizeof(struct udphdr);
 	if (ip_bytes_of(way) + udp_bytes > hop->mtu)
-		return VERDICT_PASSED_TOO_LONG;
+		return 0;
 	struct rtp_header *rtp = (void *)(long)context->data + (crossing->header_bytes & 127);
 	if ((void *)(rtp + 1) > (void *)(long)context->data_end)
-		return VERDICT_LOST_COPY;
+		return 0;
 	__u64 sum = crossing->sum;
 	if (way->renumbers) {
 		sum += change_of(rtp, way, crossing->place);
 		renumber(rtp, way, crossing->place);
 	}
 	int delta = (int)crossing->header_bytes - (int)header_bytes_of(way, hop);
-	return write_headers(context, delta, way, hop, crossing->id, udp_bytes, whole_checksum(sum, way, udp_bytes));
+	__be16 checksum = whole_checksum(sum, way, udp_bytes);
+	if (write_headers(context, delta, way, hop, crossing->id, udp_bytes, checksum))
+		return 0;
+	return crossing->payload_bytes;
+}
+
+/* Makes a copy that is protected, likewise. */
+INLINE __u32 make_srtp(struct xdp_md *context, const struct crossing *crossing, const struct copy *copy,
+		       const struct next_hop *hop, struct sent *counter)
+{
+	const struct way *way = &copy->way;
+	__u32 zero = 0, index = copy->sent | COPY_KEYS;
+	struct work *work = bpf_map_lookup_elem(&works, &zero);
+	struct order *order = bpf_map_lookup_elem(&orders, &index);
+	struct keys *keys = bpf_map_lookup_elem(&keys_of, &index);
+	if (!work || !order || !keys)
+		return 0;
+	if (load(context, crossing->header_bytes & 127, crossing->payload_bytes, work) || measure(work))
+		return 0;
+	if (ip_bytes_of(way) + sizeof(struct udphdr) + work->bytes + keys->protect.tag_bytes > hop->mtu)
+		return 0;
+	renumber_work(work, way, crossing->place);
+	work->sequence = from_be16(((struct rtp_header *)work->packet)->sequence);
+	__u32 problem = protect_next(work, &keys->protect, &order->protected);
+	if (problem == VERDICT_REPLAYED)
+		counter->used_index++;
+	if (problem || write(context, way, hop, crossing->id, work))
+		return 0;
+	return work->bytes;
+}
+
+/* Makes of a clone the copy of its receiver. */
+INLINE int send_copy(struct xdp_md *context, const struct crossing *crossing, const struct copy *copy, __u32 interface)
+{
+	if (copy->way.payload_types[crossing->place & (MOST_PAYLOAD_TYPES - 1)] == NO_PLACE)
+		return XDP_DROP;
+	__u32 index = copy->way.next_hop, number = copy->sent;
+	struct next_hop *hop = bpf_map_lookup_elem(&next_hops, &index);
+	struct sent *counter = bpf_map_lookup_elem(&sent, &number);
+	if (!hop || !counter || hop->interface != interface)
+		return end_with(VERDICT_LOST_COPY, XDP_DROP);
+	/* Nobody behind this device is to see it. */
+	if (bpf_xdp_adjust_meta(context, sizeof(struct crossing)))
+		return end_with(VERDICT_LOST_COPY, XDP_DROP);
+	__u32 bytes = copy->flags & COPY_IS_SRTP ? make_srtp(context, crossing, copy, hop, counter)
+						 : make_plain(context, crossing, &copy->way, hop);
+	if (!bytes)
+		return end_with(VERDICT_LOST_COPY, XDP_DROP);
+	counter->packets++;
+	counter->bytes += bytes;
+	return XDP_PASS;
 }
 
 SECTION("xdp/devmap")
@@ -83,23 +130,12 @@ int egress(struct xdp_md *context)
 		return XDP_PASS;
 	struct crossing crossing = *in_front;
 	__u32 interface = context->egress_ifindex;
-	struct copy *copy = find_copy(&crossing, interface);
-	if (!copy)
+	struct group *group = bpf_map_lookup_elem(&groups, &crossing.group);
+	if (!group)
 		return end_with(VERDICT_LOST_COPY, XDP_DROP);
-	if (copy->way.payload_types[crossing.place & (MOST_PAYLOAD_TYPES - 1)] == NO_PLACE)
-		return XDP_DROP;
-	__u32 index = copy->way.next_hop, counter = copy->sent;
-	struct next_hop *hop = bpf_map_lookup_elem(&next_hops, &index);
-	struct sent *sent_so_far = bpf_map_lookup_elem(&sent, &counter);
-	if (!hop || !sent_so_far || hop->interface != interface)
-		return end_with(VERDICT_LOST_COPY, XDP_DROP);
-	/* Nobody behind this device is to see it. */
-	if (bpf_xdp_adjust_meta(context, sizeof(struct crossing)))
-		return end_with(VERDICT_LOST_COPY, XDP_DROP);
-	__u32 problem = make_copy(context, &crossing, copy, hop);
-	if (problem)
-		return end_with(VERDICT_LOST_COPY, XDP_DROP);
-	sent_so_far->packets++;
-	sent_so_far->bytes += crossing.payload_bytes;
-	return XDP_PASS;
+	struct copy *copy = find_copy(group, &crossing, interface);
+	int action = copy ? send_copy(context, &crossing, copy, interface) : end_with(VERDICT_LOST_COPY, XDP_DROP);
+	if (group->flags & GROUP_IS_SRTP)
+		__sync_fetch_and_add(&group->users, -1);
+	return action;
 }

@@ -28,22 +28,37 @@ struct {
 	TYPE(value, __u32);
 } packets SECTION(".maps");
 
-/* Sends a frame, whose payload adds up to `sum`, to all receivers of its flow, and counts the packet. On the way in, the
- * frame has the headers that it came with. */
-INLINE int fan_out(struct xdp_md *context, const struct arrival *arrival, __u32 payload_bytes, __u32 sum)
+/* A packet that is to be sent to several. */
+struct fan {
+	struct group *group;
+	void *devices;
+	__u32 payload_bytes;
+	__u32 sum; /* of the payload's words */
+};
+
+/* Finds out where a packet goes to whose payload will be so long. 0, or VERDICT_PASSED_*. */
+INLINE __u32 prepare(const struct arrival *arrival, __u32 payload_bytes, struct fan *fan)
 {
-	__u32 zero = 0, number = arrival->flow->group;
+	__u32 number = arrival->flow->group;
 	struct group *group = bpf_map_lookup_elem(&groups, &number);
-	__u32 *packet = bpf_map_lookup_elem(&packets, &zero);
-	if (!group || !packet)
-		return refuse(VERDICT_PASSED_NO_FLOW);
+	if (!group)
+		return VERDICT_PASSED_NO_FLOW;
 	if (payload_bytes > group->longest_bytes)
-		return refuse(VERDICT_PASSED_TOO_LONG);
+		return VERDICT_PASSED_TOO_LONG;
 	__u32 list = group->devices;
-	void *list_of_devices = bpf_map_lookup_elem(&device_lists, &list);
-	if (!list_of_devices)
-		return refuse(VERDICT_PASSED_NO_NEIGHBOUR);
-	__u32 header_bytes = arrival->datagram.header_bytes;
+	fan->group = group;
+	fan->devices = bpf_map_lookup_elem(&device_lists, &list);
+	return fan->devices ? 0 : VERDICT_PASSED_NO_NEIGHBOUR;
+}
+
+/* Sends a frame to all receivers of its flow, and counts the packet. It has the headers that it came with. */
+INLINE int fan_out(struct xdp_md *context, const struct arrival *arrival, const struct fan *fan)
+{
+	__u32 zero = 0;
+	struct group *group = fan->group;
+	__u32 *packet = bpf_map_lookup_elem(&packets, &zero);
+	if (!packet || !group || !fan->devices)
+		return refuse(VERDICT_PASSED_NO_FLOW);
 	if (bpf_xdp_adjust_meta(context, -(int)sizeof(struct crossing)))
 		return refuse(VERDICT_PASSED_NO_ROOM);
 	struct crossing *crossing = (void *)(long)context->data_meta;
@@ -51,15 +66,18 @@ INLINE int fan_out(struct xdp_md *context, const struct arrival *arrival, __u32 
 		return refuse(VERDICT_PASSED_NO_ROOM);
 	*packet += 1;
 	crossing->mark = MARK;
-	crossing->group = number;
+	crossing->group = arrival->flow->group;
 	crossing->packet = *packet;
-	crossing->sum = sum;
-	crossing->header_bytes = header_bytes;
-	crossing->payload_bytes = payload_bytes;
+	crossing->sum = fan->sum;
+	crossing->header_bytes = arrival->datagram.header_bytes;
+	crossing->payload_bytes = fan->payload_bytes;
 	crossing->id = (__u16)arrival->stream->packets;
 	crossing->place = arrival->place;
 	crossing->zero = 0;
+	/* Who takes the group away waits for what is on its way here. */
+	if (group->flags & GROUP_IS_SRTP)
+		__sync_fetch_and_add(&group->users, (__u64)group->copies);
 	count(arrival);
 	end_with(VERDICT_FORWARDED, XDP_REDIRECT);
-	return bpf_redirect_map(list_of_devices, 0, BPF_F_BROADCAST);
+	return bpf_redirect_map(fan->devices, 0, BPF_F_BROADCAST);
 }

@@ -64,8 +64,14 @@ struct run {
 
 #define MOST_RUNS 4
 
-/* The receivers of a flow with several. A group is never changed: another one takes its place. */
+/* struct group, flags */
+#define GROUP_IS_SRTP 1 /* some copies are protected */
+
+/* The receivers of a flow with several. A group is never changed, but for its users: another one takes its place. */
 struct group {
+	__u64 users; /* clones that are on their way, where copies are protected */
+	__u32 copies;
+	__u32 flags;
 	__u32 devices; /* index of the list of devices, with one entry for each copy */
 	__u32 longest_bytes; /* of a payload that fits everybody's way */
 	struct run runs[MOST_RUNS];
@@ -77,7 +83,8 @@ struct copy_key {
 };
 
 /* struct copy, flags */
-#define COPY_IS_SRTP 1 /* there are struct keys and struct order at the index of what is sent, from MOST_FLOWS on */
+#define COPY_IS_SRTP 1 /* there are struct keys and struct order at the index of what is sent, with this bit: */
+#define COPY_KEYS 0x80000000
 
 struct copy {
 	struct way way;
@@ -88,6 +95,7 @@ struct copy {
 struct sent {
 	__u64 packets;
 	__u64 bytes;
+	__u64 used_index; /* packets whose index had been sent before */
 };
 
 /* What changes with every packet, of the one SSRC that the flow carries. src/rtp/source.rs says what it means. */
@@ -122,14 +130,29 @@ struct stream {
 
 #define MOST_ROUND_KEYS 60
 
+/* struct direction, cipher. All but GCM go with HMAC-SHA1. */
+#define CIPHER_NONE 0
+#define CIPHER_COUNTER_MODE 1
+#define CIPHER_F8 2
+#define CIPHER_GCM 3
+
+/* The round keys of AES. */
+struct schedule {
+	__u32 words[MOST_ROUND_KEYS];
+};
+
 /* The session keys of one direction (RFC 3711, section 4.3), as numbers in the order of the host. */
 struct direction {
-	__u32 round_keys[MOST_ROUND_KEYS];
+	struct schedule cipher_keys;
+	struct schedule masked_keys; /* of f8 */
+	__u32 cipher;
 	__u32 rounds; /* 10, 12 or 14 */
 	__u32 tag_bytes;
-	__u32 salt[4]; /* 16 bits to the left */
+	__u32 salt[4]; /* as far to the left as the IV has it */
 	__u32 inner[5]; /* HMAC behind the blocks of the key */
 	__u32 outer[5];
+	__u32 zero;
+	__u64 hash_key[4]; /* of GCM: both halves, then both with their bits in the opposite order */
 };
 
 /* What a flow of SRTP is opened and protected with. Userspace writes it with BPF_F_LOCK, in place: so it can be wiped. */

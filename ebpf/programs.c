@@ -2,6 +2,6 @@
 /* All programs, in one object: so they share their maps. */
 #include "egress.c"
 #include "rx.c"
-#include "srtp_cm.c"
+#include "srtp.c"
 
 char terms[] SECTION("license") = "Dual MIT/GPL";

@@ -20,10 +20,15 @@ int rx(struct xdp_md *context)
 		return refuse(VERDICT_PASSED_JUMP);
 	if (arrival.flow->group) {
 		struct datagram *datagram = &arrival.datagram;
+		struct fan fan = { .payload_bytes = datagram->payload_bytes };
+		verdict = prepare(&arrival, fan.payload_bytes, &fan);
+		if (verdict)
+			return refuse(verdict);
 		__s64 sum = sum_of(datagram->udp + 1, (void *)(long)context->data_end, datagram->payload_bytes);
 		if (sum < 0)
 			return refuse(VERDICT_PASSED_TOO_LONG);
-		return fan_out(context, &arrival, datagram->payload_bytes, (__u32)sum + (__u32)((__u64)sum >> 32));
+		fan.sum = (__u32)sum + (__u32)((__u64)sum >> 32);
+		return fan_out(context, &arrival, &fan);
 	}
 	struct next_hop *hop;
 	verdict = find_hop(arrival.flow, &hop);

@@ -26,6 +26,7 @@ struct work {
 	__u32 sequence;
 	__u32 zero;
 	__u64 index;
+	__u64 sum[2]; /* the hash of GCM, both halves */
 };
 
 struct {

@@ -263,7 +263,7 @@ impl Default for Config {
                 use_of: FastPathUse::Auto,
                 is_required: false,
                 flows: 65_536,
-                opens_srtp: false,
+                opens_srtp: true,
                 pin: Some(DEFAULT_PIN.to_owned()),
                 keeps_left: true,
             },

@@ -4,9 +4,10 @@ use super::shard::Shard;
 use crate::base::id::StreamId;
 use crate::base::time::Now;
 use crate::fastpath::entry::Passing;
-use crate::fastpath::{self, Action, Counted, Egress, Entry, Ingress, Reason, Slot, Step, Table, compile, diff};
+use crate::fastpath::{self, Action, CopyWindows, Counted, Egress, Entry, Ingress, Reason, Slot, Step, Table, Withdrawn, compile, diff};
 use crate::plan::{Block, ForwardingPlan, Sink};
-use crate::relay::away::{Errand, Receiver, Tally};
+use crate::relay::away::{Errand, LentWindows, Receiver, Tally};
+use crate::srtp::Windows;
 use crate::relay::{DropReason, Relay, Stream, Transmit};
 use smallvec::SmallVec;
 use std::collections::HashMap;
@@ -45,8 +46,19 @@ impl Shard {
     #[cold]
     fn look_at_ways(&mut self, now: Now) {
         for id in self.relay.take_way_notes() {
+            self.judge_held(id);
             let want = self.wanted(now, id);
             self.follow(now, id, want);
+        }
+    }
+
+    /// What waits for the state of an entry, and was there before, is nobody's reason to take the entry out.
+    fn judge_held(&mut self, id: StreamId) {
+        if !self.relay.has_held(id) {
+            return;
+        }
+        if let (Some((slot, entry)), Some(table)) = (self.offload.installed.get(&id), &self.offload.table) {
+            self.relay.judge_held(id, &table.windows(*slot, entry));
         }
     }
 
@@ -96,7 +108,8 @@ impl Shard {
         let receivers = receivers(&self.relay, id, &entry).ok_or(Reason::NoReceiver)?;
         let table = self.offload.table.as_mut().ok_or(Reason::TableFull)?;
         let lent = self.relay.lend(now.mono, id, errand(&entry, receivers)).ok_or(Reason::NoPackets)?;
-        match table.install(&entry, &lent.loan, &lent.windows) {
+        let (windows, copies) = for_table(self.relay.receivers_elsewhere(id), &lent.windows);
+        match table.install(&entry, &lent.loan, &windows, &copies) {
             Ok(slot) => {
                 self.offload.installed.insert(id, (slot, entry));
                 Ok(())
@@ -129,8 +142,9 @@ impl Shard {
         let (Some((slot, entry)), Some(table)) = (self.offload.installed.remove(&id), &mut self.offload.table) else {
             return;
         };
-        let (counted, windows) = table.withdraw(slot, &entry);
-        self.relay.take_back(now, id, tally(&counted), &windows);
+        let withdrawn = table.withdraw(slot, &entry);
+        let windows = from_table(self.relay.receivers_elsewhere(id), &withdrawn);
+        self.relay.take_back(now, id, tally(&withdrawn.counted), &windows);
     }
 
     /// Takes every stream of a call that is to end, or to leave this shard, back from the kernel.
@@ -233,7 +247,6 @@ fn errand(entry: &Entry, receivers: Vec<Receiver>) -> Errand {
         payload_types: entry.numbers(),
         receivers,
         open: protection.and_then(|protection| protection.open.clone()),
-        protect: protection.and_then(|protection| protection.protect.clone()),
         growth_bytes: protection.map_or(0, fastpath::Protection::growth_bytes),
     }
 }
@@ -254,6 +267,10 @@ fn receivers(relay: &Relay, id: StreamId, entry: &Entry) -> Option<Vec<Receiver>
             ssrc: output.map_or(entry.ssrc, |output| output.1.ssrc),
             withheld: entry.payload_types.iter().enumerate().map(reason).collect(),
             copy: output.map(|output| output.0).filter(|_| counts_copies),
+            protect: output.and_then(|(_, output)| match counts_copies {
+                true => output.protect.as_deref().cloned(),
+                false => entry.protection.as_ref()?.protect.clone(),
+            }),
         }
     };
     Some(plan.media.iter().map(receiver).collect())
@@ -266,4 +283,26 @@ fn withheld(plan: &ForwardingPlan, sink: &Sink, number: u8) -> DropReason {
         Some(None) => DropReason::OtherFormat,
         _ => DropReason::Blocked,
     }
+}
+
+/// Windows by receiver, as a table takes them: that of an only receiver among those of the entry, others by output.
+fn for_table(receivers: &[Receiver], windows: &LentWindows) -> (Windows, CopyWindows) {
+    let mut copies = CopyWindows::new();
+    let mut protected = None;
+    for (receiver, window) in receivers.iter().zip(&windows.protected) {
+        match receiver.copy {
+            Some(_) => copies.push(*window),
+            None => protected = protected.or(*window),
+        }
+    }
+    (Windows { opened: windows.opened, protected }, copies)
+}
+
+/// The same from a table.
+fn from_table(receivers: &[Receiver], withdrawn: &Withdrawn) -> LentWindows {
+    let window = |receiver: &Receiver| match receiver.copy {
+        Some(place) => withdrawn.copies.get(place).copied().flatten(),
+        None => withdrawn.windows.protected.filter(|_| receiver.protect.is_some()),
+    };
+    LentWindows { opened: withdrawn.windows.opened, protected: receivers.iter().map(window).collect() }
 }

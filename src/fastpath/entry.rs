@@ -28,9 +28,17 @@ pub struct Output {
     pub ssrc: u32,
     /// By place, the receiver's number; none where it gets no such packets.
     pub payload_types: SmallVec<[Option<u8>; PAYLOAD_TYPES]>,
+    /// What a copy leaves with; none where it leaves plain, or as it came. Of an only receiver the entry says it.
+    pub protect: Option<Box<Parameters>>,
 }
 
 impl Output {
+    /// SRTP of a copy.
+    pub fn protection(&self) -> Option<Protection> {
+        let protect = self.protect.as_deref().cloned();
+        protect.map(|protect| Protection { open: None, protect: Some(protect), passes: false })
+    }
+
     /// Whether the receiver has other numbers than the sender of `entry`.
     pub fn renumbers(&self, entry: &Entry) -> bool {
         let mut pairs = self.payload_types.iter().zip(&entry.payload_types);

@@ -5,7 +5,7 @@ use super::table::Slot;
 use crate::base::time::Mono;
 use crate::rtp::Loan;
 use crate::rtp::loan::PAYLOAD_TYPES;
-use crate::srtp::{Schedule, Window, Windows};
+use crate::srtp::{CipherKind, Schedule, Window, Windows};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// `FLOW_DROPS`: nobody is to hear it.
@@ -14,6 +14,11 @@ const DROPS: u32 = 1;
 const IS_STRICT: u32 = 2;
 /// `FLOW_IS_SRTP`: there are keys and an order at the index of its stream.
 const IS_SRTP: u32 = 4;
+/// `GROUP_IS_SRTP`: some copies are protected.
+pub const GROUP_IS_SRTP: u32 = 1;
+/// `COPY_IS_SRTP`: there are keys and an order at the index of its counter, with the bit of `COPY_KEYS`.
+const COPY_IS_SRTP: u32 = 1;
+pub const COPY_KEYS: u32 = 0x8000_0000;
 /// `STEP_OPENS`, `STEP_DECRYPTS`, `STEP_PROTECTS`.
 const OPENS: u32 = 1;
 const DECRYPTS: u32 = 2;
@@ -175,6 +180,10 @@ pub struct Run {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(C)]
 pub struct Group {
+    /// Clones that are on their way.
+    pub users: u64,
+    pub copies: u32,
+    pub flags: u32,
     pub devices: u32,
     pub longest_bytes: u32,
     pub runs: [Run; MOST_RUNS],
@@ -200,7 +209,8 @@ pub struct Copy {
 impl Copy {
     /// What `output` of `entry` gets by `next_hop`, counted at `sent`.
     pub fn new(entry: &Entry, output: &Output, next_hop: u32, sent: u32) -> Copy {
-        Copy { way: Way::new(entry, output, next_hop), sent, flags: 0 }
+        let flags = if output.protect.is_some() { COPY_IS_SRTP } else { 0 };
+        Copy { way: Way::new(entry, output, next_hop), sent, flags }
     }
 }
 
@@ -210,6 +220,13 @@ impl Copy {
 pub struct Sent {
     pub packets: u64,
     pub bytes: u64,
+    pub used_index: u64,
+}
+
+impl From<Sent> for crate::rtp::Sent {
+    fn from(sent: Sent) -> crate::rtp::Sent {
+        crate::rtp::Sent { packets: sent.packets, bytes: sent.bytes, used_index: sent.used_index }
+    }
 }
 
 /// `struct stream`: what changes with every packet.
@@ -320,26 +337,54 @@ pub struct NextHop {
 #[repr(C)]
 pub struct Direction {
     pub round_keys: [u32; 60],
+    pub masked_round_keys: [u32; 60],
+    pub cipher: u32,
     pub rounds: u32,
     pub tag_bytes: u32,
     pub salt: [u32; 4],
     pub inner: [u32; 5],
     pub outer: [u32; 5],
+    pub zero: u32,
+    pub hash_key: [u64; 4],
 }
 
 impl Direction {
-    const NONE: Direction =
-        Direction { round_keys: [0; 60], rounds: 0, tag_bytes: 0, salt: [0; 4], inner: [0; 5], outer: [0; 5] };
+    const NONE: Direction = Direction {
+        round_keys: [0; 60],
+        masked_round_keys: [0; 60],
+        cipher: 0,
+        rounds: 0,
+        tag_bytes: 0,
+        salt: [0; 4],
+        inner: [0; 5],
+        outer: [0; 5],
+        zero: 0,
+        hash_key: [0; 4],
+    };
 
     fn new(schedule: &Schedule) -> Direction {
         Direction {
             round_keys: schedule.round_keys,
+            masked_round_keys: schedule.masked_round_keys,
+            cipher: cipher(schedule.cipher),
             rounds: schedule.rounds,
             tag_bytes: schedule.tag_bytes,
             salt: std::array::from_fn(|word| (schedule.salt >> (96 - 32 * word)) as u32),
             inner: schedule.inner,
             outer: schedule.outer,
+            zero: 0,
+            hash_key: schedule.hash_key,
         }
+    }
+}
+
+/// `CIPHER_NONE` and those after it.
+fn cipher(kind: CipherKind) -> u32 {
+    match kind {
+        CipherKind::Null => 0,
+        CipherKind::CounterMode => 1,
+        CipherKind::F8 => 2,
+        CipherKind::Gcm => 3,
     }
 }
 

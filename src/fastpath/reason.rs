@@ -47,7 +47,9 @@ reasons! {
     /// SRTP whose packets are so long that AES in the processor's own instructions makes up for the way through the
     /// daemon.
     LargeSrtp, "large_srtp", Less;
-    /// More receivers than a device takes copies for at once, or several with SRTP.
+    /// Some receivers get packets as they came, and others with keys of their own, or plain.
+    MixedKeys, "mixed_keys", Never;
+    /// More receivers than a device takes copies for at once.
     ManyReceivers, "many_receivers", Never;
     /// Nobody receives.
     NoReceiver, "no_receiver", Never;

@@ -2,16 +2,13 @@
 
 use super::entry::Entry;
 use super::reason::Reason;
-use crate::rtp::Loan;
-use crate::srtp::Windows;
+use crate::rtp::{Loan, Sent};
+use crate::srtp::{Window, Windows};
 use smallvec::SmallVec;
 
 /// The place of an installed entry's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Slot(pub u32);
-
-/// Packets and their bytes.
-pub type Sent = (u64, u64);
 
 /// What has been counted at an entry since it was installed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -21,13 +18,30 @@ pub struct Counted {
     pub copies: SmallVec<[Sent; 4]>,
 }
 
+/// The windows of SRTP of receivers of copies, in the order of outputs; none where a copy leaves plain.
+pub type CopyWindows = SmallVec<[Option<Window>; 4]>;
+
+/// What an entry that was taken out has counted, and where its windows stand.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Withdrawn {
+    pub counted: Counted,
+    pub windows: Windows,
+    pub copies: CopyWindows,
+}
+
 /// Installs and withdraws entries. What can't be installed stays in userspace: nothing here fails for a client.
 pub trait Table: Send {
-    /// Installs an entry with the state to count on from, and with the windows of SRTP.
+    /// Installs an entry with the state to count on from, and with the windows of SRTP: its own and those of its copies.
     ///
     /// # Errors
     /// When there is no room, or the kernel does not take it.
-    fn install(&mut self, entry: &Entry, state: &Loan, windows: &Windows) -> Result<Slot, Reason>;
+    fn install(
+        &mut self,
+        entry: &Entry,
+        state: &Loan,
+        windows: &Windows,
+        copies: &[Option<Window>],
+    ) -> Result<Slot, Reason>;
 
     /// Replaces the entry at a slot by one that counts alike.
     ///
@@ -38,8 +52,11 @@ pub trait Table: Send {
     /// What has been counted at a slot since its entry was installed.
     fn read(&self, slot: Slot) -> Counted;
 
-    /// Takes an entry out; what it has counted, and where its windows stand.
-    fn withdraw(&mut self, slot: Slot, entry: &Entry) -> (Counted, Windows);
+    /// Where the windows of the entry at a slot stand.
+    fn windows(&self, slot: Slot, entry: &Entry) -> Windows;
+
+    /// Takes an entry out.
+    fn withdraw(&mut self, slot: Slot, entry: &Entry) -> Withdrawn;
 
     /// Whether packets for some receiver leave by another interface than the entry at this slot says.
     fn has_moved(&self, slot: Slot) -> bool;

@@ -1,4 +1,4 @@
-use super::compile::LONGEST_MEAN_BYTES;
+use super::compile::{LONGEST_MEAN_BYTES, LONGEST_MEAN_BYTES_GCM};
 use super::entry::Passing;
 use super::layout::{self, Endpoint, Flow, Slots, Target};
 use super::verdict::Verdict;
@@ -83,7 +83,7 @@ fn compiled(
 /// What the receiver of the simplest case gets.
 fn output() -> Output {
     let payload_types = smallvec![Some(8), Some(101)];
-    Output { from: at(FOR_BOB), to: at(BOB), tos: 184, ssrc: 7, payload_types }
+    Output { from: at(FOR_BOB), to: at(BOB), tos: 184, ssrc: 7, payload_types, protect: None }
 }
 
 fn keys(suite: Suite, seed: u64) -> Parameters {
@@ -278,34 +278,41 @@ fn every_reason_of_srtp_has_its_case() {
         parameters
     };
     for odd in [
-        keys(Suite::F8Sha1_80, 1),
-        keys(Suite::NullSha1_80, 1),
-        keys(Suite::AeadAes128Gcm, 1),
+        Parameters { unencrypted_srtp: true, ..keys(Suite::AeadAes128Gcm, 1) },
         with(|parameters| parameters.mki = Mki::new(&[1])),
-        with(|parameters| parameters.unencrypted_srtp = true),
         with(|parameters| parameters.unauthenticated_srtp = true),
     ] {
         assert_eq!(compiled_with(Some(&odd), None, |_, _| {}), Err(Reason::Suite), "{odd:?}");
         assert_eq!(compiled_with(Some(&good), Some(&odd), |_, _| {}), Err(Reason::Suite), "{odd:?}");
     }
     assert!(compiled_with(Some(&with(|parameters| parameters.unencrypted_srtcp = true)), None, |_, _| {}).is_ok());
+    assert!(compiled_with(Some(&with(|parameters| parameters.unencrypted_srtp = true)), None, |_, _| {}).is_ok());
     assert_eq!(compiled_with(Some(&good), None, |_, ingress| ingress.may_open = false), Err(Reason::Encrypted));
     assert_eq!(compiled_with(Some(&good), None, |_, ingress| ingress.keys = None), Err(Reason::NoKeys));
-    for (send, longest) in [(None, LONGEST_MEAN_BYTES[0]), (Some(&good), LONGEST_MEAN_BYTES[1])] {
+    let gcm = keys(Suite::AeadAes128Gcm, 1);
+    for (receive, send, longest) in [
+        (&good, None, LONGEST_MEAN_BYTES[0]),
+        (&good, Some(&good), LONGEST_MEAN_BYTES[1]),
+        (&gcm, None, LONGEST_MEAN_BYTES_GCM[0]),
+        (&gcm, Some(&good), LONGEST_MEAN_BYTES_GCM[1]),
+        (&good, Some(&gcm), LONGEST_MEAN_BYTES_GCM[1]),
+    ] {
         let of = |mean_bytes| {
-            compiled_with(Some(&good), send, |_, ingress| ingress.heard.as_mut().unwrap().mean_bytes = mean_bytes)
+            compiled_with(Some(receive), send, |_, ingress| ingress.heard.as_mut().unwrap().mean_bytes = mean_bytes)
         };
         assert!(of(longest).is_ok());
         assert_eq!(of(longest + 1), Err(Reason::LargeSrtp));
     }
-    let passing_of = |mean_bytes| {
-        compiled_with(Some(&good), Some(&good), |from, ingress| {
-            from.media[0].passes = true;
-            ingress.heard.as_mut().unwrap().mean_bytes = mean_bytes;
-        })
-    };
-    assert!(passing_of(LONGEST_MEAN_BYTES[2]).is_ok());
-    assert_eq!(passing_of(LONGEST_MEAN_BYTES[2] + 1), Err(Reason::LargeSrtp));
+    for (both, longest) in [(&good, LONGEST_MEAN_BYTES[2]), (&gcm, LONGEST_MEAN_BYTES_GCM[2])] {
+        let of = |mean_bytes| {
+            compiled_with(Some(both), Some(both), |from, ingress| {
+                from.media[0].passes = true;
+                ingress.heard.as_mut().unwrap().mean_bytes = mean_bytes;
+            })
+        };
+        assert!(of(longest).is_ok());
+        assert_eq!(of(longest + 1), Err(Reason::LargeSrtp));
+    }
 }
 
 /// The state of SRTP belongs to its keys, and to the stream that it leaves by.
@@ -384,16 +391,16 @@ fn both_sides_lay_the_maps_out_alike() {
     let names: Vec<String> = names.iter().map(|line| line.split(',').next().unwrap().to_lowercase()).collect();
     let ours: Vec<&str> = Verdict::ALL.iter().map(|verdict| verdict.name()).collect();
     assert_eq!(names, ours);
-    let direction = 62 * 4 + 14 * 4;
+    let direction = 2 * 60 * 4 + 18 * 4 + 32;
     for (name, ours, bytes) in [
         ("endpoint", size_of::<Endpoint>(), 20),
         ("way", size_of::<layout::Way>(), 40 + 12 + 8),
         ("flow", size_of::<Flow>(), 16 + 20 + 60 + 4 + 128),
         ("run", size_of::<layout::Run>(), 8),
-        ("group", size_of::<layout::Group>(), 8 + 4 * 8),
+        ("group", size_of::<layout::Group>(), 8 + 16 + 4 * 8),
         ("copy_key", size_of::<layout::CopyKey>(), 8),
         ("copy", size_of::<layout::Copy>(), 60 + 8),
-        ("sent", size_of::<layout::Sent>(), 16),
+        ("sent", size_of::<layout::Sent>(), 24),
         ("stream", size_of::<layout::Stream>(), 32 + 16 * 4 + 64),
         ("next_hop", size_of::<layout::NextHop>(), 20),
         ("direction", size_of::<layout::Direction>(), direction),
@@ -430,6 +437,7 @@ fn size_in(header: &str, name: &str) -> usize {
             "struct run" => 8,
             "struct way" => size_in(header, "way"),
             "struct bpf_spin_lock" => 4,
+            "struct schedule" => size_in(header, "schedule"),
             "struct direction" => size_in(header, "direction"),
             "struct window" => size_in(header, "window"),
             other => panic!("{other}"),

@@ -25,6 +25,7 @@ impl Relay {
 
     /// Packets that still arrive at a port that is being closed belong to no stream any more.
     pub fn detach(&mut self, port: PortToken) {
+        self.forget_released(port);
         if let Some(slot) = self.by_port.get_mut(port.0 as usize) {
             *slot = None;
         }

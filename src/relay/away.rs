@@ -4,32 +4,32 @@
 //! RTP that came here. Whoever drives the relay looks at what was noted, and lends the state of a source to the other
 //! path, or takes it back. There is one owner of that state at any time.
 
+use super::held::HeldBack;
 use super::secure::Secure;
 use super::verdict::DropReason;
-use super::{PortToken, Relay, Stream, Transmit};
+use super::{Relay, Stream};
 use crate::base::recheck::Recheck;
 use crate::base::time::{Mono, Now, Unix};
 use crate::plan::StreamId;
-use crate::rtp::Loan;
+use crate::rtp::{Loan, Sent};
 use crate::rtp::loan::{Growth, PAYLOAD_TYPES};
-use crate::srtp::{Parameters, Windows};
-use crate::wire::demux::{Protocol, classify};
+use crate::srtp::{Parameters, Window};
 use crate::wire::rtp::Header;
 use smallvec::SmallVec;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Between two looks at a stream whose way traffic may open.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// After RTP came here that should have gone the other way, the stream stays; longer each time up to the second.
-const FIRST_REST: Duration = Duration::from_millis(200);
+/// After RTP came here that should have gone the other way, the stream stays; longer each time up to the second. The
+/// first is enough for what had arrived before the loan.
+const FIRST_REST: Duration = Duration::from_millis(20);
 const LONGEST_REST: Duration = Duration::from_secs(10);
-/// So long after a loan, RTP may still come that had arrived before it: it is no reason to stay.
+/// So long after a loan, RTP may still come that had arrived before it: it is no reason to take the loan back.
 const GRACE: Duration = Duration::from_millis(20);
 /// A stream that was away for so long has found its way.
 const IS_SETTLED: Duration = Duration::from_secs(30);
-/// Packets of SRTP that wait for the state of their SSRC: it comes back at the end of the turn.
-const MOST_HELD: usize = 512;
+/// So has one of which the other path took so many packets for each that came here.
+const TAKEN_FOR_EACH: u64 = 50;
 /// Nothing is to be looked at.
 const NEVER: Mono = Mono(u64::MAX);
 
@@ -41,7 +41,7 @@ pub(super) struct Way {
     /// RTP came back from the other path: the stream stays until then.
     resting_until: Option<Mono>,
     rest: Duration,
-    away: Option<Box<Away>>,
+    pub(super) away: Option<Box<Away>>,
     /// The other path has windows of SRTP.
     pub(super) has_lent_windows: bool,
     /// Why it is here; empty before anybody has looked.
@@ -60,20 +60,29 @@ pub struct Receiver {
     pub withheld: SmallVec<[Option<DropReason>; PAYLOAD_TYPES]>,
     /// The place of its counter among those of copies; none where it gets all that is counted, or nothing.
     pub copy: Option<usize>,
+    /// What packets leave with, where they are protected for it.
+    pub protect: Option<Parameters>,
 }
 
 /// What a stream lends to another path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lent {
     pub loan: Loan,
-    pub windows: Windows,
+    pub windows: LentWindows,
+}
+
+/// The windows of SRTP among it: of what comes, and of what leaves for each receiver.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LentWindows {
+    pub opened: Option<Window>,
+    pub protected: SmallVec<[Option<Window>; 2]>,
 }
 
 /// What another path has counted of a stream: its source, and packets and bytes of each copy.
 #[derive(Debug, Clone, Copy)]
 pub struct Tally<'a> {
     pub loan: &'a Loan,
-    pub copies: &'a [(u64, u64)],
+    pub copies: &'a [Sent],
 }
 
 /// What another path is to do for a stream.
@@ -83,35 +92,25 @@ pub struct Errand {
     pub payload_types: SmallVec<[u8; PAYLOAD_TYPES]>,
     /// In the order of the plan's sinks.
     pub receivers: Vec<Receiver>,
-    /// What its packets come and leave with, where it opens or protects them.
+    /// What its packets come with, where it opens them.
     pub open: Option<Parameters>,
-    pub protect: Option<Parameters>,
     /// The bytes by which packets grow on their way.
     pub growth_bytes: i64,
 }
 
 /// What another path does for a stream.
 #[derive(Debug)]
-struct Away {
+pub(super) struct Away {
     since: Mono,
-    errand: Errand,
+    pub(super) errand: Errand,
     /// As it was looked at last.
-    loan: Loan,
-    copies: SmallVec<[(u64, u64); 2]>,
+    pub(super) loan: Loan,
+    copies: SmallVec<[Sent; 2]>,
     /// Sequence numbers of packets that came here meanwhile.
     beside: SmallVec<[u16; 8]>,
-    /// RTP came here, of this SSRC or of another.
-    has_strays: bool,
-    /// SRTP that can't be judged without the state that was lent.
-    held: Vec<Held>,
-}
-
-/// A datagram that waits.
-#[derive(Debug)]
-pub(super) struct Held {
-    port: PortToken,
-    from: SocketAddr,
-    datagram: Vec<u8>,
+    /// RTP that came here and should not have, of this SSRC or of another.
+    strays: u64,
+    pub(super) held: HeldBack,
 }
 
 impl Way {
@@ -153,9 +152,12 @@ impl Relay {
         self.has_other_path = true;
     }
 
-    /// The streams to look at since this was last asked; some may be gone, some may be there twice.
+    /// The streams to look at since this was last asked, each once; some may be gone.
     pub fn take_way_notes(&mut self) -> Vec<StreamId> {
-        std::mem::take(&mut self.way_notes)
+        let mut notes = std::mem::take(&mut self.way_notes);
+        notes.sort_unstable_by_key(|id| id.0);
+        notes.dedup();
+        notes
     }
 
     /// Whether there are any.
@@ -171,7 +173,7 @@ impl Relay {
         }
     }
 
-    fn note(&mut self, id: StreamId) {
+    pub(super) fn note(&mut self, id: StreamId) {
         let Some(stream) = self.streams.get_mut(id.0 as usize) else { return };
         if stream.way.away.is_none() {
             stream.way.look_at = NEVER;
@@ -199,47 +201,14 @@ impl Relay {
         }
     }
 
-    /// RTP came here of a stream whose windows another path has: what can't be judged or protected without them waits.
-    /// False when it need not, or can't.
-    #[cold]
-    pub(super) fn hold(&mut self, id: StreamId, port: PortToken, from: SocketAddr, datagram: &[u8]) -> bool {
-        let Some(stream) = self.streams.get_mut(id.0 as usize) else { return false };
-        let is_rtp = classify(datagram) == Protocol::Rtp && !stream.latch.refuses(from);
-        let header = Header::read(datagram).ok().filter(|_| is_rtp);
-        let (Some(away), Some(header)) = (&mut stream.way.away, header) else { return false };
-        if away.errand.ssrc != header.ssrc {
-            return false;
-        }
-        away.has_strays = true;
-        let has_room = away.held.len() < MOST_HELD;
-        if has_room {
-            away.held.push(Held { port, from, datagram: datagram.to_vec() });
-        }
-        self.note(id);
-        has_room
-    }
-
-    /// Whether anything waits for a state that has come back.
-    #[inline]
-    pub fn has_released(&self) -> bool {
-        !self.released.is_empty()
-    }
-
-    /// What waited for a state that has come back goes its way. Called after ways were looked at.
-    pub fn release_held(&mut self, now: Now, transmit: &mut (impl Transmit + ?Sized)) {
-        for mut held in std::mem::take(&mut self.released) {
-            self.datagram(now, held.port, held.from, &mut held.datagram, transmit);
-        }
-    }
-
     /// RTP came here, and the stream may have another way. True when that way counts the packet's source: then the
     /// packet is noted beside it.
     #[cold]
-    pub(super) fn look_at_way(&mut self, id: StreamId, header: &Header, bytes: usize) -> bool {
+    pub(super) fn look_at_way(&mut self, now: Mono, id: StreamId, header: &Header, bytes: usize) -> bool {
         self.note(id);
         let Some(stream) = self.streams.get_mut(id.0 as usize) else { return false };
         let Some(away) = &mut stream.way.away else { return false };
-        away.has_strays = true;
+        away.strays += u64::from(now.since(away.since) >= GRACE);
         if away.loan.ssrc != header.ssrc {
             return false;
         }
@@ -270,7 +239,7 @@ impl Relay {
     /// Whether RTP came here that another path should have taken.
     pub fn has_strays(&self, id: StreamId) -> bool {
         let way = self.streams.get(id.0 as usize).map(|stream| &stream.way);
-        way.and_then(|way| way.away.as_ref()).is_some_and(|away| away.has_strays)
+        way.and_then(|way| way.away.as_ref()).is_some_and(|away| away.strays() > 0)
     }
 
     /// Whether the stream stays here for now because its packets came back from the other path; it is looked at later.
@@ -297,39 +266,41 @@ impl Relay {
             loan,
             copies: SmallVec::new(),
             beside: SmallVec::new(),
-            has_strays: false,
-            held: Vec::new(),
+            strays: 0,
+            held: HeldBack::new(&loan, windows.opened),
         }));
         stream.way.look_at = Mono(0);
-        stream.way.has_lent_windows = windows != Windows::default();
+        stream.way.has_lent_windows = windows.opened.is_some() || windows.protected.iter().any(Option::is_some);
         Some(Lent { loan, windows })
     }
 
     /// All that the errand needs, or nothing.
-    fn lend_windows(&mut self, id: StreamId, errand: &Errand) -> Option<Windows> {
-        let mut windows = Windows::default();
+    fn lend_windows(&mut self, id: StreamId, errand: &Errand) -> Option<LentWindows> {
+        let mut windows = LentWindows::default();
         if errand.open.is_some() {
             windows.opened = Some(self.secure_mut(id)?.lend_inbound(errand.ssrc)?);
         }
-        if errand.protect.is_some() {
-            let (egress, ssrc) = errand.leaves_by()?;
-            windows.protected = self.secure_mut(egress).and_then(|secure| secure.lend_outbound(ssrc));
-            if windows.protected.is_none() {
+        for receiver in &errand.receivers {
+            let lend = |secure: &mut Secure| secure.lend_outbound(receiver.ssrc);
+            let window = receiver.protect.as_ref().map(|_| self.secure_mut(receiver.egress).and_then(lend));
+            if window == Some(None) {
                 self.take_back_windows(id, errand, &windows);
                 return None;
             }
+            windows.protected.push(window.flatten());
         }
         Some(windows)
     }
 
-    fn take_back_windows(&mut self, id: StreamId, errand: &Errand, windows: &Windows) {
+    fn take_back_windows(&mut self, id: StreamId, errand: &Errand, windows: &LentWindows) {
         if let (Some(window), Some(parameters), Some(secure)) = (windows.opened, &errand.open, self.secure_mut(id)) {
             secure.take_back_inbound(errand.ssrc, parameters, window);
         }
-        let Some((egress, ssrc)) = errand.leaves_by() else { return };
-        let egress = self.secure_mut(egress);
-        if let (Some(window), Some(parameters), Some(secure)) = (windows.protected, &errand.protect, egress) {
-            secure.take_back_outbound(ssrc, parameters, window);
+        for (receiver, window) in errand.receivers.iter().zip(&windows.protected) {
+            let egress = self.secure_mut(receiver.egress);
+            if let (Some(window), Some(parameters), Some(secure)) = (window, &receiver.protect, egress) {
+                secure.take_back_outbound(receiver.ssrc, parameters, *window);
+            }
         }
     }
 
@@ -344,6 +315,12 @@ impl Relay {
             away.errand.receivers = receivers;
             away.copies.clear();
         }
+    }
+
+    /// Whom another path serves for a stream.
+    pub fn receivers_elsewhere(&self, id: StreamId) -> &[Receiver] {
+        let away = self.streams.get(id.0 as usize).and_then(|stream| stream.way.away.as_ref());
+        away.map(|away| away.errand.receivers.as_slice()).unwrap_or_default()
     }
 
     /// Takes over what another path has counted so far.
@@ -423,30 +400,37 @@ impl Relay {
     }
 
     /// Ends a loan, with what the other path has counted to its end, and where it has brought the windows.
-    pub fn take_back(&mut self, now: Now, id: StreamId, tally: Tally, windows: &Windows) {
+    pub fn take_back(&mut self, now: Now, id: StreamId, tally: Tally, windows: &LentWindows) {
         self.settle_way(now, id, tally);
         let Some(stream) = self.streams.get_mut(id.0 as usize) else { return };
         let Some(mut away) = stream.way.away.take() else { return };
         stream.way.has_lent_windows = false;
-        self.released.append(&mut away.held);
+        if away.strays() > 0 {
+            stream.way.rest(now.mono, &away);
+        }
+        self.released.append(&mut away.held.take());
         stream.way.look_at = Mono(0);
         if let Some(source) = stream.source_mut(away.loan.ssrc) {
             away.beside.iter().for_each(|sequence| source.place(*sequence));
-        }
-        if away.has_strays && now.mono.since(away.since) >= GRACE {
-            stream.way.rest(now.mono, away.since);
         }
         self.take_back_windows(id, &away.errand, windows);
     }
 }
 
 impl Way {
-    fn rest(&mut self, now: Mono, away_since: Mono) {
-        if now.since(away_since) >= IS_SETTLED {
+    fn rest(&mut self, now: Mono, away: &Away) {
+        let has_paid = away.loan.packets >= TAKEN_FOR_EACH * away.strays();
+        if has_paid || now.since(away.since) >= IS_SETTLED {
             self.rest = FIRST_REST;
         }
         self.resting_until = Some(now + self.rest);
         self.rest = (self.rest * 2).min(LONGEST_REST);
+    }
+}
+
+impl Away {
+    fn strays(&self) -> u64 {
+        self.strays + self.held.count()
     }
 }
 
@@ -457,12 +441,6 @@ impl Receiver {
 }
 
 impl Errand {
-    /// The stream that packets leave by, and their SSRC there; none where nothing leaves.
-    fn leaves_by(&self) -> Option<(StreamId, u32)> {
-        let receiver = self.receivers.iter().find(|receiver| receiver.gets_anything())?;
-        Some((receiver.egress, receiver.ssrc))
-    }
-
     /// What a receiver of all that came was sent.
     fn all_of(&self, growth: &Growth) -> Growth {
         let bytes = growth.bytes.saturating_add_signed(self.growth_bytes * growth.packets as i64);
@@ -471,10 +449,15 @@ impl Errand {
 }
 
 /// What a receiver was sent of which copies are counted.
-fn copied(place: usize, now: &[(u64, u64)], before: &[(u64, u64)], growth: &Growth) -> Growth {
-    let at = |counts: &[(u64, u64)]| counts.get(place).copied().unwrap_or_default();
+fn copied(place: usize, now: &[Sent], before: &[Sent], growth: &Growth) -> Growth {
+    let at = |counts: &[Sent]| counts.get(place).copied().unwrap_or_default();
     let (now, before) = (at(now), at(before));
-    Growth { packets: now.0.wrapping_sub(before.0), bytes: now.1.wrapping_sub(before.1), used_index: 0, ..*growth }
+    Growth {
+        packets: now.packets.wrapping_sub(before.packets),
+        bytes: now.bytes.wrapping_sub(before.bytes),
+        used_index: now.used_index.wrapping_sub(before.used_index),
+        ..*growth
+    }
 }
 
 /// What was dropped, by reason.

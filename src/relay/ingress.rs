@@ -1,5 +1,6 @@
 //! The first half of a packet's way: demultiplex, check the source, learn, count.
 
+use super::held::Holding;
 use super::rewriting::RepairHeader;
 use super::secure::Passing;
 use super::verdict::{DropReason, Verdict};
@@ -103,12 +104,15 @@ impl Relay {
     ) -> Verdict {
         let stream = self.streams.get(id.0 as usize);
         let is_guarded = stream.is_some_and(|stream| stream.is_guarded);
-        if stream.is_some_and(|stream| stream.way.has_lent_windows) && self.hold(id, port, from, datagram) {
-            return Verdict::Consumed;
-        }
-        let accepted = match is_guarded {
-            false => self.receive(now, id, from, datagram),
-            true => self.receive_guarded(now, id, port, from, datagram, transmit),
+        let holding = match stream.is_some_and(|stream| stream.way.has_lent_windows) {
+            true => self.hold(id, port, from, datagram),
+            false => Holding::No,
+        };
+        let accepted = match (holding, is_guarded) {
+            (Holding::Waits, _) => return Verdict::Consumed,
+            (Holding::Refused(reason), _) => Err(reason),
+            (Holding::No, false) => self.receive(now, id, from, datagram),
+            (Holding::No, true) => self.receive_guarded(now, id, port, from, datagram, transmit),
         };
         if self.streams.get(id.0 as usize).is_some_and(|stream| stream.latch.has_news()) {
             self.note_moved(id);
@@ -128,7 +132,7 @@ impl Relay {
     }
 
     #[cold]
-    fn count_drop(&mut self, id: StreamId, reason: DropReason) {
+    pub(super) fn count_drop(&mut self, id: StreamId, reason: DropReason) {
         let Some(stream) = self.streams.get_mut(id.0 as usize) else { return };
         stream.dropped.count(reason);
         if reason.is_error() {
@@ -250,7 +254,7 @@ impl Relay {
     fn count(&mut self, now: Now, id: StreamId, kind: Kind, wire_bytes: usize, packet: &[u8]) -> Option<Accepted> {
         let is_beside = match &kind {
             Kind::Rtp(header) if self.streams.get(id.0 as usize)?.way.look_at <= now.mono => {
-                self.look_at_way(id, header, wire_bytes)
+                self.look_at_way(now.mono, id, header, wire_bytes)
             }
             _ => false,
         };

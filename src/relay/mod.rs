@@ -13,6 +13,7 @@ mod egress;
 mod extension;
 mod feedback;
 pub mod handshake;
+mod held;
 mod ingress;
 pub mod interface;
 mod keyframes;
@@ -77,7 +78,7 @@ pub struct Relay {
     /// Streams whose way is to be looked at.
     way_notes: Vec<StreamId>,
     /// Datagrams whose state has come back.
-    released: Vec<away::Held>,
+    released: Vec<held::Held>,
 }
 
 /// The largest datagram that may come.

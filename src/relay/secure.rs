@@ -4,6 +4,7 @@ use super::ingress::Kind;
 use super::verdict::DropReason;
 use crate::plan::{Keys, Security, Sink};
 use crate::srtp::{self, Parameters, Protector, Unprotector, Window};
+use crate::wire::rtp::Header;
 use smallvec::SmallVec;
 
 /// Bytes that protecting adds at most: index, the longest key identifier, the longest tag.
@@ -117,10 +118,17 @@ impl Secure {
         }
     }
 
-    /// Whether another path has the state of `kind`'s SSRC among what comes.
+    /// Whether another path has the state of a packet's SSRC among what comes.
     #[inline]
-    pub(super) fn has_lent(&self, kind: &Kind) -> bool {
-        matches!((kind, self.lent_inbound), (Kind::Rtp(header), Some(lent)) if header.ssrc == lent)
+    pub(super) fn has_lent(&self, header: &Header) -> bool {
+        self.lent_inbound == Some(header.ssrc)
+    }
+
+    /// The index of an authentic SRTP packet, near to `highest`, of an SSRC that another path has. The bytes may be
+    /// anything afterwards.
+    pub(super) fn verify(&self, packet: &mut [u8], highest: u64) -> Result<u64, DropReason> {
+        let inbound = self.inbound.as_ref().ok_or(DropReason::NoKeys)?;
+        inbound.verify_rtp(packet, highest).map_err(reason)
     }
 
     /// The name of the suite in use, and whether it comes from here.
@@ -131,7 +139,7 @@ impl Secure {
     /// Makes a packet plain, in place; returns its length. With `is_kept` it is authenticated and stays as it is.
     #[inline]
     pub(super) fn unprotect(&mut self, kind: Kind, packet: &mut [u8], is_kept: bool) -> Result<usize, DropReason> {
-        if self.has_lent(&kind) {
+        if matches!(&kind, Kind::Rtp(header) if self.has_lent(header)) {
             return Err(DropReason::Lent);
         }
         let Some(inbound) = &mut self.inbound else { return Err(DropReason::NoKeys) };

@@ -41,6 +41,15 @@ pub struct Loan {
     pub payload_packets: [u64; PAYLOAD_TYPES],
 }
 
+/// What one of several receivers was sent on another path since the source was lent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sent {
+    pub packets: u64,
+    pub bytes: u64,
+    /// Packets of SRTP that were not sent: an index would have been used twice.
+    pub used_index: u64,
+}
+
 /// What has come to a loan's counts between two looks at it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Growth {

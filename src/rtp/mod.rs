@@ -12,7 +12,7 @@ pub mod source;
 pub mod transport_feedback;
 
 pub use history::History;
-pub use loan::Loan;
+pub use loan::{Loan, Sent};
 pub use missing::Missing;
 pub use outgoing::Outgoing;
 pub use quality::Quality;

@@ -23,6 +23,7 @@ mod unprotect;
 pub use key::{MasterKey, Mki, Parameters};
 pub use loan::{Schedule, Window, Windows};
 pub use protect::Protector;
+pub use suite::CipherKind;
 pub use unprotect::Unprotector;
 
 use thiserror::Error;

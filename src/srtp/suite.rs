@@ -4,10 +4,14 @@ use crate::base::suite::Suite;
 
 /// The cipher of a suite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum CipherKind {
+pub enum CipherKind {
+    /// AES in counter mode.
     CounterMode,
+    /// AES in f8 mode.
     F8,
+    /// None: packets are authenticated.
     Null,
+    /// AES-GCM, which authenticates too.
     Gcm,
 }
 

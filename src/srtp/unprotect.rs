@@ -3,6 +3,7 @@
 use super::Error;
 use super::cipher::PacketId;
 use super::header::{self, RTCP_HEADER_BYTES};
+use super::index::estimate;
 use super::key::Parameters;
 use super::session::{ENCRYPTED, Opening, Transform};
 use super::streams::Streams;
@@ -35,6 +36,17 @@ impl Unprotector {
     /// gets it as it is. After an error, the bytes may be anything.
     pub fn authenticate_rtp(&mut self, packet: &mut [u8]) -> Result<(), Error> {
         self.open_rtp(packet, Opening::Verify).map(drop)
+    }
+
+    /// The index of an SRTP packet whose tag is right, the one nearest to `highest`. Nothing is noted, and whether it was
+    /// there before is not asked. Afterwards, the bytes may be anything.
+    pub fn verify_rtp(&self, packet: &mut [u8], highest: u64) -> Result<u64, Error> {
+        let body = self.rtp.body_bytes(packet)?;
+        let header = header::rtp(&packet[..body])?;
+        self.rtp.check_mki(packet, body)?;
+        let id = PacketId::rtp(header.ssrc, estimate(highest, header.sequence)?);
+        self.rtp.open(&id, packet, (header.bytes, body), self.rtp.encrypts, Opening::Verify)?;
+        Ok(id.index)
     }
 
     /// Checks and decrypts an SRTCP packet in place and returns the length of the RTCP packet at its beginning. After

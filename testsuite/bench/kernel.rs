@@ -11,7 +11,14 @@ use millrace_testsuite::srtp::{parameters, rtp_packet};
 use millrace_testsuite::system::now_ns;
 use std::hint::black_box;
 
-const SUITES: [Suite; 3] = [Suite::AesCm128Sha1_80, Suite::Aes192CmSha1_80, Suite::Aes256CmSha1_80];
+const SUITES: [Suite; 6] = [
+    Suite::AesCm128Sha1_80,
+    Suite::Aes256CmSha1_80,
+    Suite::AeadAes128Gcm,
+    Suite::AeadAes256Gcm,
+    Suite::F8Sha1_80,
+    Suite::NullSha1_80,
+];
 const PACKET_BYTES: [usize; 2] = [172, 1212];
 const FIRST: u16 = 100;
 

@@ -3,15 +3,18 @@
 //! other: one has no queue before it.
 
 use crate::Scenario;
+use crate::cover::{Cover, put_on, take_off};
 use crate::scenarios::{at, parsed};
 use crate::sip::Role;
 use crate::stage::{CALLEE, CALLEE_IP6, CALLER, Networks, start_daemon_with};
 use crate::tap::Tap;
+use millrace::base::suite::Suite;
+use millrace::srtp::{Parameters, Protector};
 use millrace_testsuite::daemon::Kind;
 use millrace_testsuite::ng::{Client, Encoding};
 use millrace_testsuite::sdp;
 use serde_json::{Value, json};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -26,6 +29,10 @@ pub const ALL: &[Scenario] = &[
         run: copies,
     },
     Scenario { name: "same-bytes-32", what: "the same to 32", needs: ours, run: many_copies },
+    Scenario { name: "same-bytes-sdes", what: "the same from SDES to plain RTP", needs: ours, run: sdes_to_plain },
+    Scenario { name: "same-bytes-keys", what: "the same from one SDES key to another", needs: ours, run: other_keys },
+    Scenario { name: "same-bytes-pass", what: "the same with SDES passed through", needs: ours, run: equal_keys },
+    Scenario { name: "same-bytes-gcm", what: "the same from one AES-GCM key to another", needs: ours, run: gcm },
 ];
 
 /// rtpengine has no second path here.
@@ -38,29 +45,47 @@ const PCMA: u8 = 8;
 const EVENT: u8 = 101;
 /// Between two datagrams: longer than packets gather, so that order does not depend on the way.
 const PACE: Duration = Duration::from_millis(2);
+/// Packets of what is usual that come twice.
+const TWICE: u64 = 2;
 /// Packets while addresses are learned and the entry is installed.
 const WARM_UP: u16 = 250;
 
 fn ip4(kind: Kind, folder: &Path) -> Result<String, String> {
-    compare(kind, folder, CALLEE, 0)
+    compare(kind, folder, (CALLEE, 0), Cover::None)
 }
 
 fn ip4_to_ip6(kind: Kind, folder: &Path) -> Result<String, String> {
-    compare(kind, folder, CALLEE_IP6, 0)
+    compare(kind, folder, (CALLEE_IP6, 0), Cover::None)
+}
+
+fn sdes_to_plain(kind: Kind, folder: &Path) -> Result<String, String> {
+    compare(kind, folder, (CALLEE, 0), Cover::Caller(Suite::AesCm128Sha1_80))
+}
+
+fn other_keys(kind: Kind, folder: &Path) -> Result<String, String> {
+    compare(kind, folder, (CALLEE, 0), Cover::Both(Suite::AesCm128Sha1_80))
+}
+
+fn equal_keys(kind: Kind, folder: &Path) -> Result<String, String> {
+    compare(kind, folder, (CALLEE, 0), Cover::Same(Suite::AesCm128Sha1_80))
+}
+
+fn gcm(kind: Kind, folder: &Path) -> Result<String, String> {
+    compare(kind, folder, (CALLEE, 0), Cover::Both(Suite::AeadAes128Gcm))
 }
 
 fn copies(kind: Kind, folder: &Path) -> Result<String, String> {
-    compare(kind, folder, CALLEE_IP6, 4)
+    compare(kind, folder, (CALLEE_IP6, 4), Cover::None)
 }
 
 fn many_copies(kind: Kind, folder: &Path) -> Result<String, String> {
-    compare(kind, folder, CALLEE, 31)
+    compare(kind, folder, (CALLEE, 31), Cover::None)
 }
 
 /// With so many who listen to the caller besides the callee.
-fn compare(kind: Kind, folder: &Path, callee: &str, listeners: u16) -> Result<String, String> {
-    let slow = pass(kind, folder, (callee, listeners), "off")?;
-    let fast = pass(kind, folder, (callee, listeners), "xdp")?;
+fn compare(kind: Kind, folder: &Path, receivers: (&str, u16), cover: Cover) -> Result<String, String> {
+    let slow = pass(kind, folder, receivers, cover, "off")?;
+    let fast = pass(kind, folder, receivers, cover, "xdp")?;
     let (mut slow_sorted, mut fast_sorted) = (slow.arrived.clone(), fast.arrived.clone());
     slow_sorted.sort();
     fast_sorted.sort();
@@ -96,14 +121,20 @@ struct Run {
     in_kernel: u64,
 }
 
-fn pass(kind: Kind, folder: &Path, (callee, listeners): (&str, u16), mode: &str) -> Result<Run, String> {
+fn pass(
+    kind: Kind,
+    folder: &Path,
+    (callee, listeners): (&str, u16),
+    cover: Cover,
+    mode: &str,
+) -> Result<Run, String> {
     let folder = folder.join(mode);
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let networks = Networks::make()?;
     let daemon = start_daemon_with(&networks, kind, &format!("--fastpath={mode}"), &folder)?;
     let mut client = daemon.client(Encoding::Bencode)?;
     let (caller, callee) = (at(CALLER, 6000)?, at(callee, 7000)?);
-    let to = set_up(&mut client, caller, callee)?;
+    let (to, on_arrival) = set_up(&mut client, caller, callee, cover)?;
     let mouth = networks.socket(Role::Caller, caller)?;
     let stranger = networks.socket(Role::Caller, at(CALLER, 6666)?)?;
     // Somebody is there: a port that is closed would answer.
@@ -115,7 +146,7 @@ fn pass(kind: Kind, folder: &Path, (callee, listeners): (&str, u16), mode: &str)
     let is_new = |at: &usize| taps[..*at].iter().all(|known| known.1 != taps[*at].1);
     let taps = (0..taps.len()).filter(is_new).map(|at| Tap::start(taps[at].0, taps[at].1));
     let taps: Vec<Tap> = taps.collect::<Result<_, String>>()?;
-    let talk = Talk { mouth: &mouth, stranger: &stranger, to };
+    let talk = Talk { mouth: &mouth, stranger: &stranger, to, cover: RefCell::new(cover.on()) };
     for number in 0..WARM_UP {
         talk.say(&packet(number, PCMA, &[0xd5; 160]))?;
     }
@@ -138,27 +169,43 @@ fn pass(kind: Kind, folder: &Path, (callee, listeners): (&str, u16), mode: &str)
     for tap in taps {
         arrived.extend(tap.finish_by_port()?);
     }
+    if let Some(parameters) = on_arrival {
+        let (ports, payloads): (Vec<u16>, Vec<Vec<u8>>) = arrived.into_iter().unzip();
+        let plain = take_off(&parameters, &payloads).map_err(|why| format!("{mode}: {why}"))?;
+        arrived = ports.into_iter().zip(plain).collect();
+    }
     client.ask(&json!({"command": "delete", "call-id": "same", "from-tag": "a"})).map_err(|error| error.to_string())?;
     Ok(Run { arrived, counts, in_kernel: usual })
 }
 
-fn set_up(client: &mut Client, caller: SocketAddr, callee: SocketAddr) -> Result<SocketAddr, String> {
+/// Where the caller's packets go, and what is on them when the callee gets them.
+fn set_up(
+    client: &mut Client,
+    caller: SocketAddr,
+    callee: SocketAddr,
+    cover: Cover,
+) -> Result<(SocketAddr, Option<Parameters>), String> {
     let mut ask = |request: Value| {
         let reply = client.ask(&request).map_err(|error| error.to_string())?;
         if reply["result"] == "ok" { Ok(reply) } else { Err(format!("{}: {reply}", request["command"])) }
     };
-    let describe = |address: SocketAddr| {
-        let extra = ["a=rtpmap:101 telephone-event/8000"];
-        sdp::audio(address, 1, &extra).replace("RTP/AVP 0 8", "RTP/AVP 8 0 101")
+    let describe = |address: SocketAddr, is_caller: bool, shown: &str| {
+        let protocol = cover.protocols()[usize::from(!is_caller)];
+        let crypto = cover.line(is_caller, shown);
+        let extra = [Some("a=rtpmap:101 telephone-event/8000"), crypto.as_deref()];
+        let extra: Vec<&str> = extra.into_iter().flatten().collect();
+        sdp::audio(address, 1, &extra).replace("RTP/AVP 0 8", &format!("{protocol} 8 0 101"))
     };
-    ask(json!({
-        "command": "offer", "call-id": "same", "from-tag": "a", "sdp": describe(caller),
-        "direction": ["external", "internal"], "flags": ["strict source"],
+    let reply = ask(json!({
+        "command": "offer", "call-id": "same", "from-tag": "a", "sdp": describe(caller, true, ""), "DTLS": "off",
+        "direction": ["external", "internal"], "flags": cover.flags(), "transport-protocol": cover.protocols()[1],
         "address family": if callee.is_ipv4() { "IP4" } else { "IP6" },
     }))?;
-    let reply =
-        ask(json!({"command": "answer", "call-id": "same", "from-tag": "a", "to-tag": "b", "sdp": describe(callee)}))?;
-    sdp::media_address(reply["sdp"].as_str().unwrap_or_default()).ok_or(format!("no address in {reply}"))
+    let shown = reply["sdp"].as_str().unwrap_or_default();
+    let answer = describe(callee, false, shown);
+    let reply = ask(json!({"command": "answer", "call-id": "same", "from-tag": "a", "to-tag": "b", "sdp": answer}))?;
+    let to = sdp::media_address(reply["sdp"].as_str().unwrap_or_default()).ok_or(format!("no address in {reply}"))?;
+    Ok((to, cover.off(shown)?))
 }
 
 /// Has somebody listen to the caller: on either side in turns, some of them with another number for events.
@@ -209,6 +256,8 @@ struct Talk<'a> {
     mouth: &'a UdpSocket,
     stranger: &'a UdpSocket,
     to: SocketAddr,
+    /// What is put on each datagram.
+    cover: RefCell<Option<Protector>>,
 }
 
 impl Talk<'_> {
@@ -216,14 +265,33 @@ impl Talk<'_> {
         self.send(self.mouth, datagram)
     }
 
+    fn is_covered(&self) -> bool {
+        self.cover.borrow().is_some()
+    }
+
     fn send(&self, socket: &UdpSocket, datagram: &[u8]) -> Result<(), String> {
+        let covered = self.cover.borrow_mut().as_mut().map(|cover| put_on(cover, datagram));
+        self.send_as_it_is(socket, covered.as_deref().unwrap_or(datagram))
+    }
+
+    /// A packet whose tag is another, where there are tags.
+    fn forge(&self, datagram: &[u8]) -> Result<(), String> {
+        let covered = self.cover.borrow_mut().as_mut().map(|cover| put_on(cover, datagram));
+        let Some(mut forged) = covered else { return self.say(datagram) };
+        if let Some(last) = forged.last_mut() {
+            *last ^= 1;
+        }
+        self.send_as_it_is(self.mouth, &forged)
+    }
+
+    fn send_as_it_is(&self, socket: &UdpSocket, datagram: &[u8]) -> Result<(), String> {
         let due = Instant::now() + PACE;
         socket.send_to(datagram, self.to).map_err(|error| error.to_string())?;
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         Ok(())
     }
 
-    /// What an entry takes; how many packets that were.
+    /// What an entry takes; how many packets of it count.
     fn usual(&self) -> Result<u64, String> {
         let mut next = WARM_UP;
         let sent = Cell::new(0);
@@ -269,8 +337,12 @@ impl Talk<'_> {
             if number % 10 == 0 {
                 self.send(self.stranger, &packet(next + 5 + number, PCMA, &[0xaa; 160]))?;
             }
+            if number % 10 == 5 && self.is_covered() {
+                self.forge(&packet(next + 5 + number, PCMA, &[0x55; 160]))?;
+            }
         }
-        Ok(sent.get())
+        // Those that came twice are replays where there is SRTP.
+        Ok(sent.get() - if self.is_covered() { TWICE } else { 0 })
     }
 
     /// What comes to the daemon, whatever the way of the rest.
@@ -283,9 +355,9 @@ impl Talk<'_> {
             }
             Ok(())
         };
-        // A jump that is no restart yet, and one that is.
+        // A jump that is no restart yet, and one that is. Where that can be, it is forged: SRTP does not go back.
         usual(60)?;
-        self.say(&packet(9000, PCMA, &[1; 160]))?;
+        self.forge(&packet(9000, PCMA, &[1; 160]))?;
         usual(60)?;
         for unlike in [
             vec![],

@@ -6,6 +6,7 @@
 mod baresip;
 mod browser;
 mod conversations;
+mod cover;
 mod ctl;
 mod fastpath;
 mod killed;

@@ -7,7 +7,9 @@ use millrace::fastpath::{Action, Entry, Output, Protection, Slot};
 use millrace::io::xdp::Programs;
 use millrace::rtp::Loan;
 use millrace::srtp::Windows;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 /// `XDP_DROP`, `XDP_PASS` and `XDP_REDIRECT`.
 const DROP: u32 = 1;
@@ -31,9 +33,28 @@ pub enum Outcome {
     Passed,
 }
 
+/// Flows that there can be at once in a thread.
+const MOST: u32 = 64;
+
+thread_local! {
+    /// Loading takes long, so it is done once, and each flow has a place of its own.
+    static PROGRAMS: RefCell<Option<Rc<Programs>>> = const { RefCell::new(None) };
+    static NEXT: Cell<u32> = const { Cell::new(0) };
+}
+
+fn programs() -> Result<Rc<Programs>, String> {
+    if let Some(programs) = PROGRAMS.with_borrow(Clone::clone) {
+        return Ok(programs);
+    }
+    let programs = Rc::new(Programs::load(MOST, true, true).map_err(|why| why.to_string())?);
+    PROGRAMS.set(Some(programs.clone()));
+    Ok(programs)
+}
+
 /// The programs, and one flow.
 pub struct Kernel {
-    programs: Programs,
+    programs: Rc<Programs>,
+    slot: Slot,
     pub entry: Entry,
 }
 
@@ -50,30 +71,32 @@ pub fn obstacle() -> Option<String> {
 }
 
 impl Kernel {
-    /// Loads the programs and installs a flow of SSRC [`SSRC`] and payload type 8.
+    /// Installs a flow of SSRC [`SSRC`] and payload type 8.
     pub fn new(protection: Option<Protection>, highest: u32, windows: &Windows) -> Result<Kernel, String> {
-        let programs = Programs::load(4, true, true).map_err(|why| why.to_string())?;
+        let programs = programs()?;
+        let slot = Slot(NEXT.replace(NEXT.get() + 1) % MOST);
         if !programs.have_srtp() {
             return Err("the program for SRTP was not loaded".to_owned());
         }
         let at = |port| SocketAddr::from(([192, 0, 2, 1], port));
         let entry = Entry {
-            local: at(30_000),
+            local: at(30_000 + slot.0 as u16 * 2),
             source: SocketAddr::from(([198, 51, 100, 10], 6000)),
             is_strict: true,
             ssrc: SSRC,
             clock_rate_hz: 8000,
             payload_types: [Passing { number: 8, is_event: false }].into_iter().collect(),
             action: Action::Forward(Output {
-                from: at(30_002),
+                from: at(40_000),
                 to: SocketAddr::from(([198, 51, 100, 20], 7000)),
                 tos: 0,
                 ssrc: SSRC,
                 payload_types: [Some(8)].into_iter().collect(),
+                protect: None,
             }),
             protection: protection.map(Box::new),
         };
-        let kernel = Kernel { programs, entry };
+        let kernel = Kernel { programs, slot, entry };
         kernel.install(highest, windows).map_err(|error| error.to_string())?;
         Ok(kernel)
     }
@@ -85,27 +108,24 @@ impl Kernel {
         // `struct bpf_devmap_val` without a program.
         bpf::update(map("devices")?, &INTERFACE, &[INTERFACE, 0])?;
         let loan = Loan { ssrc: SSRC, highest, base: highest, window: 1, ..Loan::default() };
-        bpf::update(map("streams")?, &0u32, &Stream::from(&loan))?;
+        bpf::update(map("streams")?, &self.slot.0, &Stream::from(&loan))?;
         if let Some(protection) = &self.entry.protection {
             let keys = Keys::new(protection).ok_or(std::io::ErrorKind::Unsupported)?;
-            bpf::update(map("orders")?, &0u32, &Order::from(windows))?;
-            bpf::update(map("keys_of")?, &0u32, &keys)?;
+            bpf::update(map("orders")?, &self.slot.0, &Order::from(windows))?;
+            bpf::update(map("keys_of")?, &self.slot.0, &keys)?;
         }
-        bpf::update(
-            map("flows")?,
-            &Endpoint::from(self.entry.local),
-            &Flow::new(&self.entry, Slot(0), Target::Hop(HOP)),
-        )
+        let flow = Flow::new(&self.entry, self.slot, Target::Hop(HOP));
+        bpf::update(map("flows")?, &Endpoint::from(self.entry.local), &flow)
     }
 
     /// What the flow has counted, and where its windows stand.
     pub fn state(&self) -> Result<(Loan, Windows), String> {
         let map = |name| self.programs.map_descriptor(name).map_err(|why| why.to_string());
         let mut stream = Stream::default();
-        bpf::look_up(map("streams")?, &0u32, &mut stream).map_err(|error| error.to_string())?;
+        bpf::look_up(map("streams")?, &self.slot.0, &mut stream).map_err(|error| error.to_string())?;
         let Some(protection) = &self.entry.protection else { return Ok(((&stream).into(), Windows::default())) };
         let mut order = Order::from(&Windows::default());
-        bpf::look_up(map("orders")?, &0u32, &mut order).map_err(|error| error.to_string())?;
+        bpf::look_up(map("orders")?, &self.slot.0, &mut order).map_err(|error| error.to_string())?;
         if order.users != 0 {
             return Err(format!("{} programs have not ended", order.users));
         }

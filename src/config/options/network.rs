@@ -142,8 +142,8 @@ pub(super) static FAST_PATH: &[OptionRow] = &[
     choice(
         "fastpath-srtp",
         &["on", "off"],
-        "off",
-        "Whether XDP programs open and protect SRTP, for which they get its keys. On trial: see protocol-docs/fastpath.md.",
+        "on",
+        "Whether XDP programs open and protect SRTP, for which they get its keys. Their AES is not constant-time: see protocol-docs/fastpath.md.",
     )
     .set(|c, v| {
         c.fast_path.opens_srtp = v.text() == "on";

@@ -10,7 +10,7 @@ use super::pins::{Pins, Place, remove_link};
 use super::shared::Shared;
 use super::table::XdpTable;
 use super::{Unavailable, unavailable, with_causes};
-use crate::fastpath::layout::{Sent, Stream};
+use crate::fastpath::layout::{COPY_KEYS, Sent, Stream};
 use crate::fastpath::table::{Slot, Table};
 use crate::fastpath::verdict::Verdict;
 use aya::maps::xdp::DevMapHash;
@@ -87,7 +87,8 @@ impl FastPath {
         let found = Found::look(&programs, wanted.flows)?;
         let (taken, taken_groups) = (found.slots(), found.groups());
         if let Some(mut keys) = programs.key_maps()? {
-            keys.retain(|slot| taken.contains(&slot.0));
+            let is_of_copy = |slot: Slot| slot.0 & COPY_KEYS != 0 && taken_groups.1.contains(&(slot.0 & !COPY_KEYS));
+            keys.retain(|slot| taken.contains(&slot.0) || is_of_copy(slot));
         }
         let hops = Array::try_from(take_map(&mut programs.ebpf, "next_hops")?).map_err(|error| unavailable(&error))?;
         let devices = DevMapHash::try_from(take_map(&mut programs.ebpf, "devices")?);

@@ -4,8 +4,10 @@
 use super::devices::DeviceLists;
 use super::next_hops::{Leads, NextHops};
 use super::shared::Shared;
-use crate::fastpath::layout::{Copy, CopyKey, Group, Sent};
-use crate::fastpath::{Entry, Output, Reason, Slot};
+use super::keys::{KeyMaps, MOST_WAITS, PATIENCE};
+use crate::fastpath::layout::{COPY_KEYS, Copy, CopyKey, GROUP_IS_SRTP, Group, Sent};
+use crate::fastpath::{CopyWindows, Entry, Output, Reason, Slot};
+use crate::srtp::{Window, Windows, suite};
 use aya::maps::{HashMap as BpfMap, MapData};
 use smallvec::SmallVec;
 use std::collections::HashMap;
@@ -35,6 +37,7 @@ pub(super) struct Copies {
 /// A group in the maps.
 struct Installed {
     group: u32,
+    value: Group,
     /// By output: its number among the copies, its counter, and its next hop with where that led.
     outputs: SmallVec<[Place; 4]>,
 }
@@ -73,11 +76,17 @@ impl Copies {
     ///
     /// # Errors
     /// When the way to a receiver is not known, or there is no room.
-    pub(super) fn put(&mut self, slot: Slot, entry: &Entry, hops: &NextHops) -> Result<u32, Reason> {
+    pub(super) fn put(
+        &mut self,
+        (slot, entry, windows): (Slot, &Entry, &[Option<Window>]),
+        hops: &NextHops,
+        keys: Option<&mut KeyMaps>,
+    ) -> Result<u32, Reason> {
         let outputs = entry.outputs();
-        let mut installed = Installed { group: self.free.pop().ok_or(Reason::TableFull)?, outputs: SmallVec::new() };
+        let mut installed = Installed { group: self.free.pop().ok_or(Reason::TableFull)?, value: Group::default(), outputs: SmallVec::new() };
         let put =
             self.take_places(outputs, hops, &mut installed).and_then(|()| self.write(entry, &mut installed, hops));
+        let put = put.and_then(|()| put_keys(entry, &installed, windows, keys)).and_then(|()| self.write_group(&installed));
         if let Err(reason) = put {
             self.free(&installed, hops);
             return Err(reason);
@@ -121,24 +130,51 @@ impl Copies {
             let (own, output) = (&mut installed.outputs[*place], &outputs[*place]);
             own.number = number as u32;
             let ip_bytes = if output.to.is_ipv4() { IP4_BYTES } else { IP6_BYTES };
-            longest_bytes = longest_bytes.min(u32::from(own.leads.mtu).saturating_sub(ip_bytes + UDP_BYTES));
+            let tag_bytes = output.protect.as_ref().map_or(0, |protect| suite::lengths(protect.suite).rtp_tag as u32);
+            let room_bytes = u32::from(own.leads.mtu).saturating_sub(ip_bytes + UDP_BYTES + tag_bytes);
+            longest_bytes = longest_bytes.min(room_bytes);
             let key = CopyKey { group: installed.group, number: own.number };
             self.copies.insert(key, Copy::new(entry, output, own.hop, own.counter), 0).map_err(|error| full(&error))?;
         }
-        let group = Group { devices, longest_bytes, runs };
-        self.groups.insert(installed.group, group, 0).map_err(|error| full(&error))
+        let flags = if outputs.iter().any(|output| output.protect.is_some()) { GROUP_IS_SRTP } else { 0 };
+        installed.value = Group { users: 0, copies: outputs.len() as u32, flags, devices, longest_bytes, runs };
+        Ok(())
+    }
+
+    fn write_group(&mut self, installed: &Installed) -> Result<(), Reason> {
+        self.groups.insert(installed.group, installed.value, 0).map_err(|error| full(&error))
     }
 
     /// What each output of the entry at a slot was sent.
-    pub(super) fn read(&self, slot: Slot) -> SmallVec<[(u64, u64); 4]> {
+    pub(super) fn read(&self, slot: Slot) -> SmallVec<[crate::rtp::Sent; 4]> {
         let outputs = self.installed.get(&slot).map(|installed| installed.outputs.as_slice()).unwrap_or_default();
-        let sent = outputs.iter().map(|place| self.sent.read(place.counter));
-        sent.map(|sent| (sent.packets, sent.bytes)).collect()
+        outputs.iter().map(|place| self.sent.read(place.counter).into()).collect()
     }
 
-    /// The flow of a slot is gone, or points elsewhere.
-    pub(super) fn retire(&mut self, slot: Slot) {
-        self.retired.extend(self.installed.remove(&slot));
+    /// Waits until nothing is on its way any more to copies of a slot that are protected; its flow is gone.
+    pub(super) fn settle(&self, slot: Slot) {
+        let Some(installed) = self.installed.get(&slot).filter(|installed| installed.value.flags & GROUP_IS_SRTP != 0)
+        else {
+            return;
+        };
+        for _ in 0..MOST_WAITS {
+            if self.groups.get(&installed.group, 0).map_or(0, |group| group.users) == 0 {
+                return;
+            }
+            std::thread::sleep(PATIENCE);
+        }
+    }
+
+    /// The flow of a slot is gone, and nothing is on its way to copies that are protected: where their windows stand.
+    pub(super) fn retire(&mut self, slot: Slot, entry: &Entry, mut keys: Option<&mut KeyMaps>) -> CopyWindows {
+        let Some(installed) = self.installed.remove(&slot) else { return CopyWindows::new() };
+        let windows = entry.outputs().iter().zip(&installed.outputs).map(|(output, place)| {
+            let taken = output.protection().zip(keys.as_deref_mut());
+            taken.and_then(|(protection, keys)| keys.take(place.key_slot(), &protection).protected)
+        });
+        let windows = windows.collect();
+        self.retired.push(installed);
+        windows
     }
 
     /// Whether some copy would leave by another interface, or fit another length, than its group says.
@@ -163,6 +199,33 @@ impl Copies {
         }
         self.free.push(installed.group);
     }
+}
+
+impl Place {
+    fn key_slot(&self) -> Slot {
+        Slot(self.counter | COPY_KEYS)
+    }
+}
+
+/// Keys and windows of all copies that are protected, or of none.
+fn put_keys(
+    entry: &Entry,
+    installed: &Installed,
+    windows: &[Option<Window>],
+    keys: Option<&mut KeyMaps>,
+) -> Result<(), Reason> {
+    let protections = entry.outputs().iter().zip(&installed.outputs).zip(windows);
+    let protected = protections.filter_map(|((output, place), window)| Some((output.protection()?, place, *window)));
+    let protected: SmallVec<[_; 4]> = protected.collect();
+    let Some(keys) = keys else { return if protected.is_empty() { Ok(()) } else { Err(Reason::Encrypted) } };
+    for (put, (protection, place, window)) in protected.iter().enumerate() {
+        let windows = Windows { opened: None, protected: *window };
+        if let Err(reason) = keys.put(place.key_slot(), protection, &windows) {
+            protected[..put].iter().for_each(|(_, place, _)| keys.forget(place.key_slot()));
+            return Err(reason);
+        }
+    }
+    Ok(())
 }
 
 fn full(error: &dyn std::error::Error) -> Reason {

@@ -11,8 +11,8 @@ use zeroize::Zeroizing;
 /// `BPF_F_LOCK`: an element that is there is overwritten in place, so that nothing of it stays elsewhere in memory.
 const IN_PLACE: u64 = 4;
 /// A program is at an order for some microseconds.
-const PATIENCE: Duration = Duration::from_micros(50);
-const MOST_WAITS: usize = 40;
+pub(super) const PATIENCE: Duration = Duration::from_micros(50);
+pub(super) const MOST_WAITS: usize = 200;
 
 /// The maps `keys_of` and `orders`.
 pub(super) struct KeyMaps {
@@ -31,6 +31,11 @@ impl KeyMaps {
             let _ = self.orders.remove(&slot.0);
             Reason::TableFull
         })
+    }
+
+    /// Where the windows of a slot stand; programs may be at it.
+    pub(super) fn windows(&self, slot: Slot, protection: &Protection) -> Windows {
+        self.orders.get(&slot.0, 0).map(|order| order.windows(protection)).unwrap_or_default()
     }
 
     /// Takes the keys of a slot away, whose flow is not installed any more, and says where its windows stand. Programs

@@ -133,7 +133,7 @@ impl Programs {
     }
 
     fn load_srtp(&mut self) -> Result<(), Unavailable> {
-        let program = program(&mut self.ebpf, "srtp_cm")?;
+        let program = program(&mut self.ebpf, "srtp")?;
         program.load().map_err(|error| unavailable(&error))?;
         let number = program.fd().and_then(|fd| fd.try_clone().map_err(Into::into));
         let number = number.map_err(|error| unavailable(&error))?;

@@ -6,7 +6,7 @@ use super::keys::KeyMaps;
 use super::load::Programs;
 use super::next_hops::{Adopted, NextHops};
 use super::shared::Shared;
-use crate::fastpath::layout::{Copy, CopyKey, Endpoint, Flow, Group, Stream, Way};
+use crate::fastpath::layout::{COPY_KEYS, Copy, CopyKey, Endpoint, Flow, Group, Stream, Way};
 use crate::fastpath::table::Slot;
 use crate::io::clock;
 use aya::maps::{HashMap, MapData};
@@ -288,6 +288,7 @@ impl Inner {
         let slot = Slot(living.flow.stream);
         if let Some(keys) = &mut self.keys {
             keys.forget(slot);
+            living.copies.iter().for_each(|(copy, _)| keys.forget(Slot(copy.sent | COPY_KEYS)));
         }
         for way in living.ways().filter(|way| way.next_hop != 0) {
             let (from, to) = ends(way);

@@ -6,9 +6,9 @@ use super::next_hops::NextHops;
 use super::orphans::Orphans;
 use super::shared::Shared;
 use crate::fastpath::layout::{Endpoint, Flow, Stream, Target};
-use crate::fastpath::{Action, Counted, Entry, Reason, Slot, Table};
+use crate::fastpath::{Action, CopyWindows, Counted, Entry, Reason, Slot, Table, Withdrawn};
 use crate::rtp::Loan;
-use crate::srtp::Windows;
+use crate::srtp::{Window, Windows};
 use aya::maps::{HashMap, MapData};
 use std::sync::Arc;
 
@@ -32,23 +32,25 @@ impl XdpTable {
     }
 
     /// What an entry points to: a next hop, in use once more, or a new group.
-    fn take_target(&mut self, slot: Slot, entry: &Entry) -> Result<Target, Reason> {
+    fn take_target(&mut self, slot: Slot, entry: &Entry, windows: &[Option<Window>]) -> Result<Target, Reason> {
         match &entry.action {
             Action::Drop => Ok(Target::Hop(0)),
             Action::Forward(output) => self.next_hops.take(output.from.ip(), output.to.ip()).map(Target::Hop),
             Action::Copy(_) => {
                 let copies = self.copies.as_mut().ok_or(Reason::ManyReceivers)?;
-                copies.put(slot, entry, &self.next_hops).map(Target::Group)
+                copies.put((slot, entry, windows), &self.next_hops, self.keys.as_mut()).map(Target::Group)
             }
         }
     }
 
-    fn put_target(&mut self, slot: Slot, entry: &Entry) {
-        match &entry.action {
-            Action::Drop => {}
-            Action::Forward(output) => self.next_hops.put(output.from.ip(), output.to.ip()),
-            Action::Copy(_) => self.copies.iter_mut().for_each(|copies| copies.retire(slot)),
+    /// Gives up what an entry points to; the windows of its copies.
+    fn put_target(&mut self, slot: Slot, entry: &Entry) -> CopyWindows {
+        match (&entry.action, &mut self.copies) {
+            (Action::Forward(output), _) => self.next_hops.put(output.from.ip(), output.to.ip()),
+            (Action::Copy(_), Some(copies)) => return copies.retire(slot, entry, self.keys.as_mut()),
+            _ => {}
         }
+        CopyWindows::new()
     }
 
     fn put_keys(&mut self, slot: Slot, entry: &Entry, windows: &Windows) -> Result<(), Reason> {
@@ -61,8 +63,8 @@ impl XdpTable {
         keys.take(slot, protection)
     }
 
-    fn set(&mut self, slot: Slot, entry: &Entry) -> Result<(), Reason> {
-        let target = self.take_target(slot, entry)?;
+    fn set(&mut self, slot: Slot, entry: &Entry, windows: &[Option<Window>]) -> Result<(), Reason> {
+        let target = self.take_target(slot, entry, windows)?;
         let set = self.flows.insert(Endpoint::from(entry.local), Flow::new(entry, slot, target), 0);
         set.map_err(|error| {
             tracing::warn!(target: "core", "an entry of the fast path was not taken: {error}");
@@ -73,12 +75,18 @@ impl XdpTable {
 }
 
 impl Table for XdpTable {
-    fn install(&mut self, entry: &Entry, state: &Loan, windows: &Windows) -> Result<Slot, Reason> {
+    fn install(
+        &mut self,
+        entry: &Entry,
+        state: &Loan,
+        windows: &Windows,
+        copies: &[Option<Window>],
+    ) -> Result<Slot, Reason> {
         let slot = self.free_slot().ok_or(Reason::TableFull)?;
         self.orphans.iter().for_each(|orphans| orphans.displace(entry.local));
         self.streams.write(slot.0, state.into());
         let installed = self.put_keys(slot, entry, windows).and_then(|()| {
-            self.set(slot, entry).inspect_err(|_| {
+            self.set(slot, entry, copies).inspect_err(|_| {
                 self.take_keys(slot, entry);
             })
         });
@@ -87,7 +95,7 @@ impl Table for XdpTable {
     }
 
     fn reroute(&mut self, slot: Slot, old: &Entry, new: &Entry) -> Result<(), Reason> {
-        self.set(slot, new)?;
+        self.set(slot, new, &[])?;
         self.put_target(slot, old);
         Ok(())
     }
@@ -97,15 +105,23 @@ impl Table for XdpTable {
         Counted { loan: Loan::from(&self.streams.read(slot.0)), copies }
     }
 
-    fn withdraw(&mut self, slot: Slot, entry: &Entry) -> (Counted, Windows) {
+    fn windows(&self, slot: Slot, entry: &Entry) -> Windows {
+        let (Some(protection), Some(keys)) = (&entry.protection, &self.keys) else { return Windows::default() };
+        keys.windows(slot, protection)
+    }
+
+    fn withdraw(&mut self, slot: Slot, entry: &Entry) -> Withdrawn {
         if let Err(error) = self.flows.remove(&Endpoint::from(entry.local)) {
             tracing::error!(target: "core", "an entry of the fast path was not found: {error}");
         }
         let windows = self.take_keys(slot, entry);
+        if let Some(copies) = &self.copies {
+            copies.settle(slot);
+        }
         let counted = self.read(slot);
-        self.put_target(slot, entry);
+        let copies = self.put_target(slot, entry);
         self.free.push(slot);
-        (counted, windows)
+        Withdrawn { counted, windows, copies }
     }
 
     fn takes_keys(&self) -> bool {

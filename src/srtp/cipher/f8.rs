@@ -12,12 +12,7 @@ pub(in super::super) struct F8 {
 impl F8 {
     /// The cipher for a session key of 16 bytes and a session salt of at most 16.
     pub(in super::super) fn new(key: &[u8], salt: &[u8]) -> F8 {
-        let mask = salt.iter().chain(std::iter::repeat(&0x55));
-        let mut masked = [0; 16];
-        for ((byte, key), mask) in masked.iter_mut().zip(key).zip(mask) {
-            *byte = key ^ mask;
-        }
-        F8 { keystream: Aes::new(key), masked: Aes::new_128(&masked) }
+        F8 { keystream: Aes::new(key), masked: Aes::new_128(&masked_key(key, salt)) }
     }
 
     /// Encrypts or decrypts `packet` behind its header, whose length has been checked.
@@ -32,6 +27,16 @@ impl F8 {
             part.iter_mut().zip(block).for_each(|(byte, key)| *byte ^= key);
         }
     }
+}
+
+/// The key that makes the beginning of the keystream of the IV (section 4.1.2.1).
+pub(in super::super) fn masked_key(key: &[u8], salt: &[u8]) -> [u8; 16] {
+    let mask = salt.iter().chain(std::iter::repeat(&0x55));
+    let mut masked = [0; 16];
+    for ((byte, key), mask) in masked.iter_mut().zip(key).zip(mask) {
+        *byte = key ^ mask;
+    }
+    masked
 }
 
 /// The IV of a packet (RFC 3711, sections 4.1.2.2 and 4.1.2.3).

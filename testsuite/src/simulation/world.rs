@@ -192,6 +192,13 @@ impl World {
         Some((verdict, outbox.datagrams(&self.ports)))
     }
 
+    /// The end of a turn of the event loop: ways are looked at. Returns what is sent.
+    pub fn end_turn(&mut self) -> Vec<Datagram> {
+        let mut outbox = Outbox::default();
+        self.shard.settle_ways(self.now, &mut outbox);
+        outbox.datagrams(&self.ports)
+    }
+
     /// Whether an address is one of the engine's.
     pub fn is_own(&self, address: IpAddr) -> bool {
         self.interfaces.addresses().any(|(_, _, local)| local.address == address)

@@ -9,6 +9,7 @@ mod feedback;
 mod forks;
 mod handshakes;
 mod layers;
+mod offload;
 mod reoffers;
 mod secure;
 mod subscriptions;

@@ -9,13 +9,13 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 /// A call between two phones.
-struct Call {
-    world: World,
-    phones: [SecurePhone; 2],
+pub(super) struct Call {
+    pub(super) world: World,
+    pub(super) phones: [SecurePhone; 2],
 }
 
 impl Call {
-    fn new(keys: [Keys; 2], has_ice: [bool; 2]) -> Call {
+    pub(super) fn new(keys: [Keys; 2], has_ice: [bool; 2]) -> Call {
         let at = |host: u8, port| std::net::SocketAddr::from(([198, 51, 100, host], port));
         let phones = [
             SecurePhone::new(at(10, 40000), keys[0], has_ice[0]),
@@ -34,7 +34,7 @@ impl Call {
     }
 
     /// Offer with `flags`, answer; `setups` are what the two phones say of their roles.
-    fn set_up(&mut self, protocols: [&str; 2], setups: [&str; 2], flags: Value) {
+    pub(super) fn set_up(&mut self, protocols: [&str; 2], setups: [&str; 2], flags: Value) {
         let offer = self.phones[0].describe(&self.world, protocols[0], setups[0]);
         let shown = self.ask("offer", &offer, flags);
         let answer = self.phones[1].describe(&self.world, protocols[1], setups[1]);
@@ -46,7 +46,7 @@ impl Call {
     }
 
     /// Lets time pass with everything that is sent meanwhile.
-    fn pass(&mut self, milliseconds: u64) {
+    pub(super) fn pass(&mut self, milliseconds: u64) {
         for _ in 0..milliseconds / 5 {
             let mut under_way: VecDeque<Datagram> = self.world.wait(Duration::from_millis(5)).into();
             for phone in &mut self.phones {
@@ -56,7 +56,7 @@ impl Call {
         }
     }
 
-    fn carry(&mut self, mut under_way: VecDeque<Datagram>) {
+    pub(super) fn carry(&mut self, mut under_way: VecDeque<Datagram>) {
         while let Some(datagram) = under_way.pop_front() {
             if self.world.is_own(datagram.to.ip()) {
                 under_way.extend(self.world.deliver(&datagram).map(|(_, sent)| sent).unwrap_or_default());
@@ -93,7 +93,7 @@ impl Call {
         assert_eq!((self.phones[0].refused, self.phones[1].refused), (0, 0));
     }
 
-    fn end(mut self) {
+    pub(super) fn end(mut self) {
         self.world.check();
         let reply = self.world.ask(&json!({"command": "delete", "call-id": "c", "delete-delay": 0}));
         assert_eq!(reply["result"], "ok");
@@ -101,7 +101,7 @@ impl Call {
     }
 }
 
-const CM: Keys = Keys::Sdes(Suite::AesCm128Sha1_80);
+pub(super) const CM: Keys = Keys::Sdes(Suite::AesCm128Sha1_80);
 const GCM: Keys = Keys::Sdes(Suite::AeadAes128Gcm);
 
 #[test]
