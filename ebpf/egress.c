@@ -92,7 +92,13 @@ INLINE __u32 make_srtp(struct xdp_md *context, const struct crossing *crossing, 
 		return 0;
 	renumber_work(work, way, crossing->place);
 	work->sequence = from_be16(((struct rtp_header *)work->packet)->sequence);
-	__u32 problem = protect_next(work, &keys->protect, &order->protected);
+	__u32 problem;
+	if (copy->flags & COPY_PASSES) {
+		work->index = (__u64)crossing->rollover << 16 | work->sequence;
+		problem = protect_packet(work, &keys->protect);
+	} else {
+		problem = protect_next(work, &keys->protect, &order->protected);
+	}
 	if (problem == VERDICT_REPLAYED)
 		counter->used_index++;
 	if (problem || write(context, way, hop, crossing->id, work))

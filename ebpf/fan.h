@@ -13,6 +13,7 @@ struct crossing {
 	__u32 group;
 	__u32 packet; /* a number that no other packet on its way has, on this processor */
 	__u32 sum; /* of the payload's words */
+	__u32 rollover; /* of the index that the packet of SRTP came with */
 	__u16 header_bytes;
 	__u16 payload_bytes;
 	__u16 id; /* for IPv4 */
@@ -34,6 +35,7 @@ struct fan {
 	void *devices;
 	__u32 payload_bytes;
 	__u32 sum; /* of the payload's words */
+	__u32 rollover;
 };
 
 /* Finds out where a packet goes to whose payload will be so long. 0, or VERDICT_PASSED_*. */
@@ -69,6 +71,7 @@ INLINE int fan_out(struct xdp_md *context, const struct arrival *arrival, const 
 	crossing->group = arrival->flow->group;
 	crossing->packet = *packet;
 	crossing->sum = fan->sum;
+	crossing->rollover = fan->rollover;
 	crossing->header_bytes = arrival->datagram.header_bytes;
 	crossing->payload_bytes = fan->payload_bytes;
 	crossing->id = (__u16)arrival->stream->packets;

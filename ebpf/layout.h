@@ -85,6 +85,7 @@ struct copy_key {
 /* struct copy, flags */
 #define COPY_IS_SRTP 1 /* there are struct keys and struct order at the index of what is sent, with this bit: */
 #define COPY_KEYS 0x80000000
+#define COPY_PASSES 2 /* the keys are the sender's: protected with the index that it came with, a packet is what it was */
 
 struct copy {
 	struct way way;

@@ -90,6 +90,7 @@ INLINE __u32 open_for_all(struct xdp_md *context, const struct arrival *arrival,
 		return VERDICT_LOST_COPY;
 	fan->payload_bytes = bytes;
 	fan->sum = (__u32)sum_of_work(work);
+	fan->rollover = (__u32)(work->index >> 16);
 	return 0;
 }
 

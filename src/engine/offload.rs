@@ -4,11 +4,13 @@ use super::shard::Shard;
 use crate::base::id::StreamId;
 use crate::base::time::Now;
 use crate::fastpath::entry::Passing;
-use crate::fastpath::{self, Action, CopyWindows, Counted, Egress, Entry, Ingress, Reason, Slot, Step, Table, Withdrawn, compile, diff};
+use crate::fastpath::{
+    self, Action, CopyWindows, Counted, Egress, Entry, Ingress, Reason, Slot, Step, Table, Withdrawn, compile, diff,
+};
 use crate::plan::{Block, ForwardingPlan, Sink};
 use crate::relay::away::{Errand, LentWindows, Receiver, Tally};
-use crate::srtp::Windows;
 use crate::relay::{DropReason, Relay, Stream, Transmit};
+use crate::srtp::Windows;
 use smallvec::SmallVec;
 use std::collections::HashMap;
 
@@ -268,7 +270,7 @@ fn receivers(relay: &Relay, id: StreamId, entry: &Entry) -> Option<Vec<Receiver>
             withheld: entry.payload_types.iter().enumerate().map(reason).collect(),
             copy: output.map(|output| output.0).filter(|_| counts_copies),
             protect: output.and_then(|(_, output)| match counts_copies {
-                true => output.protect.as_deref().cloned(),
+                true => output.protect.as_deref().cloned().filter(|_| !output.passes),
                 false => entry.protection.as_ref()?.protect.clone(),
             }),
         }

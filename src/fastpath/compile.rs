@@ -97,9 +97,10 @@ pub fn compile(ingress: &Ingress, egresses: &[Option<Egress>]) -> Result<Entry, 
 /// What packets come with, and what each receiver that is to hear them gets.
 struct Keying<'a> {
     open: Option<&'a Parameters>,
-    /// Packets leave as they came.
+    /// Packets leave as they came, for all.
     passes: bool,
-    protect: SmallVec<[Option<&'a Parameters>; 2]>,
+    /// By receiver: what its packets are protected with, and whether that is what they came with.
+    protect: SmallVec<[(Option<&'a Parameters>, bool); 2]>,
 }
 
 fn keying<'a>(
@@ -110,13 +111,11 @@ fn keying<'a>(
     // Of what nobody is to hear, nothing leaves.
     let hearing: SmallVec<[_; 2]> = pairs.filter(|(sink, _)| sink.block != Some(Block::All)).collect();
     let is_passed = |sink: &Sink| sink.passes && open.is_some();
-    let passes = hearing.iter().any(|(sink, _)| is_passed(sink));
-    if passes && !hearing.iter().all(|(sink, _)| is_passed(sink)) {
-        return Err(Reason::MixedKeys);
-    }
-    let protect = |(_, egress): &(&Sink, &'a Egress<'a>)| match passes {
-        true => Ok(None),
-        false => parameters(&egress.plan.security, egress.keys),
+    let passes = !hearing.is_empty() && hearing.iter().all(|(sink, _)| is_passed(sink));
+    let protect = |(sink, egress): &(&'a Sink, &'a Egress<'a>)| match is_passed(sink) {
+        _ if passes => Ok((None, false)),
+        true => Ok((open, true)),
+        false => Ok((parameters(&egress.plan.security, egress.keys)?, false)),
     };
     let keying = Keying { open, passes, protect: hearing.iter().map(protect).collect::<Result<_, _>>()? };
     let mut all = keying.all();
@@ -132,14 +131,14 @@ fn keying<'a>(
 
 impl<'a> Keying<'a> {
     fn all(&self) -> impl Iterator<Item = &'a Parameters> {
-        self.open.into_iter().chain(self.protect.iter().copied().flatten())
+        self.open.into_iter().chain(self.protect.iter().filter_map(|(protect, _)| *protect))
     }
 
     /// None where nothing is encrypted.
     fn longest_mean_bytes(&self) -> Option<u64> {
         let has_gcm = self.all().any(|one| Schedule::cipher_of(one) == Some(CipherKind::Gcm));
         let [one, both, authenticated] = if has_gcm { LONGEST_MEAN_BYTES_GCM } else { LONGEST_MEAN_BYTES };
-        let protects = self.protect.iter().any(Option::is_some);
+        let protects = self.protect.iter().any(|(protect, _)| protect.is_some());
         match (self.passes, self.open.is_some(), protects) {
             (true, ..) => Some(authenticated),
             (false, true, true) => Some(both),
@@ -151,8 +150,7 @@ impl<'a> Keying<'a> {
     /// What is done about SRTP with a packet before there are copies of it, or where there are none.
     fn protection(&self, protect: Option<&Parameters>) -> Option<Box<Protection>> {
         let is_plain = self.open.is_none() && protect.is_none();
-        let protection =
-            || Protection { open: self.open.cloned(), protect: protect.cloned(), passes: self.passes };
+        let protection = || Protection { open: self.open.cloned(), protect: protect.cloned(), passes: self.passes };
         (!is_plain).then(|| Box::new(protection()))
     }
 }
@@ -219,6 +217,7 @@ fn output(
         ssrc: egress.shown_ssrc.ok_or(Reason::NoPackets)?,
         payload_types: payload_types.iter().map(number).collect(),
         protect: None,
+        passes: false,
     }))
 }
 
@@ -226,13 +225,14 @@ fn action(mut outputs: Vec<Output>, keying: Keying) -> Result<(Action, Option<Bo
     match outputs.as_slice() {
         [] => Ok((Action::Drop, keying.protection(None))),
         [only] if only.gets_all() => {
-            let protection = keying.protection(keying.protect.first().copied().flatten());
+            let protection = keying.protection(keying.protect.first().and_then(|(protect, _)| *protect));
             Ok((Action::Forward(outputs.remove(0)), protection))
         }
         _ if outputs.len() > MOST_COPIES => Err(Reason::ManyReceivers),
         _ => {
-            for (output, protect) in outputs.iter_mut().zip(&keying.protect) {
+            for (output, (protect, passes)) in outputs.iter_mut().zip(&keying.protect) {
                 output.protect = protect.map(|protect| Box::new(protect.clone()));
+                output.passes = *passes;
             }
             Ok((Action::Copy(outputs), keying.protection(None)))
         }

@@ -30,6 +30,8 @@ pub struct Output {
     pub payload_types: SmallVec<[Option<u8>; PAYLOAD_TYPES]>,
     /// What a copy leaves with; none where it leaves plain, or as it came. Of an only receiver the entry says it.
     pub protect: Option<Box<Parameters>>,
+    /// These are the sender's own keys: the copy leaves as the packet came.
+    pub passes: bool,
 }
 
 impl Output {

@@ -16,9 +16,11 @@ const IS_STRICT: u32 = 2;
 const IS_SRTP: u32 = 4;
 /// `GROUP_IS_SRTP`: some copies are protected.
 pub const GROUP_IS_SRTP: u32 = 1;
-/// `COPY_IS_SRTP`: there are keys and an order at the index of its counter, with the bit of `COPY_KEYS`.
+/// `COPY_IS_SRTP`: there are keys and an order at the index of its counter with the bit of `COPY_KEYS`.
 const COPY_IS_SRTP: u32 = 1;
 pub const COPY_KEYS: u32 = 0x8000_0000;
+/// `COPY_PASSES`: the keys are the sender's.
+const COPY_PASSES: u32 = 2;
 /// `STEP_OPENS`, `STEP_DECRYPTS`, `STEP_PROTECTS`.
 const OPENS: u32 = 1;
 const DECRYPTS: u32 = 2;
@@ -209,7 +211,8 @@ pub struct Copy {
 impl Copy {
     /// What `output` of `entry` gets by `next_hop`, counted at `sent`.
     pub fn new(entry: &Entry, output: &Output, next_hop: u32, sent: u32) -> Copy {
-        let flags = if output.protect.is_some() { COPY_IS_SRTP } else { 0 };
+        let is_srtp = if output.protect.is_some() { COPY_IS_SRTP } else { 0 };
+        let flags = is_srtp | if output.passes { COPY_PASSES } else { 0 };
         Copy { way: Way::new(entry, output, next_hop), sent, flags }
     }
 }

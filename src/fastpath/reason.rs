@@ -47,8 +47,6 @@ reasons! {
     /// SRTP whose packets are so long that AES in the processor's own instructions makes up for the way through the
     /// daemon.
     LargeSrtp, "large_srtp", Less;
-    /// Some receivers get packets as they came, and others with keys of their own, or plain.
-    MixedKeys, "mixed_keys", Never;
     /// More receivers than a device takes copies for at once.
     ManyReceivers, "many_receivers", Never;
     /// Nobody receives.

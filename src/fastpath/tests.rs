@@ -83,7 +83,7 @@ fn compiled(
 /// What the receiver of the simplest case gets.
 fn output() -> Output {
     let payload_types = smallvec![Some(8), Some(101)];
-    Output { from: at(FOR_BOB), to: at(BOB), tos: 184, ssrc: 7, payload_types, protect: None }
+    Output { from: at(FOR_BOB), to: at(BOB), tos: 184, ssrc: 7, payload_types, protect: None, passes: false }
 }
 
 fn keys(suite: Suite, seed: u64) -> Parameters {
@@ -118,7 +118,8 @@ fn compiled_with(
     change(&mut from, &mut ingress);
     let (local, destination) = (at(FOR_BOB), Some(at(BOB)));
     let egress = Egress { plan: &to, local, destination, shown_ssrc: Some(7), keys: send, tos: 0 };
-    compile(&Ingress { plan: &from, ..ingress }, &[Some(egress)])
+    let egresses = vec![Some(egress); from.media.len()];
+    compile(&Ingress { plan: &from, ..ingress }, &egresses)
 }
 
 fn passing(number: u8, is_event: bool) -> Passing {
@@ -242,6 +243,33 @@ fn several_receivers_get_copies() {
     // Reports to the sender are made from counters.
     let feedback = Feedback { is_sole: true, ..Feedback::default() };
     assert!(compiled(|from, _, _, _| from.feedback = Some(Box::new(feedback))).is_ok());
+}
+
+/// Each copy has the keys of its receiver; where some have the sender's, its packets are made again as they came.
+#[test]
+fn copies_are_protected() {
+    let (ours, theirs) = (keys(Suite::AesCm128Sha1_80, 1), keys(Suite::AeadAes128Gcm, 2));
+    let two = |passes: [bool; 2]| {
+        compiled_with(Some(&ours), Some(&theirs), |from, _| {
+            from.media = passes.iter().map(|passes| Sink { passes: *passes, ..Sink::plain(StreamId(2)) }).collect();
+        })
+    };
+    let protect = |entry: &Entry| -> Vec<_> {
+        entry.outputs().iter().map(|output| (output.protect.as_deref().cloned(), output.passes)).collect()
+    };
+    let entry = two([false, false]).unwrap();
+    assert_eq!(protect(&entry), [(Some(theirs.clone()), false), (Some(theirs.clone()), false)]);
+    let opened = entry.protection.as_deref().unwrap();
+    assert_eq!((opened.open.as_ref(), &opened.protect, opened.passes), (Some(&ours), &None, false));
+    assert_eq!(layout::Copy::new(&entry, &entry.outputs()[0], 0, 0).flags, 1);
+    let mixed = two([true, false]).unwrap();
+    assert_eq!(protect(&mixed), [(Some(ours.clone()), true), (Some(theirs.clone()), false)]);
+    assert_eq!(layout::Copy::new(&mixed, &mixed.outputs()[0], 0, 0).flags, 3);
+    let all_pass = two([true, true]).unwrap();
+    assert_eq!(protect(&all_pass), [(None, false), (None, false)]);
+    assert!(all_pass.protection.unwrap().passes);
+    let plain = compiled_with(None, Some(&theirs), |from, _| from.media.push(Sink::plain(StreamId(2)))).unwrap();
+    assert_eq!((protect(&plain)[1].0.as_ref(), plain.protection.is_none()), (Some(&theirs), true));
 }
 
 #[test]

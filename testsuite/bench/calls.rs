@@ -80,7 +80,7 @@ fn measure(plan: &Plan, mode: &str) -> Result<bool, String> {
         caller: side(&topology.caller, CALLER, (&topology.proxy, OUTSIDE, "external"), &callers)?,
         callee: side(&topology.callee, CALLEE, (&topology.proxy, INSIDE, "internal"), &callees)?,
         topology: &topology,
-        interval: Duration::from_nanos(1_000_000_000 * u64::from(BURST) / plan.packets_a_second.max(1)),
+        interval: Duration::from_nanos(2_000_000_000 * u64::from(BURST) / plan.packets_a_second.max(1)),
     };
     let outcome = load(plan, &daemon, &mut sides)?;
     report(&outcome);
@@ -160,33 +160,47 @@ struct Sides<'a> {
     topology: &'a Topology,
     caller: Side,
     callee: Side,
-    /// Between two bursts.
+    /// Between two bursts of one side.
     interval: Duration,
 }
 
+/// Frames that were sent, and the processor time that it took.
+type Sending = (u64, Duration);
+
 impl Sides<'_> {
-    /// Sends from both sides in turns; how many frames.
-    fn send_for(&mut self, time: Duration) -> Result<u64, String> {
-        let (begin, mut bursts) = (Instant::now(), 0);
-        while begin.elapsed() < time {
-            check_interrupt()?;
-            let (home, side) = match bursts % 2 {
-                0 => (&self.topology.caller, &mut self.caller),
-                _ => (&self.topology.callee, &mut self.callee),
-            };
-            home.within(|| side.generator.send(&side.frame, BURST)).map_err(|error| error.to_string())??;
-            bursts += 1;
-            std::thread::sleep((begin + self.interval * bursts).saturating_duration_since(Instant::now()));
-        }
-        // What is still in queues belongs to what was sent.
-        std::thread::sleep(Duration::from_millis(100));
-        Ok(u64::from(bursts) * u64::from(BURST))
+    /// Sends from both sides.
+    fn send_for(&mut self, time: Duration) -> Result<Sending, String> {
+        let interval = self.interval;
+        let (caller, callee) = (&mut self.caller, &mut self.callee);
+        let (one, other) = std::thread::scope(|scope| {
+            let other = scope.spawn(|| self.topology.callee.within(|| callee.send_for(time, interval)));
+            let one = self.topology.caller.within(|| caller.send_for(time, interval));
+            (one, other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        let fault = |error: std::io::Error| error.to_string();
+        let (one, other) = (one.map_err(fault)??, other.map_err(fault)??);
+        Ok((one.0 + other.0, one.1 + other.1))
     }
 
     fn counts(&self) -> Result<Counts, String> {
         let (one, other) = (self.caller.generator.counts()?, self.callee.generator.counts()?);
         let (arrived, astray) = (one.arrived + other.arrived, one.astray + other.astray);
         Ok(Counts { arrived, astray, unsent: one.unsent + other.unsent })
+    }
+}
+
+impl Side {
+    fn send_for(&mut self, time: Duration, interval: Duration) -> Result<Sending, String> {
+        let (begin, cpu, mut bursts) = (Instant::now(), system::thread_time(), 0);
+        while begin.elapsed() < time {
+            check_interrupt()?;
+            self.generator.send(&self.frame, BURST)?;
+            bursts += 1;
+            std::thread::sleep((begin + interval * bursts).saturating_duration_since(Instant::now()));
+        }
+        // What is still in queues belongs to what was sent.
+        std::thread::sleep(Duration::from_millis(100));
+        Ok((u64::from(bursts) * u64::from(BURST), system::thread_time() - cpu))
     }
 }
 
@@ -197,7 +211,7 @@ fn load(plan: &Plan, daemon: &Daemon, sides: &mut Sides) -> Result<Outcome, Stri
     std::thread::scope(|scope| {
         let used = || -> Result<(Duration, Duration), String> {
             let own = daemon.cpu_time()?;
-            Ok((system::thread_time() + kernel_threads() + own, own))
+            Ok((kernel_threads() + own, own))
         };
         // Every flow has sent several times before the daemon knows where its phone is and has installed its entry.
         let warm_up = Duration::from_secs_f64(6.0 * plan.calls as f64 / plan.packets_a_second.max(1) as f64 + 2.0);
@@ -205,8 +219,16 @@ fn load(plan: &Plan, daemon: &Daemon, sides: &mut Sides) -> Result<Outcome, Stri
         let changing = scope.spawn(|| change(plan, daemon, targets, &over));
         let measured = (|| {
             let (before, counts_before, begin) = (used()?, sides.counts()?, Instant::now());
-            let turns = sides.send_for(Duration::from_secs(plan.seconds))?;
-            Ok::<_, String>((before, used()?, counts_before, sides.counts()?, turns, begin.elapsed()))
+            let (turns, sending) = sides.send_for(Duration::from_secs(plan.seconds))?;
+            let after = used()?;
+            Ok::<_, String>((
+                before,
+                (after.0 + sending, after.1),
+                counts_before,
+                sides.counts()?,
+                turns,
+                begin.elapsed(),
+            ))
         })();
         over.store(true, Ordering::Relaxed);
         let changes = changing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;

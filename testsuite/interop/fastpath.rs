@@ -28,6 +28,12 @@ pub const ALL: &[Scenario] = &[
         needs: ours,
         run: copies,
     },
+    Scenario {
+        name: "same-bytes-copies-srtp",
+        what: "the same from SDES to five, some of them with keys of their own",
+        needs: ours,
+        run: protected_copies,
+    },
     Scenario { name: "same-bytes-32", what: "the same to 32", needs: ours, run: many_copies },
     Scenario { name: "same-bytes-sdes", what: "the same from SDES to plain RTP", needs: ours, run: sdes_to_plain },
     Scenario { name: "same-bytes-keys", what: "the same from one SDES key to another", needs: ours, run: other_keys },
@@ -78,6 +84,10 @@ fn copies(kind: Kind, folder: &Path) -> Result<String, String> {
     compare(kind, folder, (CALLEE_IP6, 4), Cover::None)
 }
 
+fn protected_copies(kind: Kind, folder: &Path) -> Result<String, String> {
+    compare(kind, folder, (CALLEE, 4), Cover::Caller(Suite::AesCm128Sha1_80))
+}
+
 fn many_copies(kind: Kind, folder: &Path) -> Result<String, String> {
     compare(kind, folder, (CALLEE, 31), Cover::None)
 }
@@ -121,13 +131,7 @@ struct Run {
     in_kernel: u64,
 }
 
-fn pass(
-    kind: Kind,
-    folder: &Path,
-    (callee, listeners): (&str, u16),
-    cover: Cover,
-    mode: &str,
-) -> Result<Run, String> {
+fn pass(kind: Kind, folder: &Path, (callee, listeners): (&str, u16), cover: Cover, mode: &str) -> Result<Run, String> {
     let folder = folder.join(mode);
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let networks = Networks::make()?;
@@ -139,8 +143,11 @@ fn pass(
     let stranger = networks.socket(Role::Caller, at(CALLER, 6666)?)?;
     // Somebody is there: a port that is closed would answer.
     let mut ears = vec![networks.socket(Role::Callee, callee)?];
+    let mut keys: Vec<(u16, Parameters)> = on_arrival.map(|own| (callee.port(), own)).into_iter().collect();
     for number in 0..listeners {
-        ears.push(listen(&mut client, &networks, number)?);
+        let (ear, own) = listen(&mut client, &networks, number, cover)?;
+        keys.extend(own.map(|own| (ear.1, own)));
+        ears.push(ear.0);
     }
     let taps = [(&networks.callee, callee.ip()), (&networks.callee, parsed(CALLEE)?), (&networks.caller, caller.ip())];
     let is_new = |at: &usize| taps[..*at].iter().all(|known| known.1 != taps[*at].1);
@@ -169,11 +176,16 @@ fn pass(
     for tap in taps {
         arrived.extend(tap.finish_by_port()?);
     }
-    if let Some(parameters) = on_arrival {
-        let (ports, payloads): (Vec<u16>, Vec<Vec<u8>>) = arrived.into_iter().unzip();
-        let plain = take_off(&parameters, &payloads).map_err(|why| format!("{mode}: {why}"))?;
-        arrived = ports.into_iter().zip(plain).collect();
+    let mut arrived_plain: Vec<Arrived> = Vec::new();
+    for (port, parameters) in keys {
+        let is_own = |arrived: &Arrived| arrived.0 == port || arrived.0 == port + 1;
+        let own: Vec<Vec<u8>> =
+            arrived.iter().filter(|arrived| is_own(arrived)).map(|arrived| arrived.1.clone()).collect();
+        arrived.retain(|arrived| !is_own(arrived));
+        let plain = take_off(&parameters, &own).map_err(|why| format!("{mode}, to {port}: {why}"))?;
+        arrived_plain.extend(plain.into_iter().map(|payload| (port, payload)));
     }
+    arrived.append(&mut arrived_plain);
     client.ask(&json!({"command": "delete", "call-id": "same", "from-tag": "a"})).map_err(|error| error.to_string())?;
     Ok(Run { arrived, counts, in_kernel: usual })
 }
@@ -208,8 +220,17 @@ fn set_up(
     Ok((to, cover.off(shown)?))
 }
 
-/// Has somebody listen to the caller: on either side in turns, some of them with another number for events.
-fn listen(client: &mut Client, networks: &Networks, number: u16) -> Result<UdpSocket, String> {
+/// A socket and its port.
+type Ear = (UdpSocket, u16);
+
+/// Has somebody listen to the caller: on either side in turns, some of them with another number for events, and, where
+/// the caller has keys, some with keys of their own.
+fn listen(
+    client: &mut Client,
+    networks: &Networks,
+    number: u16,
+    cover: Cover,
+) -> Result<(Ear, Option<Parameters>), String> {
     let (role, interface, address, port) = match number % 2 {
         0 => (Role::Callee, "internal", CALLEE, 7100 + 2 * number),
         _ => (Role::Caller, "external", CALLER, 6100 + 2 * number),
@@ -219,16 +240,28 @@ fn listen(client: &mut Client, networks: &Networks, number: u16) -> Result<UdpSo
         let reply = client.ask(&request).map_err(|error| error.to_string())?;
         if reply["result"] == "ok" { Ok(reply) } else { Err(format!("{}: {reply}", request["command"])) }
     };
-    ask(json!({
+    let own = match (cover, number) {
+        (Cover::None, _) | (_, 3..) => Cover::None,
+        (_, 0) => Cover::Both(Suite::AesCm128Sha1_80),
+        _ => Cover::Both(Suite::AeadAes128Gcm),
+    };
+    let protocol = own.protocols()[0];
+    let reply = ask(json!({
         "command": "subscribe request", "call-id": "same", "from-tag": "a", "to-tag": tag, "interface": interface,
+        "transport-protocol": protocol,
     }))?;
-    let extra = format!("a=rtpmap:{event} telephone-event/8000");
-    let answer = sdp::audio(at(address, port)?, 1, &[&extra]).replace("RTP/AVP 0 8", &format!("RTP/AVP 8 0 {event}"));
+    let shown = reply["sdp"].as_str().unwrap_or_default();
+    let (event, crypto) = (format!("a=rtpmap:{event} telephone-event/8000"), own.line(false, shown));
+    let extra: Vec<&str> = [Some(event.as_str()), crypto.as_deref()].into_iter().flatten().collect();
+    let answer = sdp::audio(at(address, port)?, 1, &extra);
+    let numbers = event.trim_start_matches("a=rtpmap:").split(' ').next().unwrap_or_default();
+    let answer = answer.replace("RTP/AVP 0 8", &format!("{protocol} 8 0 {numbers}"));
     ask(json!({
         "command": "subscribe answer", "call-id": "same", "from-tag": "a", "to-tag": tag,
         "sdp": answer.replace("a=sendrecv", "a=recvonly"),
     }))?;
-    networks.socket(role, at(address, port)?)
+    let parameters = own.off(shown)?;
+    Ok(((networks.socket(role, at(address, port)?)?, port), parameters))
 }
 
 fn query(client: &mut Client) -> Result<Value, String> {

@@ -93,6 +93,7 @@ impl Kernel {
                 ssrc: SSRC,
                 payload_types: [Some(8)].into_iter().collect(),
                 protect: None,
+                passes: false,
             }),
             protection: protection.map(Box::new),
         };

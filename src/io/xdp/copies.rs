@@ -2,9 +2,9 @@
 //! packet can be on its way through it.
 
 use super::devices::DeviceLists;
+use super::keys::{KeyMaps, MOST_WAITS, PATIENCE};
 use super::next_hops::{Leads, NextHops};
 use super::shared::Shared;
-use super::keys::{KeyMaps, MOST_WAITS, PATIENCE};
 use crate::fastpath::layout::{COPY_KEYS, Copy, CopyKey, GROUP_IS_SRTP, Group, Sent};
 use crate::fastpath::{CopyWindows, Entry, Output, Reason, Slot};
 use crate::srtp::{Window, Windows, suite};
@@ -83,10 +83,15 @@ impl Copies {
         keys: Option<&mut KeyMaps>,
     ) -> Result<u32, Reason> {
         let outputs = entry.outputs();
-        let mut installed = Installed { group: self.free.pop().ok_or(Reason::TableFull)?, value: Group::default(), outputs: SmallVec::new() };
+        let mut installed = Installed {
+            group: self.free.pop().ok_or(Reason::TableFull)?,
+            value: Group::default(),
+            outputs: SmallVec::new(),
+        };
         let put =
             self.take_places(outputs, hops, &mut installed).and_then(|()| self.write(entry, &mut installed, hops));
-        let put = put.and_then(|()| put_keys(entry, &installed, windows, keys)).and_then(|()| self.write_group(&installed));
+        let put =
+            put.and_then(|()| put_keys(entry, &installed, windows, keys)).and_then(|()| self.write_group(&installed));
         if let Err(reason) = put {
             self.free(&installed, hops);
             return Err(reason);

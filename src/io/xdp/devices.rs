@@ -79,7 +79,8 @@ impl DeviceLists {
 
     /// Makes the lists that were asked for. The kernel waits for all programs that run, each time.
     pub(super) fn make_wanted(&self) {
-        for interfaces in std::mem::take(&mut self.lock().wanted) {
+        let wanted = std::mem::take(&mut self.lock().wanted);
+        for interfaces in wanted {
             let index = {
                 let lists = self.lock();
                 let is_free = |index: &u32| lists.known.values().all(|used| used != index);
