@@ -88,9 +88,12 @@ INLINE __u32 make_srtp(struct xdp_md *context, const struct crossing *crossing, 
 		return 0;
 	if (load(context, crossing->header_bytes & 127, crossing->payload_bytes, work) || measure(work))
 		return 0;
-	if (ip_bytes_of(way) + sizeof(struct udphdr) + work->bytes + keys->protect.tag_bytes > hop->mtu)
+	__u32 grows = keys->protect.tag_bytes + keys->insert_bytes;
+	if (ip_bytes_of(way) + sizeof(struct udphdr) + work->bytes + grows > hop->mtu)
 		return 0;
 	renumber_work(work, way, crossing->place);
+	if (keys->insert_bytes && insert(context, crossing->header_bytes & 127, work, keys, 0))
+		return 0;
 	work->sequence = from_be16(((struct rtp_header *)work->packet)->sequence);
 	__u32 problem;
 	if (copy->flags & COPY_PASSES) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "accept.h"
+#include "protect.h"
 
 #define MARK 0x6d696c6c
 
@@ -38,8 +39,8 @@ struct fan {
 	__u32 rollover;
 };
 
-/* Finds out where a packet goes to whose payload will be so long. 0, or VERDICT_PASSED_*. */
-INLINE __u32 prepare(const struct arrival *arrival, __u32 payload_bytes, struct fan *fan)
+/* Finds out where a packet goes to whose payload will be so long, and begins with `first`. 0, or VERDICT_PASSED_*. */
+INLINE __u32 prepare(const struct arrival *arrival, __u32 payload_bytes, __u8 first, struct fan *fan)
 {
 	__u32 number = arrival->flow->group;
 	struct group *group = bpf_map_lookup_elem(&groups, &number);
@@ -47,6 +48,8 @@ INLINE __u32 prepare(const struct arrival *arrival, __u32 payload_bytes, struct 
 		return VERDICT_PASSED_NO_FLOW;
 	if (payload_bytes > group->longest_bytes)
 		return VERDICT_PASSED_TOO_LONG;
+	if (group->flags & GROUP_INSERTS && (first & HAS_MORE_HEADER || payload_bytes <= RTP_BYTES))
+		return VERDICT_PASSED_EXTENSION;
 	__u32 list = group->devices;
 	fan->group = group;
 	fan->devices = bpf_map_lookup_elem(&device_lists, &list);

@@ -66,6 +66,7 @@ struct run {
 
 /* struct group, flags */
 #define GROUP_IS_SRTP 1 /* some copies are protected */
+#define GROUP_INSERTS 2 /* some get a header extension: packets that have one, or contributing sources, do not pass */
 
 /* The receivers of a flow with several. A group is never changed, but for its users: another one takes its place. */
 struct group {
@@ -156,10 +157,15 @@ struct direction {
 	__u64 hash_key[4]; /* of GCM: both halves, then both with their bits in the opposite order */
 };
 
+#define MOST_INSERTED 24
+
 /* What a flow of SRTP is opened and protected with. Userspace writes it with BPF_F_LOCK, in place: so it can be wiped. */
 struct keys {
 	struct bpf_spin_lock lock;
 	__u32 steps;
+	__u32 insert_bytes; /* of a header extension that packets get on their way; a multiple of 4 */
+	__u8 insert[MOST_INSERTED];
+	__u32 zero;
 	struct direction open;
 	struct direction protect;
 };
@@ -214,6 +220,7 @@ enum verdict {
 	VERDICT_PASSED_NO_KEYS, /* they are just being taken away */
 	VERDICT_PASSED_MALFORMED, /* too short for its header or its tag */
 	VERDICT_PASSED_KEY_EXPIRED,
+	VERDICT_PASSED_EXTENSION, /* there is one already where one is to be put */
 	VERDICT_LOST_COPY, /* its receiver was just taken away, or has moved to another interface */
 	VERDICTS,
 };

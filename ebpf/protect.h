@@ -46,6 +46,32 @@ INLINE void renumber_work(struct work *work, const struct way *way, __u32 place)
 	work->ssrc = way->ssrc;
 }
 
+/* In the first byte of a packet: contributing sources and an extension of the header. */
+#define HAS_MORE_HEADER 0x1f
+
+/* Puts a header extension into the packet in work, whose header has neither another one nor contributing sources. What
+ * is behind the header comes from the frame anew, where it has to be put first if it is not there as it is here. */
+INLINE __u32 insert(struct xdp_md *context, __u32 header_bytes, struct work *work, const struct keys *keys,
+		    __u32 is_decrypted)
+{
+	__u32 bytes = work->bytes, more = keys->insert_bytes & 28;
+	barrier_for(bytes);
+	if (bytes <= RTP_BYTES || bytes > LONGEST_PACKET - MOST_INSERTED)
+		return VERDICT_PASSED_TOO_LONG;
+	if (is_decrypted && bpf_xdp_store_bytes(context, header_bytes, work->packet, bytes))
+		return VERDICT_LOST_COPY;
+	__builtin_memcpy(work->packet + RTP_BYTES, keys->insert, MOST_INSERTED);
+	__u32 rest = bytes - RTP_BYTES;
+	barrier_for(rest);
+	if (!rest || rest > LONGEST_PACKET ||
+	    bpf_xdp_load_bytes(context, header_bytes + RTP_BYTES, work->packet + RTP_BYTES + more, rest))
+		return VERDICT_LOST_COPY;
+	work->packet[0] |= 0x10;
+	work->bytes = bytes + more;
+	work->header_bytes += more;
+	return 0;
+}
+
 /* Whether the tag that came is the beginning of the code; the time does not depend on where they differ. */
 INLINE int has_tag(const struct work *work, __u32 tag_bytes)
 {

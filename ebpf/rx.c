@@ -21,7 +21,10 @@ int rx(struct xdp_md *context)
 	if (arrival.flow->group) {
 		struct datagram *datagram = &arrival.datagram;
 		struct fan fan = { .payload_bytes = datagram->payload_bytes };
-		verdict = prepare(&arrival, fan.payload_bytes, &fan);
+		struct rtp_header *rtp = (struct rtp_header *)(datagram->udp + 1);
+		if ((void *)(rtp + 1) > (void *)(long)context->data_end)
+			return refuse(VERDICT_PASSED_NOT_RTP);
+		verdict = prepare(&arrival, fan.payload_bytes, rtp->first, &fan);
 		if (verdict)
 			return refuse(verdict);
 		__s64 sum = sum_of(datagram->udp + 1, (void *)(long)context->data_end, datagram->payload_bytes);

@@ -49,13 +49,22 @@ INLINE __u32 pass_on(struct xdp_md *context, const struct arrival *arrival, stru
 	__u32 problem = take(context, arrival, keys, work);
 	if (problem)
 		return problem;
-	__u32 grows = keys->steps & STEP_PROTECTS ? keys->protect.tag_bytes : 0;
+	__u32 grows = keys->steps & STEP_PROTECTS ? keys->protect.tag_bytes + keys->insert_bytes : 0;
+	if (keys->insert_bytes && work->packet[0] & HAS_MORE_HEADER)
+		return VERDICT_PASSED_EXTENSION;
+	if (keys->insert_bytes && work->bytes > LONGEST_PACKET - MOST_INSERTED)
+		return VERDICT_PASSED_TOO_LONG;
 	if (hop && ip_bytes_of(way) + sizeof(struct udphdr) + work->bytes + grows > hop->mtu)
 		return VERDICT_PASSED_TOO_LONG;
 	problem = open_work(arrival, work, keys, order);
 	if (problem)
 		return problem;
 	renumber_work(work, way, arrival->place);
+	if (keys->insert_bytes && work->bytes > RTP_BYTES) {
+		problem = insert(context, arrival->datagram.header_bytes, work, keys, keys->steps & STEP_DECRYPTS);
+		if (problem)
+			return problem;
+	}
 	if (keys->steps & STEP_PROTECTS) {
 		problem = protect_next(work, &keys->protect, &order->protected);
 		if (problem == VERDICT_REPLAYED)
@@ -73,7 +82,7 @@ INLINE __u32 open_for_all(struct xdp_md *context, const struct arrival *arrival,
 	__u32 header_bytes = arrival->datagram.header_bytes;
 	__u32 problem = take(context, arrival, keys, work);
 	if (!problem)
-		problem = prepare(arrival, work->bytes, fan);
+		problem = prepare(arrival, work->bytes, work->packet[0], fan);
 	if (!problem)
 		problem = open_work(arrival, work, keys, order);
 	if (problem)

@@ -2,7 +2,7 @@
 
 use super::entry::{Action, Entry, MOST_COPIES, Output, Passing, Protection};
 use super::reason::Reason;
-use crate::plan::{Block, Component, Feedback, ForwardingPlan, Rewrite, Security, Sink};
+use crate::plan::{Block, Component, Feedback, ForwardingPlan, MidElement, Rewrite, Security, Sink};
 use crate::rtp::loan::PAYLOAD_TYPES;
 use crate::srtp::{CipherKind, Parameters, Schedule};
 use smallvec::SmallVec;
@@ -148,9 +148,10 @@ impl<'a> Keying<'a> {
     }
 
     /// What is done about SRTP with a packet before there are copies of it, or where there are none.
-    fn protection(&self, protect: Option<&Parameters>) -> Option<Box<Protection>> {
+    fn protection(&self, protect: Option<&Parameters>, mid: Option<MidElement>) -> Option<Box<Protection>> {
         let is_plain = self.open.is_none() && protect.is_none();
-        let protection = || Protection { open: self.open.cloned(), protect: protect.cloned(), passes: self.passes };
+        let (open, protect) = (self.open.cloned(), protect.cloned());
+        let protection = || Protection { open, protect, passes: self.passes, mid };
         (!is_plain).then(|| Box::new(protection()))
     }
 }
@@ -175,8 +176,10 @@ fn sinks(plan: &ForwardingPlan) -> Result<&[Sink], Reason> {
 }
 
 /// Whether packets for a sink get other bytes than the kernel's programs write.
-fn is_rewritten(plan: &ForwardingPlan, sink: &Sink) -> bool {
-    let has_extensions = sink.mid.is_some() || sink.masked_extensions != 0 || sink.transport_wide.is_some();
+fn is_rewritten(plan: &ForwardingPlan, sink: &Sink, is_protected: bool) -> bool {
+    // Where packets are protected anew, a header extension can be put into them.
+    let has_mid = sink.mid.is_some() && !is_protected;
+    let has_extensions = has_mid || sink.masked_extensions != 0 || sink.transport_wide.is_some();
     has_extensions
         || rewrite(plan, sink).is_some_and(|rewrite| rewrite.extensions.is_some() || rewrite.choice.is_some())
 }
@@ -194,7 +197,7 @@ fn output(
     if sink.block == Some(Block::All) {
         return Ok(None);
     }
-    if is_rewritten(ingress.plan, sink) {
+    if is_rewritten(ingress.plan, sink, egress.plan.security != Security::Plain && !sink.passes) {
         return Err(Reason::Rewritten);
     }
     let (from, to) = (egress.local, egress.destination.ok_or(Reason::DestinationUnknown)?);
@@ -218,14 +221,15 @@ fn output(
         payload_types: payload_types.iter().map(number).collect(),
         protect: None,
         passes: false,
+        mid: sink.mid,
     }))
 }
 
 fn action(mut outputs: Vec<Output>, keying: Keying) -> Result<(Action, Option<Box<Protection>>), Reason> {
     match outputs.as_slice() {
-        [] => Ok((Action::Drop, keying.protection(None))),
+        [] => Ok((Action::Drop, keying.protection(None, None))),
         [only] if only.gets_all() => {
-            let protection = keying.protection(keying.protect.first().and_then(|(protect, _)| *protect));
+            let protection = keying.protection(keying.protect.first().and_then(|(protect, _)| *protect), only.mid);
             Ok((Action::Forward(outputs.remove(0)), protection))
         }
         _ if outputs.len() > MOST_COPIES => Err(Reason::ManyReceivers),
@@ -234,7 +238,7 @@ fn action(mut outputs: Vec<Output>, keying: Keying) -> Result<(Action, Option<Bo
                 output.protect = protect.map(|protect| Box::new(protect.clone()));
                 output.passes = *passes;
             }
-            Ok((Action::Copy(outputs), keying.protection(None)))
+            Ok((Action::Copy(outputs), keying.protection(None, None)))
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What is done with one port's RTP, in words that every map can be filled from.
 
+use crate::plan::MidElement;
 use crate::rtp::loan::PAYLOAD_TYPES;
 use crate::srtp::{Parameters, suite};
 use smallvec::SmallVec;
@@ -12,6 +13,9 @@ pub struct Passing {
     /// A telephone-event (RFC 4733): no jitter is measured by it.
     pub is_event: bool,
 }
+
+/// `MOST_INSERTED`: bytes of the header extension for the longest mid.
+pub const MOST_INSERTED: usize = 24;
 
 /// The most receivers that packets are copied for.
 pub const MOST_COPIES: usize = 32;
@@ -32,13 +36,15 @@ pub struct Output {
     pub protect: Option<Box<Parameters>>,
     /// These are the sender's own keys: the copy leaves as the packet came.
     pub passes: bool,
+    /// The header extension that a copy gets before it is protected.
+    pub mid: Option<MidElement>,
 }
 
 impl Output {
     /// SRTP of a copy.
     pub fn protection(&self) -> Option<Protection> {
         let protect = self.protect.as_deref().cloned();
-        protect.map(|protect| Protection { open: None, protect: Some(protect), passes: false })
+        protect.map(|protect| Protection { open: None, protect: Some(protect), passes: false, mid: self.mid })
     }
 
     /// Whether the receiver has other numbers than the sender of `entry`.
@@ -73,6 +79,8 @@ pub struct Protection {
     pub protect: Option<Parameters>,
     /// They leave as they came.
     pub passes: bool,
+    /// The header extension that packets get before they are protected.
+    pub mid: Option<MidElement>,
 }
 
 impl Protection {
@@ -82,7 +90,20 @@ impl Protection {
             Some(parameters) if !self.passes => suite::lengths(parameters.suite).rtp_tag as i64,
             _ => 0,
         };
-        appended(&self.protect) - appended(&self.open)
+        appended(&self.protect) - appended(&self.open) + self.inserted().len() as i64
+    }
+
+    /// The header extension of `mid`, with all that stands before its element in a packet that has no other (RFC 8285,
+    /// section 4.2).
+    pub fn inserted(&self) -> SmallVec<[u8; MOST_INSERTED]> {
+        let Some(element) = &self.mid else { return SmallVec::new() };
+        let mid = element.mid();
+        let words = (1 + mid.len()).div_ceil(4);
+        let mut bytes = SmallVec::from_slice(&[0xbe, 0xde, 0, words as u8]);
+        bytes.push(element.number() << 4 | (mid.len() as u8 - 1));
+        bytes.extend_from_slice(mid);
+        bytes.resize(4 + 4 * words, 0);
+        bytes
     }
 }
 

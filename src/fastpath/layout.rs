@@ -1,6 +1,6 @@
 //! What the maps hold: `ebpf/layout.h` in Rust. A test compares both.
 
-use super::entry::{Action, Entry, Output, Protection};
+use super::entry::{Action, Entry, MOST_INSERTED, Output, Protection};
 use super::table::Slot;
 use crate::base::time::Mono;
 use crate::rtp::Loan;
@@ -16,6 +16,8 @@ const IS_STRICT: u32 = 2;
 const IS_SRTP: u32 = 4;
 /// `GROUP_IS_SRTP`: some copies are protected.
 pub const GROUP_IS_SRTP: u32 = 1;
+/// `GROUP_INSERTS`: some get a header extension.
+pub const GROUP_INSERTS: u32 = 2;
 /// `COPY_IS_SRTP`: there are keys and an order at the index of its counter with the bit of `COPY_KEYS`.
 const COPY_IS_SRTP: u32 = 1;
 pub const COPY_KEYS: u32 = 0x8000_0000;
@@ -398,13 +400,24 @@ pub struct Keys {
     /// The kernel's.
     pub lock: u32,
     pub steps: u32,
+    pub insert_bytes: u32,
+    pub insert: [u8; MOST_INSERTED],
+    pub zero: u32,
     pub open: Direction,
     pub protect: Direction,
 }
 
 impl Keys {
     /// Nothing: what wipes others in the map.
-    pub const NONE: Keys = Keys { lock: 0, steps: 0, open: Direction::NONE, protect: Direction::NONE };
+    pub const NONE: Keys = Keys {
+        lock: 0,
+        steps: 0,
+        insert_bytes: 0,
+        insert: [0; MOST_INSERTED],
+        zero: 0,
+        open: Direction::NONE,
+        protect: Direction::NONE,
+    };
 
     /// None where some suite is not one of the kernel's.
     pub fn new(protection: &Protection) -> Option<Keys> {
@@ -417,6 +430,9 @@ impl Keys {
             keys.protect = Direction::new(&Schedule::of(parameters)?);
             keys.steps |= PROTECTS;
         }
+        let inserted = protection.inserted();
+        keys.insert_bytes = inserted.len() as u32;
+        keys.insert.get_mut(..inserted.len())?.copy_from_slice(&inserted);
         Some(keys)
     }
 }

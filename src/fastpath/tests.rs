@@ -8,8 +8,8 @@ use crate::base::random::Seeded;
 use crate::base::suite::Suite;
 use crate::base::time::Mono;
 use crate::plan::{
-    Bandwidth, Block, Component, EXTENSION_NUMBERS, Feedback, ForwardingPlan, Handshake, PayloadType, Place, Rewrite,
-    Security, Sink, StreamId, Tables,
+    Bandwidth, Block, Component, EXTENSION_NUMBERS, Feedback, ForwardingPlan, Handshake, MidElement, PayloadType,
+    Place, Rewrite, Security, Sink, StreamId, Tables,
 };
 use crate::rtp::Loan;
 use crate::srtp::{MasterKey, Mki, Parameters, Window};
@@ -83,7 +83,7 @@ fn compiled(
 /// What the receiver of the simplest case gets.
 fn output() -> Output {
     let payload_types = smallvec![Some(8), Some(101)];
-    Output { from: at(FOR_BOB), to: at(BOB), tos: 184, ssrc: 7, payload_types, protect: None, passes: false }
+    Output { from: at(FOR_BOB), to: at(BOB), tos: 184, ssrc: 7, payload_types, protect: None, passes: false, mid: None }
 }
 
 fn keys(suite: Suite, seed: u64) -> Parameters {
@@ -243,6 +243,21 @@ fn several_receivers_get_copies() {
     // Reports to the sender are made from counters.
     let feedback = Feedback { is_sole: true, ..Feedback::default() };
     assert!(compiled(|from, _, _, _| from.feedback = Some(Box::new(feedback))).is_ok());
+}
+
+#[test]
+fn a_mid_is_put_into_what_is_protected() {
+    let (ours, mid) = (keys(Suite::AesCm128Sha1_80, 1), MidElement::new(3, "audio"));
+    let entry = compiled_with(None, Some(&ours), |from, _| from.media[0].mid = mid).unwrap();
+    let protection = entry.protection.unwrap();
+    assert_eq!((protection.mid, protection.growth_bytes()), (mid, 10 + 12));
+    let inserted = [0xbe, 0xde, 0, 2, 0x34, b'a', b'u', b'd', b'i', b'o', 0, 0];
+    let keys = layout::Keys::new(&protection).unwrap();
+    assert_eq!((keys.insert_bytes, &keys.insert[..12]), (12, &inserted[..]));
+    let longest = MidElement::new(14, "1234567890123456");
+    let longest = Protection { open: None, protect: Some(ours.clone()), passes: false, mid: longest };
+    assert_eq!(layout::Keys::new(&longest).map(|keys| keys.insert_bytes), Some(24));
+    assert_eq!(compiled_with(Some(&ours), None, |from, _| from.media[0].mid = mid), Err(Reason::Rewritten));
 }
 
 /// Each copy has the keys of its receiver; where some have the sender's, its packets are made again as they came.
@@ -432,7 +447,7 @@ fn both_sides_lay_the_maps_out_alike() {
         ("stream", size_of::<layout::Stream>(), 32 + 16 * 4 + 64),
         ("next_hop", size_of::<layout::NextHop>(), 20),
         ("direction", size_of::<layout::Direction>(), direction),
-        ("keys", size_of::<layout::Keys>(), 8 + 2 * direction),
+        ("keys", size_of::<layout::Keys>(), 8 + 4 + 24 + 4 + 2 * direction),
         ("window", size_of::<Slots>(), 129 * 8),
         ("order", size_of::<layout::Order>(), 8 + 2 * 129 * 8),
         ("tables", size_of::<layout::Tables>(), 4096),
@@ -453,6 +468,7 @@ fn size_in(header: &str, name: &str) -> usize {
             "MOST_ROUND_KEYS" => 60,
             "WINDOW_SLOTS" => 128,
             "MOST_RUNS" => 4,
+            "MOST_INSERTED" => 24,
             number => number.parse().unwrap(),
         });
         let count: usize = counts.product();

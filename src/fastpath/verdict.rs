@@ -62,6 +62,8 @@ verdicts! {
     Malformed, "passed_malformed";
     /// Left to the daemon: the key has protected as much as it may.
     KeyExpired, "passed_key_expired";
+    /// Left to the daemon: a header extension, or contributing sources, where a header extension is to be put.
+    Extension, "passed_extension";
     /// Dropped, one copy of several: its receiver was just taken away, or has moved to another interface.
     LostCopy, "lost_copy";
 }

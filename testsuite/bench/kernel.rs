@@ -44,7 +44,7 @@ impl Way {
     fn protection(self, suite: Suite) -> Option<Protection> {
         let open = (self != Way::Protect).then(|| parameters(suite, 1));
         let protect = matches!(self, Way::Protect | Way::Both).then(|| parameters(suite, 2));
-        (self != Way::Plain).then(|| Protection { open, protect, passes: self == Way::Authenticate })
+        (self != Way::Plain).then(|| Protection { open, protect, passes: self == Way::Authenticate, mid: None })
     }
 }
 

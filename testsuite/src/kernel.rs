@@ -94,6 +94,7 @@ impl Kernel {
                 payload_types: [Some(8)].into_iter().collect(),
                 protect: None,
                 passes: false,
+                mid: None,
             }),
             protection: protection.map(Box::new),
         };

@@ -3,6 +3,7 @@
 use millrace::base::random::{Random, Seeded};
 use millrace::base::suite::{SUITES, Suite};
 use millrace::fastpath::Protection;
+use millrace::plan::MidElement;
 use millrace::srtp::{Parameters, Protector, Unprotector, Windows};
 use millrace_testsuite::kernel::{Kernel, Outcome, SSRC, obstacle};
 use millrace_testsuite::srtp::{parameters, rtp_packet};
@@ -30,7 +31,7 @@ impl Trial {
     fn new(open: Option<&Parameters>, protect: Option<&Parameters>, passes: bool, first: u16) -> Trial {
         let (sender, unprotector) = (open.map(Protector::new), open.map(Unprotector::new));
         let protector = protect.map(Protector::new);
-        let protection = Protection { open: open.cloned(), protect: protect.cloned(), passes };
+        let protection = Protection { open: open.cloned(), protect: protect.cloned(), passes, mid: None };
         let highest = u32::from(first) + 0x1_0000;
         let kernel = Kernel::new(Some(protection), highest, &Windows::default()).unwrap();
         let mut trial = Trial { sender, open: unprotector, protect: protector, kernel };
@@ -300,7 +301,7 @@ fn keys_are_used_up() {
 }
 
 fn use_up(ours: &Parameters) {
-    let protection = Protection { open: None, protect: Some(ours.clone()), passes: false };
+    let protection = Protection { open: None, protect: Some(ours.clone()), passes: false, mid: None };
     let mut protector = Protector::new(ours);
     protector.set_rollover_counter(SSRC, u32::MAX);
     let mut buffer = rtp_packet(65_530, 172);
@@ -310,4 +311,39 @@ fn use_up(ours: &Parameters) {
     let kernel = Kernel::new(Some(protection), 65_530, &windows).unwrap();
     assert!(matches!(kernel.send(&rtp_packet(65_535, 172)).unwrap().0, Outcome::Sent(_)));
     assert_eq!(kernel.send(&rtp_packet(0, 172)).unwrap().0, Outcome::Passed);
+}
+
+/// A browser's media gets its mid; what has a header extension already is left to the daemon.
+#[test]
+fn a_header_extension_is_put_into_packets() {
+    if !is_possible() {
+        return;
+    }
+    let mid = MidElement::new(3, "audio").unwrap();
+    let (cm, gcm) = (Suite::AesCm128Sha1_80, Suite::AeadAes128Gcm);
+    for (open, suite) in [(None, cm), (Some(cm), gcm), (Some(gcm), cm)] {
+        let (open, protect) = (open.map(|suite| parameters(suite, 1)), parameters(suite, 2));
+        let (mut sender, mut receiver) = (open.as_ref().map(Protector::new), Some(Protector::new(&protect)));
+        let protection = Protection { open, protect: Some(protect.clone()), passes: false, mid: Some(mid) };
+        let kernel = Kernel::new(Some(protection), 0x1_0000 + 9, &Windows::default()).unwrap();
+        let protected = |sender: &mut Option<Protector>, plain: &[u8]| {
+            let mut bytes = plain.to_vec();
+            bytes.resize(plain.len() + 32, 0);
+            let length =
+                sender.as_mut().map_or(plain.len(), |sender| sender.protect_rtp(&mut bytes, plain.len()).unwrap());
+            bytes.truncate(length);
+            bytes
+        };
+        for (number, bytes) in [13, 14, 160, 172, 500, 1200].into_iter().enumerate() {
+            let plain = rtp_packet(10 + number as u16, bytes);
+            let mut with_mid = plain.clone();
+            with_mid[0] |= 0x10;
+            with_mid.splice(12..12, [0xbe, 0xde, 0, 2, 0x34, b'a', b'u', b'd', b'i', b'o', 0, 0]);
+            let expected = protected(&mut receiver, &with_mid);
+            let (outcome, _) = kernel.send(&protected(&mut sender, &plain)).unwrap();
+            assert!(outcome == Outcome::Sent(expected), "{bytes} bytes to {suite:?}: {outcome:02x?}");
+        }
+        let odd = protected(&mut sender, &adorned(30, 172, 0, Some(1)));
+        assert_eq!(kernel.send(&odd).unwrap().0, Outcome::Passed);
+    }
 }

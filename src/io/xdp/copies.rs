@@ -5,9 +5,9 @@ use super::devices::DeviceLists;
 use super::keys::{KeyMaps, MOST_WAITS, PATIENCE};
 use super::next_hops::{Leads, NextHops};
 use super::shared::Shared;
-use crate::fastpath::layout::{COPY_KEYS, Copy, CopyKey, GROUP_IS_SRTP, Group, Sent};
+use crate::fastpath::layout::{COPY_KEYS, Copy, CopyKey, GROUP_INSERTS, GROUP_IS_SRTP, Group, Sent};
 use crate::fastpath::{CopyWindows, Entry, Output, Reason, Slot};
-use crate::srtp::{Window, Windows, suite};
+use crate::srtp::{Window, Windows};
 use aya::maps::{HashMap as BpfMap, MapData};
 use smallvec::SmallVec;
 use std::collections::HashMap;
@@ -135,13 +135,15 @@ impl Copies {
             let (own, output) = (&mut installed.outputs[*place], &outputs[*place]);
             own.number = number as u32;
             let ip_bytes = if output.to.is_ipv4() { IP4_BYTES } else { IP6_BYTES };
-            let tag_bytes = output.protect.as_ref().map_or(0, |protect| suite::lengths(protect.suite).rtp_tag as u32);
-            let room_bytes = u32::from(own.leads.mtu).saturating_sub(ip_bytes + UDP_BYTES + tag_bytes);
+            let growth_bytes = output.protection().map_or(0, |protection| protection.growth_bytes() as u32);
+            let room_bytes = u32::from(own.leads.mtu).saturating_sub(ip_bytes + UDP_BYTES + growth_bytes);
             longest_bytes = longest_bytes.min(room_bytes);
             let key = CopyKey { group: installed.group, number: own.number };
             self.copies.insert(key, Copy::new(entry, output, own.hop, own.counter), 0).map_err(|error| full(&error))?;
         }
-        let flags = if outputs.iter().any(|output| output.protect.is_some()) { GROUP_IS_SRTP } else { 0 };
+        let flag = |flag: u32, has: fn(&Output) -> bool| if outputs.iter().any(has) { flag } else { 0 };
+        let flags =
+            flag(GROUP_IS_SRTP, |output| output.protect.is_some()) | flag(GROUP_INSERTS, |output| output.mid.is_some());
         installed.value = Group { users: 0, copies: outputs.len() as u32, flags, devices, longest_bytes, runs };
         Ok(())
     }
