@@ -26,6 +26,7 @@ struct endpoint {
 #define FLOW_DROPS 1	    /* nobody is to hear it */
 #define FLOW_IS_STRICT 2    /* other sources are dropped */
 #define FLOW_IS_SRTP 4	    /* there are struct keys and struct order at the index of its stream */
+#define FLOW_IS_FOR_TC 64   /* rx leaves it to rx_tc */
 
 /* What is done with RTP that arrives at a local port, the map's key. Written as a whole, never changed in place. */
 struct flow {
@@ -142,5 +143,6 @@ enum verdict {
 	VERDICT_PASSED_NO_KEYS, /* they are just being taken away */
 	VERDICT_PASSED_MALFORMED, /* too short for its header or its tag */
 	VERDICT_PASSED_KEY_EXPIRED,
+	VERDICT_PASSED_TO_TC,
 	VERDICTS,
 };

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0 */
 /* All programs, in one object: so they share their maps. */
 #include "rx.c"
+#include "rx_tc.c"
 #include "srtp_cm.c"
 
 char terms[] SECTION("license") = "Dual MIT/GPL";

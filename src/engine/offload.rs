@@ -90,6 +90,7 @@ impl Shard {
         let lent = self.relay.lend(now.mono, id, errand(&entry, destination)).ok_or(Reason::NoPackets)?;
         match table.install(&entry, &lent.loan, &lent.windows) {
             Ok(slot) => {
+                self.relay.name_way(id, table.path(slot).name());
                 self.offload.installed.insert(id, (slot, entry));
                 Ok(())
             }
@@ -111,6 +112,7 @@ impl Shard {
             return Err(reason);
         }
         *old = entry;
+        self.relay.name_way(id, table.path(*slot).name());
         self.relay.settle_way(now, id, &counted);
         self.relay.redirect_way(id, destination);
         Ok(())

@@ -16,7 +16,7 @@ pub use compile::{Egress, Heard, Ingress, compile};
 pub use diff::{Step, diff};
 pub use entry::{Action, Entry, Protection};
 pub use reason::Reason;
-pub use table::{Slot, Table};
+pub use table::{Path, Slot, Table};
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,25 @@ use crate::srtp::Windows;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Slot(pub u32);
 
+/// Which program of the kernel forwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Path {
+    /// The one at the driver.
+    Xdp,
+    /// The classifier behind it.
+    Tc,
+}
+
+impl Path {
+    /// The stable name under which it is shown.
+    pub fn name(self) -> &'static str {
+        match self {
+            Path::Xdp => "xdp",
+            Path::Tc => "tc",
+        }
+    }
+}
+
 /// Installs and withdraws entries. What can't be installed stays in userspace: nothing here fails for a client.
 pub trait Table: Send {
     /// Installs an entry with the state to count on from, and with the windows of SRTP.
@@ -28,6 +47,11 @@ pub trait Table: Send {
 
     /// Takes an entry out; what it has counted, and where its windows stand.
     fn withdraw(&mut self, slot: Slot, entry: &Entry) -> (Loan, Windows);
+
+    /// The path that the entry at a slot takes.
+    fn path(&self, _slot: Slot) -> Path {
+        Path::Xdp
+    }
 
     /// Whether it takes entries with keys.
     fn takes_keys(&self) -> bool;

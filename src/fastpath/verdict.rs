@@ -62,4 +62,6 @@ verdicts! {
     Malformed, "passed_malformed";
     /// Left to the daemon: the key has protected as much as it may.
     KeyExpired, "passed_key_expired";
+    /// Left to the classifier, behind the driver.
+    ToTc, "passed_to_tc";
 }

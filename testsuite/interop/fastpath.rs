@@ -5,20 +5,27 @@
 use crate::Scenario;
 use crate::scenarios::{at, parsed};
 use crate::sip::Role;
-use crate::stage::{CALLEE, CALLEE_IP6, CALLER, Networks, start_daemon_with};
+use crate::stage::{CALLEE, CALLEE_IP6, CALLER, CALLER_IP6, Networks, start_daemon_with};
 use crate::tap::Tap;
 use millrace_testsuite::daemon::Kind;
+use millrace_testsuite::netns;
 use millrace_testsuite::ng::{Client, Encoding};
 use millrace_testsuite::sdp;
 use serde_json::{Value, json};
 use std::cell::Cell;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 pub const ALL: &[Scenario] = &[
     Scenario { name: "same-bytes", what: "XDP forwards as userspace does", needs: ours, run: ip4 },
     Scenario { name: "same-bytes-ip6", what: "the same from IPv4 to IPv6", needs: ours, run: ip4_to_ip6 },
+    Scenario { name: "same-bytes-tc", what: "TC forwards as userspace does", needs: ours, run: tc },
+    Scenario { name: "same-bytes-tc-ip6", what: "the same over IPv6", needs: ours, run: tc_ip6 },
+    Scenario { name: "tc-family", what: "TC leaves another family to userspace", needs: ours, run: tc_family },
 ];
 
 /// rtpengine has no second path here.
@@ -34,33 +41,106 @@ const PACE: Duration = Duration::from_millis(2);
 /// Packets while addresses are learned and the entry is installed.
 const WARM_UP: u16 = 250;
 
+/// The two ends of a call.
+#[derive(Clone, Copy)]
+struct Ends {
+    caller: &'static str,
+    callee: &'static str,
+}
+
+const IP4: Ends = Ends { caller: CALLER, callee: CALLEE };
+const IP4_TO_IP6: Ends = Ends { caller: CALLER, callee: CALLEE_IP6 };
+const IP6: Ends = Ends { caller: CALLER_IP6, callee: CALLEE_IP6 };
+
+/// How a call is to be forwarded.
+#[derive(Clone, Copy)]
+struct Mode {
+    /// The folder for its files.
+    name: &'static str,
+    option: &'static str,
+    /// What `query` says.
+    path: &'static str,
+    /// What the cables to the proxy are told at their far ends.
+    cables: &'static [&'static str],
+}
+
+/// Without GRO at their far ends, the devices of the proxy send no frames of XDP programs.
+const NO_GRO: &[&str] = &["gro", "off"];
+/// The sender makes the checksum itself, so that the receiver looks at it.
+const WHOLE_CHECKSUMS: &[&str] = &["gro", "off", "tx", "off"];
+
+const SLOW: Mode = Mode { name: "off", option: "off", path: "userspace", cables: &[] };
+const XDP: Mode = Mode { name: "xdp", option: "xdp", path: "xdp", cables: &[] };
+const TC: Mode = Mode { name: "tc", option: "tc", path: "tc", cables: NO_GRO };
+const TC_BY_ITSELF: Mode = Mode { name: "auto", option: "auto", path: "tc", cables: NO_GRO };
+const TC_WHOLE: Mode = Mode { name: "tc-whole", option: "tc", path: "tc", cables: WHOLE_CHECKSUMS };
+
 fn ip4(kind: Kind, folder: &Path) -> Result<String, String> {
-    compare(kind, folder, CALLEE)
+    compare(kind, folder, IP4, &[XDP])
 }
 
 fn ip4_to_ip6(kind: Kind, folder: &Path) -> Result<String, String> {
-    compare(kind, folder, CALLEE_IP6)
+    compare(kind, folder, IP4_TO_IP6, &[XDP])
 }
 
-fn compare(kind: Kind, folder: &Path, callee: &str) -> Result<String, String> {
-    let slow = pass(kind, folder, callee, "off")?;
-    let fast = pass(kind, folder, callee, "xdp")?;
-    let (mut slow_sorted, mut fast_sorted) = (slow.arrived.clone(), fast.arrived.clone());
-    slow_sorted.sort();
-    fast_sorted.sort();
-    if slow_sorted != fast_sorted {
-        let only = |of: &[Vec<u8>], not: &[Vec<u8>]| {
-            let all: Vec<String> = of.iter().filter(|one| !not.contains(one)).map(|one| head(one)).collect();
-            format!("{} in all, {} of them alone: {}", of.len(), all.len(), all[..all.len().min(5)].join(", "))
-        };
-        let [slow, fast] = [only(&slow_sorted, &fast_sorted), only(&fast_sorted, &slow_sorted)];
-        return Err(format!("by userspace {slow}; by XDP {fast}"));
+fn tc(kind: Kind, folder: &Path) -> Result<String, String> {
+    compare(kind, folder, IP4, &[TC, TC_BY_ITSELF, TC_WHOLE])
+}
+
+fn tc_ip6(kind: Kind, folder: &Path) -> Result<String, String> {
+    compare(kind, folder, IP6, &[TC, TC_WHOLE])
+}
+
+/// A call that changes the family stays in userspace where there is TC alone, and `query` says why.
+fn tc_family(kind: Kind, folder: &Path) -> Result<String, String> {
+    let networks = Networks::make()?;
+    let daemon = start_daemon_with(&networks, kind, "--fastpath=tc", folder)?;
+    let mut client = daemon.client(Encoding::Bencode)?;
+    let (caller, callee) = (at(CALLER, 6000)?, at(CALLEE_IP6, 7000)?);
+    let to = set_up(&mut client, caller, callee)?;
+    let mouth = networks.socket(Role::Caller, caller)?;
+    let _ear = networks.socket(Role::Callee, callee)?;
+    for number in 0..WARM_UP {
+        mouth.send_to(&packet(number, PCMA, &[0xd5; 160]), to).map_err(|error| error.to_string())?;
+        std::thread::sleep(PACE);
     }
-    if slow.counts != fast.counts {
-        return Err(format!("userspace counts {}, XDP {}", slow.counts, fast.counts));
+    let query = query(&mut client)?;
+    let stream = caller_stream(&query).ok_or("no stream")?;
+    match (stream["fast path"].as_str(), stream["fast path reason"].as_str()) {
+        (Some("userspace"), Some("tc_family")) => Ok("tc_family".to_owned()),
+        other => Err(format!("query says {other:?}")),
     }
-    let (alike, kernel) = (slow.arrived.len(), fast.in_kernel);
-    Ok(format!("{alike} datagrams alike, {kernel} and more of them forwarded in the kernel; the same counts"))
+}
+
+/// Sends the list through userspace, then by each mode.
+fn compare(kind: Kind, folder: &Path, ends: Ends, modes: &[Mode]) -> Result<String, String> {
+    let slow = pass(kind, folder, ends, SLOW)?;
+    let mut notes = Vec::new();
+    for mode in modes {
+        let fast = pass(kind, folder, ends, *mode)?;
+        for (what, slow, fast) in [("wire", &slow.arrived, &fast.arrived), ("socket", &slow.heard, &fast.heard)] {
+            compare_datagrams(slow, fast).map_err(|why| format!("{}, {what}: {why}", mode.name))?;
+        }
+        if slow.counts != fast.counts {
+            return Err(format!("userspace counts {}, {} {}", slow.counts, mode.name, fast.counts));
+        }
+        notes.push(format!("{}: {} and more of them in the kernel", mode.name, fast.in_kernel));
+    }
+    Ok(format!("{} datagrams alike, {}; the same counts", slow.arrived.len(), notes.join(", ")))
+}
+
+fn compare_datagrams(slow: &[Vec<u8>], fast: &[Vec<u8>]) -> Result<(), String> {
+    let (mut slow, mut fast) = (slow.to_vec(), fast.to_vec());
+    slow.sort();
+    fast.sort();
+    if slow == fast {
+        return Ok(());
+    }
+    let only = |of: &[Vec<u8>], not: &[Vec<u8>]| {
+        let all: Vec<String> = of.iter().filter(|one| !not.contains(one)).map(|one| head(one)).collect();
+        format!("{} in all, {} of them alone: {}", of.len(), all.len(), all[..all.len().min(5)].join(", "))
+    };
+    Err(format!("by userspace {}; in the kernel {}", only(&slow, &fast), only(&fast, &slow)))
 }
 
 /// The length of a datagram and its first bytes.
@@ -72,46 +152,85 @@ fn head(datagram: &[u8]) -> String {
 struct Run {
     /// Payloads at the callee, in order.
     arrived: Vec<Vec<u8>>,
+    /// What a socket got of them.
+    heard: Vec<Vec<u8>>,
     counts: Value,
     /// Packets that never came to the daemon, at least.
     in_kernel: u64,
 }
 
-fn pass(kind: Kind, folder: &Path, callee: &str, mode: &str) -> Result<Run, String> {
-    let folder = folder.join(mode);
+fn pass(kind: Kind, folder: &Path, ends: Ends, mode: Mode) -> Result<Run, String> {
+    let folder = folder.join(mode.name);
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let networks = Networks::make()?;
-    let daemon = start_daemon_with(&networks, kind, &format!("--fastpath={mode}"), &folder)?;
+    for home in [&networks.caller, &networks.callee] {
+        if !mode.cables.is_empty() {
+            netns::run(home.command("ethtool").args(["-K", "out"]).args(mode.cables))?;
+        }
+    }
+    let daemon = start_daemon_with(&networks, kind, &format!("--fastpath={}", mode.option), &folder)?;
     let mut client = daemon.client(Encoding::Bencode)?;
-    let (caller, callee) = (at(CALLER, 6000)?, at(callee, 7000)?);
+    let (caller, callee) = (at(ends.caller, 6000)?, at(ends.callee, 7000)?);
     let to = set_up(&mut client, caller, callee)?;
     let mouth = networks.socket(Role::Caller, caller)?;
-    let stranger = networks.socket(Role::Caller, at(CALLER, 6666)?)?;
-    // Somebody is there: a port that is closed would answer.
-    let _ear = networks.socket(Role::Callee, callee)?;
+    let stranger = networks.socket(Role::Caller, at(ends.caller, 6666)?)?;
+    // Somebody is there: a port that is closed would answer. And who hears checks what a tap does not.
+    let ear = Ear::start(networks.socket(Role::Callee, callee)?)?;
     let tap = Tap::start(&networks.callee, parsed(&callee.ip().to_string())?)?;
     let talk = Talk { mouth: &mouth, stranger: &stranger, to };
     for number in 0..WARM_UP {
         talk.say(&packet(number, PCMA, &[0xd5; 160]))?;
     }
-    let is_away = |query: &Value| caller_stream(query).is_some_and(|stream| stream["fast path"] == "xdp");
-    if (mode == "xdp") != is_away(&query(&mut client)?) {
-        return Err(format!("{mode}: {}", query(&mut client)?["tags"]));
+    let goes_its_way = |query: &Value| caller_stream(query).is_some_and(|stream| stream["fast path"] == mode.path);
+    let is_in_kernel = mode.path != "userspace";
+    let name = mode.name;
+    let first = query(&mut client)?;
+    if is_in_kernel && !goes_its_way(&first) {
+        return Err(format!("{name}: {}", first["tags"]));
     }
     let usual = talk.usual()?;
-    if (mode == "xdp") != is_away(&query(&mut client)?) {
-        return Err(format!("{mode}: usual packets came to the daemon: {}", query(&mut client)?["tags"]));
+    let second = query(&mut client)?;
+    if is_in_kernel && !goes_its_way(&second) {
+        return Err(format!("{name}: usual packets came to the daemon: {}", second["tags"]));
     }
-    let counted = caller_stream(&query(&mut client)?).and_then(|stream| stream["stats"]["packets"].as_u64());
+    let counted = caller_stream(&second).and_then(|stream| stream["stats"]["packets"].as_u64());
     if counted != Some(u64::from(WARM_UP) + usual) {
-        return Err(format!("{mode}: {counted:?} packets counted, {WARM_UP} and {usual} sent"));
+        return Err(format!("{name}: {counted:?} packets counted, {WARM_UP} and {usual} sent"));
     }
     talk.unusual()?;
     std::thread::sleep(Duration::from_millis(200));
     let counts = counts(&query(&mut client)?);
-    let arrived = tap.finish()?;
+    let (arrived, heard) = (tap.finish()?, ear.finish()?);
     client.ask(&json!({"command": "delete", "call-id": "same", "from-tag": "a"})).map_err(|error| error.to_string())?;
-    Ok(Run { arrived, counts, in_kernel: usual })
+    Ok(Run { arrived, heard, counts, in_kernel: usual })
+}
+
+/// A socket that is read.
+struct Ear {
+    over: Arc<AtomicBool>,
+    thread: JoinHandle<Vec<Vec<u8>>>,
+}
+
+impl Ear {
+    fn start(socket: UdpSocket) -> Result<Ear, String> {
+        socket.set_read_timeout(Some(Duration::from_millis(50))).map_err(|error| error.to_string())?;
+        let over = Arc::new(AtomicBool::new(false));
+        let flag = over.clone();
+        let thread = std::thread::spawn(move || {
+            let (mut heard, mut buffer) = (Vec::new(), [0; 4096]);
+            while !flag.load(Ordering::Relaxed) {
+                let Ok(bytes) = socket.recv(&mut buffer) else { continue };
+                heard.push(buffer[..bytes].to_vec());
+            }
+            heard
+        });
+        Ok(Ear { over, thread })
+    }
+
+    fn finish(self) -> Result<Vec<Vec<u8>>, String> {
+        self.over.store(true, Ordering::Relaxed);
+        self.thread.join().map_err(|_| "the ear panicked".into())
+    }
 }
 
 fn set_up(client: &mut Client, caller: SocketAddr, callee: SocketAddr) -> Result<SocketAddr, String> {

@@ -3,6 +3,7 @@
 mod attach;
 mod features;
 mod keys;
+mod links;
 mod load;
 mod netlink;
 mod next_hops;

@@ -74,7 +74,13 @@ impl Found {
         let mut ways: BTreeMap<u32, Adopted> = BTreeMap::new();
         for flow in self.living.values().filter(|flow| flow.next_hop != 0) {
             let (from, to) = (SocketAddr::from(flow.local).ip(), SocketAddr::from(flow.destination).ip());
-            let way = ways.entry(flow.next_hop).or_insert(Adopted { index: flow.next_hop, from, to, users: 0 });
+            let way = ways.entry(flow.next_hop).or_insert(Adopted {
+                index: flow.next_hop,
+                from,
+                to,
+                path: flow.path(),
+                users: 0,
+            });
             way.users += 1;
         }
         ways.into_values().collect()
@@ -213,7 +219,8 @@ impl Inner {
             keys.forget(slot);
         }
         if flow.next_hop != 0 {
-            self.next_hops.put(SocketAddr::from(flow.local).ip(), SocketAddr::from(flow.destination).ip());
+            let (from, to) = (SocketAddr::from(flow.local).ip(), SocketAddr::from(flow.destination).ip());
+            self.next_hops.put(from, to, flow.path());
         }
         self.slots.push(slot);
         for pair in pairs_of(&local, &flow) {

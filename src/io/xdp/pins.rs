@@ -1,7 +1,7 @@
 //! What outlives the daemon: a directory of its own in a bpffs, in which its maps and links are pinned. As long as it
 //! lives, a lock on the directory keeps others away; what is found unlocked was left by a daemon that is dead.
 //!
-//! Names: `map-NAME`, `xdp-INTERFACE` and `layout-HASH`, an empty directory that says what the maps hold.
+//! Names: `map-NAME`, `xdp-INTERFACE`, `tc-INTERFACE` and `layout-HASH`, an empty directory that says what the maps hold.
 
 use super::raw;
 use aya::maps::MapData;
@@ -23,7 +23,8 @@ const LAYOUT: &str = env!("MILLRACE_MAPS_LAYOUT");
 const LAYOUT_MARK: &str = "layout-";
 const MAP_MARK: &str = "map-";
 const XDP_MARK: &str = "xdp-";
-const LINK_MARKS: [&str; 1] = [XDP_MARK];
+const TC_MARK: &str = "tc-";
+const LINK_MARKS: [&str; 2] = [XDP_MARK, TC_MARK];
 /// Maps whose elements are keys of SRTP.
 const SECRET_MAPS: &str = "map-keys";
 
@@ -119,6 +120,10 @@ impl Pins {
 
     pub(super) fn xdp_path(&self, interface: u32) -> PathBuf {
         self.directory.join(format!("{XDP_MARK}{interface}"))
+    }
+
+    pub(super) fn tc_path(&self, interface: u32) -> PathBuf {
+        self.directory.join(format!("{TC_MARK}{interface}"))
     }
 
     /// Takes the programs off that are attached where none is wanted any more.

@@ -5,23 +5,46 @@ use super::next_hops::NextHops;
 use super::orphans::Orphans;
 use super::streams::Streams;
 use crate::fastpath::layout::{Endpoint, Flow};
-use crate::fastpath::{Action, Entry, Reason, Slot, Table};
+use crate::fastpath::{Action, Entry, Path, Reason, Slot, Table};
 use crate::rtp::Loan;
 use crate::srtp::Windows;
-use aya::maps::{HashMap, MapData};
+use aya::maps::{self, MapData};
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Installs entries, with slots of its own.
 pub(super) struct XdpTable {
-    pub(super) flows: HashMap<MapData, Endpoint, Flow>,
+    pub(super) flows: maps::HashMap<MapData, Endpoint, Flow>,
     pub(super) streams: Arc<Streams>,
     pub(super) next_hops: Arc<NextHops>,
     pub(super) free: Vec<Slot>,
+    /// The programs that see what comes to a local address.
+    pub(super) reach: Arc<HashMap<IpAddr, Reach>>,
+    pub(super) by_tc: HashSet<Slot>,
     /// What a dead daemon has left.
     pub(super) orphans: Option<Arc<Orphans>>,
     /// None: keys stay in userspace.
     pub(super) keys: Option<KeyMaps>,
+}
+
+/// The programs on the interface of a local address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Reach {
+    pub(super) by_xdp: bool,
+    pub(super) by_tc: bool,
+    /// It is on a VLAN of that interface.
+    pub(super) is_vlan: bool,
+}
+
+/// Why the classifier would not forward what comes.
+fn limits_of_tc(entry: &Entry, reach: Reach) -> Result<(), Reason> {
+    match way(entry) {
+        _ if entry.protection.is_some() => Err(Reason::TcEncrypted),
+        _ if reach.is_vlan => Err(Reason::TcVlan),
+        Some((from, _)) if from.is_ipv4() != entry.local.is_ipv4() => Err(Reason::TcFamily),
+        _ => Ok(()),
+    }
 }
 
 impl XdpTable {
@@ -29,17 +52,26 @@ impl XdpTable {
         self.free.pop().or_else(|| self.orphans.as_ref()?.take_slot())
     }
 
-    /// The next hop of an entry, in use once more.
-    fn take_hop(&self, entry: &Entry) -> Result<u32, Reason> {
-        match way(entry) {
-            Some((from, to)) => self.next_hops.take(from, to),
-            None => Ok(0),
+    /// The program for an entry and its next hop, in use once more: the one at the driver where it can.
+    fn take_hop(&self, entry: &Entry) -> Result<(Path, u32), Reason> {
+        let reach = self.reach.get(&entry.local.ip()).copied().unwrap_or_default();
+        let by = |path| match way(entry) {
+            Some((from, to)) => Ok((path, self.next_hops.take(from, to, path)?)),
+            None => Ok((path, 0)),
+        };
+        let by_xdp = if reach.by_xdp { by(Path::Xdp) } else { Err(Reason::NoProgram) };
+        match by_xdp {
+            Err(Reason::DeviceSendsNone | Reason::NoProgram) if reach.by_tc => {
+                limits_of_tc(entry, reach)?;
+                by(Path::Tc)
+            }
+            by_xdp => by_xdp,
         }
     }
 
-    fn put_hop(&self, entry: &Entry) {
+    fn put_hop(&self, entry: &Entry, path: Path) {
         if let Some((from, to)) = way(entry) {
-            self.next_hops.put(from, to);
+            self.next_hops.put(from, to, path);
         }
     }
 
@@ -54,13 +86,19 @@ impl XdpTable {
     }
 
     fn set(&mut self, slot: Slot, entry: &Entry) -> Result<(), Reason> {
-        let hop = self.take_hop(entry)?;
-        let set = self.flows.insert(Endpoint::from(entry.local), Flow::new(entry, slot, hop), 0);
+        let (path, hop) = self.take_hop(entry)?;
+        let set = self.flows.insert(Endpoint::from(entry.local), Flow::new(entry, slot, hop).by(path), 0);
         set.map_err(|error| {
             tracing::warn!(target: "core", "an entry of the fast path was not taken: {error}");
-            self.put_hop(entry);
+            self.put_hop(entry, path);
             Reason::TableFull
-        })
+        })?;
+        if path == Path::Tc {
+            self.by_tc.insert(slot);
+        } else {
+            self.by_tc.remove(&slot);
+        }
+        Ok(())
     }
 }
 
@@ -79,8 +117,9 @@ impl Table for XdpTable {
     }
 
     fn reroute(&mut self, slot: Slot, old: &Entry, new: &Entry) -> Result<(), Reason> {
+        let old_path = self.path(slot);
         self.set(slot, new)?;
-        self.put_hop(old);
+        self.put_hop(old, old_path);
         Ok(())
     }
 
@@ -93,9 +132,14 @@ impl Table for XdpTable {
             tracing::error!(target: "core", "an entry of the fast path was not found: {error}");
         }
         let windows = self.take_keys(slot, entry);
-        self.put_hop(entry);
+        self.put_hop(entry, self.path(slot));
+        self.by_tc.remove(&slot);
         self.free.push(slot);
         (self.read(slot), windows)
+    }
+
+    fn path(&self, slot: Slot) -> Path {
+        if self.by_tc.contains(&slot) { Path::Tc } else { Path::Xdp }
     }
 
     fn takes_keys(&self) -> bool {
