@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 
 pub const ALL: &[Scenario] = &[
     Scenario { name: "killed", what: "media outlives a killed daemon", needs: ours, run: keep },
+    Scenario { name: "killed-tc", what: "the same where TC forwards", needs: ours, run: keep_tc },
     Scenario { name: "killed-flush", what: "what a killed daemon left is removed", needs: ours, run: flush },
 ];
 
@@ -36,17 +37,28 @@ const SILENT_S: u64 = 2;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 fn keep(kind: Kind, folder: &Path) -> Result<String, String> {
+    survive(kind, folder, &Networks::make()?, "xdp", KILLS)
+}
+
+fn keep_tc(kind: Kind, folder: &Path) -> Result<String, String> {
     let networks = Networks::make()?;
+    for home in [&networks.caller, &networks.callee] {
+        netns::run(home.command("ethtool").args(["-K", "out", "gro", "off"]))?;
+    }
+    survive(kind, folder, &networks, "tc", KILLS / 5)
+}
+
+fn survive(kind: Kind, folder: &Path, networks: &Networks, path: &'static str, kills: u64) -> Result<String, String> {
     let pins = Bpffs::mount()?;
-    let theatre = Theatre { networks: &networks, kind, folder, pins: &pins, restart: "keep" };
+    let theatre = Theatre { networks, kind, folder, pins: &pins, path, restart: "keep" };
     let mut objects = Objects::default();
     let mut daemon = theatre.start(0)?;
     objects.add(&daemon)?;
-    let call = Call::set_up(&networks, &daemon, "first", [6000, 7000])?;
+    let call = Call::set_up(networks, &daemon, "first", [6000, 7000])?;
     let mut longest = Duration::ZERO;
     let (received, rest) = call.talk(|| {
-        wait_for("xdp", || call.ways(&daemon))?;
-        for kill in 1..=KILLS {
+        wait_for(path, || call.ways(&daemon))?;
+        for kill in 1..=kills {
             let (next, down) = theatre.kill(daemon, kill)?;
             daemon = next;
             objects.add(&daemon)?;
@@ -57,7 +69,7 @@ fn keep(kind: Kind, folder: &Path) -> Result<String, String> {
         if ports != 4 {
             return Err(format!("{ports} ports are in use, 4 belong to the call that goes on"));
         }
-        newcomer(&networks, &daemon)?;
+        newcomer(networks, &daemon, path)?;
         Ok(daemon)
     })?;
     daemon = rest;
@@ -68,17 +80,17 @@ fn keep(kind: Kind, folder: &Path) -> Result<String, String> {
         }
         std::thread::sleep(Duration::from_millis(100));
     }
-    newcomer(&networks, &daemon)?;
+    newcomer(networks, &daemon, path)?;
     drop(daemon);
-    objects.are_gone(&networks, &pins)?;
+    objects.are_gone(networks, &pins)?;
     let down_ms = longest.as_millis();
-    Ok(format!("{KILLS} kills, {received:?} packets, none lost, the daemon down for up to {down_ms} ms; nothing left"))
+    Ok(format!("{kills} kills, {received:?} packets, none lost, the daemon down for up to {down_ms} ms; nothing left"))
 }
 
 fn flush(kind: Kind, folder: &Path) -> Result<String, String> {
     let networks = Networks::make()?;
     let pins = Bpffs::mount()?;
-    let theatre = Theatre { networks: &networks, kind, folder, pins: &pins, restart: "flush" };
+    let theatre = Theatre { networks: &networks, kind, folder, pins: &pins, path: "xdp", restart: "flush" };
     let mut old = Objects::default();
     let mut daemon = theatre.start(0)?;
     old.add(&daemon)?;
@@ -96,11 +108,11 @@ fn flush(kind: Kind, folder: &Path) -> Result<String, String> {
     if ports_used(&daemon)? != 0 {
         return Err("ports are in use".to_owned());
     }
-    if let Ok(([0, 0], ())) = call.talk_for(Duration::from_millis(300)) {
-    } else {
-        return Err("a call that was flushed goes on".to_owned());
+    let rest = call.talk_for(Duration::from_millis(300))?;
+    if rest != [0, 0] {
+        return Err(format!("a call that was flushed goes on: {rest:?} packets"));
     }
-    newcomer(&networks, &daemon)?;
+    newcomer(&networks, &daemon, "xdp")?;
     let mut new = Objects::default();
     new.add(&daemon)?;
     drop(daemon);
@@ -114,6 +126,7 @@ struct Theatre<'a> {
     kind: Kind,
     folder: &'a Path,
     pins: &'a Bpffs,
+    path: &'static str,
     restart: &'static str,
 }
 
@@ -122,7 +135,7 @@ impl<'a> Theatre<'a> {
         let folder = self.folder.join(format!("daemon-{number}"));
         fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         let options = [
-            "--fastpath=xdp".to_owned(),
+            format!("--fastpath={}", self.path),
             format!("--fastpath-pin={}/millrace", self.pins.path.display()),
             format!("--fastpath-restart={}", self.restart),
             format!("--timeout={SILENT_S}"),
@@ -144,7 +157,7 @@ impl<'a> Theatre<'a> {
         daemon.kill()?;
         let since = Instant::now();
         std::thread::sleep(Duration::from_millis(number * 37 % 300));
-        if number % EARLY == 0 {
+        if number.is_multiple_of(EARLY) {
             let early = self.launch(number)?;
             std::thread::sleep(Duration::from_millis(number * 4));
             early.kill()?;
@@ -246,6 +259,15 @@ impl Objects {
     }
 }
 
+/// What both sides have heard of each other.
+struct Exchange<T> {
+    /// How often each packet came to the callee, and to the caller.
+    received: [Vec<u32>; 2],
+    /// How many were sent there.
+    sent: [u32; 2],
+    done: T,
+}
+
 /// A call between two sockets.
 struct Call {
     name: &'static str,
@@ -286,7 +308,7 @@ impl Call {
 
     /// Lets both sides talk while `meanwhile` is done, and demands that each packet arrives once; how many came each way.
     fn talk<T>(&self, meanwhile: impl FnOnce() -> Result<T, String>) -> Result<([u32; 2], T), String> {
-        let (received, sent, done) = self.exchange(meanwhile)?;
+        let Exchange { received, sent, done } = self.exchange(meanwhile)?;
         for (counts, sent) in received.iter().zip(sent) {
             let lost: Vec<usize> = (0..sent as usize).filter(|number| counts.get(*number) != Some(&1)).collect();
             if !lost.is_empty() {
@@ -298,19 +320,16 @@ impl Call {
     }
 
     /// Lets both sides talk for some time; how many packets came each way.
-    fn talk_for(&self, time: Duration) -> Result<([u32; 2], ()), String> {
-        let (received, _, ()) = self.exchange(|| {
+    fn talk_for(&self, time: Duration) -> Result<[u32; 2], String> {
+        let exchange = self.exchange(|| {
             std::thread::sleep(time);
             Ok(())
         })?;
-        Ok((received.map(|counts| counts.iter().sum()), ()))
+        Ok(exchange.received.map(|counts| counts.iter().sum()))
     }
 
-    /// How often each packet came, how many were sent by the other side, and what `meanwhile` gave.
-    fn exchange<T>(
-        &self,
-        meanwhile: impl FnOnce() -> Result<T, String>,
-    ) -> Result<([Vec<u32>; 2], [u32; 2], T), String> {
+    /// Lets both sides talk while `meanwhile` is done.
+    fn exchange<T>(&self, meanwhile: impl FnOnce() -> Result<T, String>) -> Result<Exchange<T>, String> {
         let (is_silent, is_over) = (AtomicBool::new(false), AtomicBool::new(false));
         let [(caller, from_caller), (callee, from_callee)] = &self.ends;
         std::thread::scope(|scope| {
@@ -325,7 +344,7 @@ impl Call {
             is_over.store(true, Ordering::Relaxed);
             let received = ears.map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
             let (done, [one, other], [up, down]) = (done?, sent, received);
-            Ok(([up?, down?], [one?, other?], done))
+            Ok(Exchange { received: [up?, down?], sent: [one?, other?], done })
         })
     }
 }
@@ -382,9 +401,9 @@ fn wait_for(way: &str, ways: impl Fn() -> Result<[String; 2], String>) -> Result
 }
 
 /// Another call, from its beginning to its end.
-fn newcomer(networks: &Networks, daemon: &Daemon) -> Result<(), String> {
+fn newcomer(networks: &Networks, daemon: &Daemon, path: &str) -> Result<(), String> {
     let call = Call::set_up(networks, daemon, "second", [6100, 7100])?;
-    call.talk(|| wait_for("xdp", || call.ways(daemon)))?;
+    call.talk(|| wait_for(path, || call.ways(daemon)))?;
     let mut client = daemon.client(Encoding::Bencode)?;
     client.ask(&json!({"command": "delete", "call-id": "second"})).map_err(|error| error.to_string())?;
     Ok(())

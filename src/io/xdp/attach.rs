@@ -79,9 +79,7 @@ impl FastPath {
         let streams = Arc::new(streams.map_err(|error| Unavailable::Kernel(format!("the map of states: {error}")))?);
         let found = Found::look(programs.hash_map("flows")?, wanted.flows, programs.have_srtp());
         let taken = found.slots();
-        if let Some(mut keys) = programs.key_maps()? {
-            keys.retain(|slot| taken.contains(&slot.0));
-        }
+        programs.any_key_maps()?.retain(|slot| taken.contains(&slot.0));
         let hops = Array::try_from(take_map(&mut programs.ebpf, "next_hops")?).map_err(|error| unavailable(&error))?;
         let (next_hops, seeker) = NextHops::start(hops, &found.ways()).map_err(kernel)?;
         let mut path = FastPath {

@@ -12,6 +12,8 @@ mod pins;
 mod raw;
 mod streams;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use attach::{FastPath, Wanted};
 pub use load::Programs;
