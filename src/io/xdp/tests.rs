@@ -16,7 +16,7 @@ use crate::rtp::Loan;
 use crate::srtp::{MasterKey, Parameters, Window, Windows};
 use aya::maps::Array;
 use std::collections::HashSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::process::Command;
@@ -166,7 +166,7 @@ fn orphans_go_on_until_they_are_silent() {
     assert_eq!(counts(&programs), (0, 0, 0));
     assert_eq!(orphans.take_released(), [(local().ip(), local().port())]);
     assert_eq!((orphans.take_slot(), orphans.take_slot()), (Some(Slot(2)), None));
-    assert_eq!(orphans.pairs(), [(IpAddr::from([0; 4]), 0); 0]);
+    assert!(orphans.pairs().is_empty());
     drop(pins);
     assert_eq!(bpffs.holds(), [""; 0]);
 }
