@@ -25,11 +25,9 @@ INLINE int end_with(__u32 verdict, int action)
 	return action;
 }
 
-/* The flow of a datagram. VERDICT_FORWARDED: there is one. */
-INLINE __u32 find_flow(struct xdp_md *context, struct arrival *arrival)
+/* The flow of a datagram that was parsed. VERDICT_FORWARDED: there is one. */
+INLINE __u32 look_up(struct arrival *arrival)
 {
-	if (parse(context, &arrival->datagram))
-		return VERDICT_PASSED_NOT_PLAIN_UDP;
 	struct flow *flow = bpf_map_lookup_elem(&flows, &arrival->datagram.destination);
 	if (!flow)
 		return VERDICT_PASSED_NO_FLOW;
@@ -42,14 +40,20 @@ INLINE __u32 find_flow(struct xdp_md *context, struct arrival *arrival)
 	return VERDICT_FORWARDED;
 }
 
+/* The flow of a frame's datagram. */
+INLINE __u32 find_flow(struct xdp_md *context, struct arrival *arrival)
+{
+	return parse(context, &arrival->datagram) ? VERDICT_PASSED_NOT_PLAIN_UDP : look_up(arrival);
+}
+
 /* Whether a datagram is RTP of its flow. VERDICT_FORWARDED: it is, but for its sequence number. */
-INLINE __u32 accept(struct xdp_md *context, struct arrival *arrival)
+INLINE __u32 accept_until(void *end, struct arrival *arrival)
 {
 	struct datagram *datagram = &arrival->datagram;
 	struct flow *flow = arrival->flow;
 	struct stream *stream = arrival->stream;
 	struct rtp_header *rtp = (struct rtp_header *)(datagram->udp + 1);
-	if ((void *)(rtp + 1) > (void *)(long)context->data_end || datagram->payload_bytes < sizeof(*rtp))
+	if ((void *)(rtp + 1) > end || datagram->payload_bytes < sizeof(*rtp))
 		return VERDICT_PASSED_NOT_RTP;
 	/* RFC 7983, section 7; RFC 5761, section 4. */
 	if (rtp->first >> 6 != 2 || (rtp->second >= 192 && rtp->second <= 223))
@@ -69,6 +73,11 @@ INLINE __u32 accept(struct xdp_md *context, struct arrival *arrival)
 	arrival->sequence = from_be16(rtp->sequence);
 	arrival->timestamp = from_be32(rtp->timestamp);
 	return VERDICT_FORWARDED;
+}
+
+INLINE __u32 accept(struct xdp_md *context, struct arrival *arrival)
+{
+	return accept_until((void *)(long)context->data_end, arrival);
 }
 
 /* The way on; VERDICT_FORWARDED: it is known, or there is to be none. */

@@ -34,6 +34,11 @@ static long (*const bpf_xdp_load_bytes)(struct xdp_md *context, __u32 offset, vo
 					__u32 bytes) = (void *)BPF_FUNC_xdp_load_bytes;
 static long (*const bpf_xdp_store_bytes)(struct xdp_md *context, __u32 offset, void *from,
 					 __u32 bytes) = (void *)BPF_FUNC_xdp_store_bytes;
+static long (*const bpf_skb_pull_data)(struct __sk_buff *context, __u32 bytes) = (void *)BPF_FUNC_skb_pull_data;
+static long (*const bpf_skb_store_bytes)(struct __sk_buff *context, __u32 offset, const void *from, __u32 bytes,
+					 __u64 flags) = (void *)BPF_FUNC_skb_store_bytes;
+static long (*const bpf_l4_csum_replace)(struct __sk_buff *context, __u32 offset, __u64 from, __u64 to,
+					 __u64 flags) = (void *)BPF_FUNC_l4_csum_replace;
 static __s64 (*const bpf_csum_diff)(__be32 *from, __u32 from_size, __be32 *to, __u32 to_size,
 				    __u32 seed) = (void *)BPF_FUNC_csum_diff;
 

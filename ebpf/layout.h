@@ -42,6 +42,7 @@ struct way {
 #define FLOW_DROPS 1	    /* nobody is to hear it */
 #define FLOW_IS_STRICT 2    /* other sources are dropped */
 #define FLOW_IS_SRTP 4	    /* there are struct keys and struct order at the index of its stream */
+#define FLOW_IS_FOR_TC 64   /* rx leaves it to rx_tc */
 
 /* What is done with RTP that arrives at a local port, the map's key. Written as a whole, never changed in place. */
 struct flow {
@@ -222,5 +223,6 @@ enum verdict {
 	VERDICT_PASSED_KEY_EXPIRED,
 	VERDICT_PASSED_EXTENSION, /* there is one already where one is to be put */
 	VERDICT_LOST_COPY, /* its receiver was just taken away, or has moved to another interface */
+	VERDICT_PASSED_TO_TC,
 	VERDICTS,
 };

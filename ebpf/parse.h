@@ -77,11 +77,9 @@ INLINE int parse_ip6(struct ipv6hdr *ip, void *end, struct datagram *found)
 	return 0;
 }
 
-/* 0, or -1 for anything that is not a whole UDP datagram. */
-INLINE int parse(struct xdp_md *context, struct datagram *found)
+/* 0, or -1 for anything that is not a whole UDP datagram. Only the first bytes of a frame, its headers, need be there. */
+INLINE int parse_frame(void *data, void *end, __u32 frame_bytes, struct datagram *found)
 {
-	void *data = (void *)(long)context->data;
-	void *end = (void *)(long)context->data_end;
 	struct ethhdr *ethernet = data;
 	void *network = ethernet + 1;
 	if (network > end)
@@ -113,11 +111,18 @@ INLINE int parse(struct xdp_md *context, struct datagram *found)
 	found->header_bytes = (__u32)((void *)(udp + 1) - data);
 	__u32 udp_bytes = from_be16(udp->len);
 	/* Ethernet pads short frames; what is cut is none of ours. */
-	__u32 there = (__u32)(end - (void *)udp);
+	__u32 there = frame_bytes - (found->header_bytes - sizeof(*udp));
 	if (udp_bytes < sizeof(*udp) || udp_bytes > there)
 		return -1;
 	found->payload_bytes = udp_bytes - sizeof(*udp);
 	return 0;
+}
+
+INLINE int parse(struct xdp_md *context, struct datagram *found)
+{
+	void *data = (void *)(long)context->data;
+	void *end = (void *)(long)context->data_end;
+	return parse_frame(data, end, (__u32)(end - data), found);
 }
 
 INLINE int is_same(const struct endpoint *one, const struct endpoint *other)

@@ -9,6 +9,8 @@ int rx(struct xdp_md *context)
 	__u32 verdict = find_flow(context, &arrival);
 	if (verdict)
 		return refuse(verdict);
+	if (unlikely(arrival.flow->flags & FLOW_IS_FOR_TC))
+		return refuse(VERDICT_PASSED_TO_TC);
 	if (unlikely(arrival.flow->flags & FLOW_IS_SRTP)) {
 		bpf_tail_call(context, &programs, PROGRAM_SRTP);
 		return refuse(VERDICT_PASSED_NO_KEYS);

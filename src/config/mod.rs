@@ -102,8 +102,10 @@ pub enum FastPathUse {
     /// Where the system allows it.
     #[default]
     Auto,
-    /// The same; where it does not, that is a fault of the setup.
+    /// At drivers alone; where the system does not allow it, that is a fault of the setup.
     Xdp,
+    /// As classifiers alone; the same.
+    Tc,
     Off,
 }
 

@@ -15,6 +15,7 @@ use crate::config::interface::ResolvedInterfaces;
 use crate::config::{self, Config, FastPathUse};
 use crate::dtls::{self, CertificateKind, Contexts, Identity, Signature};
 use crate::engine::{Settings, Shard};
+use crate::fastpath;
 use crate::io::random::SystemRandomness;
 use crate::io::steer::Steering;
 use crate::io::xdp::{self, FastPath, Place};
@@ -100,6 +101,8 @@ pub(super) fn fast_path(
     let addresses = interfaces.interfaces.iter().flat_map(|interface| &interface.addresses);
     let opened = FastPath::open(&xdp::Wanted {
         addresses: addresses.map(|address| address.address).collect(),
+        by_xdp: wanted.use_of != FastPathUse::Tc,
+        by_tc: wanted.use_of != FastPathUse::Xdp,
         flows: wanted.flows,
         with_srtp: wanted.opens_srtp,
         place: place.filter(|_| wanted.pin.is_some()),
@@ -108,19 +111,14 @@ pub(super) fn fast_path(
     });
     match opened {
         Ok(path) => {
-            let names = path.interfaces().join(", ");
-            let ends = if path.is_pinned() { ", which outlive this daemon if it dies" } else { "" };
-            tracing::info!(target: "core", "RTP is forwarded by XDP programs on {names}{ends}");
-            if let Some(orphans) = path.orphans() {
-                tracing::info!(target: "core", "{} streams of the daemon before this one go on", orphans.count());
-            }
+            announce(&path);
             for why in path.refused() {
-                tracing::warn!(target: "core", "no XDP program, media is relayed in userspace: {why}");
+                tracing::warn!(target: "core", "no program for the kernel, media is relayed in userspace: {why}");
             }
             Ok(Some(path))
         }
         Err(why) if wanted.is_required => Err(io::Error::other(format!("no fast path: {why}"))),
-        Err(why) if wanted.use_of == FastPathUse::Xdp => {
+        Err(why) if wanted.use_of != FastPathUse::Auto => {
             tracing::warn!(target: "core", "no fast path, media is relayed in userspace: {why}");
             Ok(None)
         }
@@ -128,6 +126,20 @@ pub(super) fn fast_path(
             tracing::info!(target: "core", "no fast path, media is relayed in userspace: {why}");
             Ok(None)
         }
+    }
+}
+
+/// Says what forwards where.
+fn announce(path: &FastPath) {
+    let ends = if path.is_pinned() { ", which outlive this daemon if it dies" } else { "" };
+    for (kind, name) in [(fastpath::Path::Xdp, "XDP programs"), (fastpath::Path::Tc, "TC")] {
+        let interfaces = path.interfaces(kind).join(", ");
+        if !interfaces.is_empty() {
+            tracing::info!(target: "core", "RTP is forwarded by {name} on {interfaces}{ends}");
+        }
+    }
+    if let Some(orphans) = path.orphans() {
+        tracing::info!(target: "core", "{} streams of the daemon before this one go on", orphans.count());
     }
 }
 
@@ -149,9 +161,9 @@ pub(super) fn account(fast_path: &FastPath) {
         Ok(verdicts) => {
             let counted = verdicts.iter().filter(|(_, count)| *count > 0);
             let list: Vec<String> = counted.map(|(verdict, count)| format!("{} {count}", verdict.name())).collect();
-            tracing::info!(target: "core", "the XDP programs counted: {}", list.join(", "));
+            tracing::info!(target: "core", "the programs in the kernel counted: {}", list.join(", "));
         }
-        Err(error) => tracing::warn!(target: "core", "what the XDP programs counted is not known: {error}"),
+        Err(error) => tracing::warn!(target: "core", "what the programs in the kernel counted is not known: {error}"),
     }
 }
 

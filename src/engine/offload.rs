@@ -113,6 +113,7 @@ impl Shard {
         let (windows, copies) = for_table(self.relay.receivers_elsewhere(id), &lent.windows);
         match table.install(&entry, &lent.loan, &windows, &copies) {
             Ok(slot) => {
+                self.relay.name_way(id, table.path(slot).name());
                 self.offload.installed.insert(id, (slot, entry));
                 Ok(())
             }
@@ -134,6 +135,7 @@ impl Shard {
             return Err(reason);
         }
         *old = entry;
+        self.relay.name_way(id, table.path(*slot).name());
         self.relay.settle_way(now, id, tally(&counted));
         self.relay.redirect_way(id, receivers);
         Ok(())

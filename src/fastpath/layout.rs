@@ -1,7 +1,7 @@
 //! What the maps hold: `ebpf/layout.h` in Rust. A test compares both.
 
 use super::entry::{Action, Entry, MOST_INSERTED, Output, Protection};
-use super::table::Slot;
+use super::table::{Path, Slot};
 use crate::base::time::Mono;
 use crate::rtp::Loan;
 use crate::rtp::loan::PAYLOAD_TYPES;
@@ -23,6 +23,8 @@ const COPY_IS_SRTP: u32 = 1;
 pub const COPY_KEYS: u32 = 0x8000_0000;
 /// `COPY_PASSES`: the keys are the sender's.
 const COPY_PASSES: u32 = 2;
+/// `FLOW_IS_FOR_TC`: the program at the driver leaves it to the classifier.
+const IS_FOR_TC: u32 = 64;
 /// `STEP_OPENS`, `STEP_DECRYPTS`, `STEP_PROTECTS`.
 const OPENS: u32 = 1;
 const DECRYPTS: u32 = 2;
@@ -164,6 +166,17 @@ impl Flow {
             zero: [0; 3],
             places,
         }
+    }
+
+    /// The same for the program of a path.
+    pub fn by(mut self, path: Path) -> Flow {
+        self.flags |= if path == Path::Tc { IS_FOR_TC } else { 0 };
+        self
+    }
+
+    /// The program that it is for.
+    pub fn path(&self) -> Path {
+        if self.flags & IS_FOR_TC == 0 { Path::Xdp } else { Path::Tc }
     }
 
     /// Whether there are keys for it.

@@ -16,7 +16,7 @@ pub use compile::{Egress, Heard, Ingress, compile};
 pub use diff::{Step, diff};
 pub use entry::{Action, Entry, Output, Protection};
 pub use reason::Reason;
-pub use table::{CopyWindows, Counted, Slot, Table, Withdrawn};
+pub use table::{CopyWindows, Counted, Path, Slot, Table, Withdrawn};
 
 #[cfg(test)]
 mod tests;

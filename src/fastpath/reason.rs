@@ -63,8 +63,20 @@ reasons! {
     DestinationUnknown, "destination_unknown", Soon;
     /// No packet has come yet that tells an SSRC, or none has been sent to some receiver.
     NoPackets, "no_packets", Soon;
-    /// The way to the receiver is not known, or its device sends nothing that is redirected to it.
+    /// The way to the receiver is not known.
     WayUnknown, "way_unknown", Less;
+    /// The interface of the local address has no program.
+    NoProgram, "no_program", Never;
+    /// The device on the way to the receiver sends no frames of XDP programs.
+    DeviceSendsNone, "device_sends_none", Less;
+    /// SRTP, where only the classifier (TC) could forward, which does none.
+    TcEncrypted, "tc_encrypted", Less;
+    /// From IPv4 to IPv6 or back, where only the classifier (TC) could forward, which leaves headers as long as they are.
+    TcFamily, "tc_family", Less;
+    /// Several receivers, or numbers of a receiver's own, where only the classifier (TC) could forward, which changes no RTP.
+    TcRewritten, "tc_rewritten", Less;
+    /// From or to a VLAN, where only the classifier (TC) could forward, which leaves tags alone.
+    TcVlan, "tc_vlan", Less;
     /// Packets came to the daemon that an entry should have taken: the stream stays for a while.
     Strays, "strays", Later;
     /// The maps have no room left, or did not take the entry.

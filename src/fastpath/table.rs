@@ -29,6 +29,25 @@ pub struct Withdrawn {
     pub copies: CopyWindows,
 }
 
+/// Which program of the kernel forwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Path {
+    /// The one at the driver.
+    Xdp,
+    /// The classifier behind it.
+    Tc,
+}
+
+impl Path {
+    /// The stable name under which it is shown.
+    pub fn name(self) -> &'static str {
+        match self {
+            Path::Xdp => "xdp",
+            Path::Tc => "tc",
+        }
+    }
+}
+
 /// Installs and withdraws entries. What can't be installed stays in userspace: nothing here fails for a client.
 pub trait Table: Send {
     /// Installs an entry with the state to count on from, and with the windows of SRTP: its own and those of its copies.
@@ -63,6 +82,11 @@ pub trait Table: Send {
 
     /// Called about once a second: what was taken out before the last time can be in use nowhere.
     fn tidy(&mut self);
+
+    /// The path that the entry at a slot takes.
+    fn path(&self, _slot: Slot) -> Path {
+        Path::Xdp
+    }
 
     /// Whether it takes entries with keys.
     fn takes_keys(&self) -> bool;

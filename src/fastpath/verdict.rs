@@ -66,4 +66,6 @@ verdicts! {
     Extension, "passed_extension";
     /// Dropped, one copy of several: its receiver was just taken away, or has moved to another interface.
     LostCopy, "lost_copy";
+    /// Left to the classifier, behind the driver.
+    ToTc, "passed_to_tc";
 }

@@ -188,8 +188,8 @@ fn stream_report(media: &Media, stream: &Stream, component: &str, advertised: Op
     let flags: Value = flags.iter().filter(|(_, is_set)| *is_set).map(|(name, _)| *name).collect();
     report.set("flags", flags).set("stats", traffic(stream.received())).set("stats_out", traffic(stream.sent()));
     report.set("drops", drops(stream));
-    if stream.is_away() {
-        report.set("fast path", "xdp");
+    if let Some(path) = stream.other_path() {
+        report.set("fast path", path);
     } else if let Some(reason) = stream.reason_to_stay() {
         report.set("fast path", "userspace").set("fast path reason", reason);
     }

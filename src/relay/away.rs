@@ -102,6 +102,8 @@ pub struct Errand {
 #[derive(Debug)]
 pub(super) struct Away {
     since: Mono,
+    /// The name of the path.
+    path: &'static str,
     pub(super) errand: Errand,
     /// As it was looked at last.
     pub(super) loan: Loan,
@@ -132,6 +134,11 @@ impl Stream {
     /// Whether another path forwards its RTP.
     pub fn is_away(&self) -> bool {
         self.way.away.is_some()
+    }
+
+    /// The name of the path that forwards its RTP; none while that is the daemon.
+    pub fn other_path(&self) -> Option<&'static str> {
+        self.way.away.as_ref().map(|away| away.path)
     }
 
     /// Why the daemon forwards its RTP itself, by the name of a reason; none while another path does, and where there
@@ -262,6 +269,7 @@ impl Relay {
         let stream = self.streams.get_mut(id.0 as usize)?;
         stream.way.away = Some(Box::new(Away {
             since: now,
+            path: "",
             errand,
             loan,
             copies: SmallVec::new(),
@@ -306,6 +314,14 @@ impl Relay {
 
     fn secure_mut(&mut self, id: StreamId) -> Option<&mut Secure> {
         self.streams.get_mut(id.0 as usize)?.secure.as_deref_mut()
+    }
+
+    /// Names the path that a stream has taken.
+    pub fn name_way(&mut self, id: StreamId, path: &'static str) {
+        let away = self.streams.get_mut(id.0 as usize).and_then(|stream| stream.way.away.as_mut());
+        if let Some(away) = away {
+            away.path = path;
+        }
     }
 
     /// What the other path takes goes to `receivers` from now on.

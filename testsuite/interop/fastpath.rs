@@ -6,22 +6,29 @@ use crate::Scenario;
 use crate::cover::{Cover, put_on, take_off};
 use crate::scenarios::{at, parsed};
 use crate::sip::Role;
-use crate::stage::{CALLEE, CALLEE_IP6, CALLER, Networks, start_daemon_with};
+use crate::stage::{CALLEE, CALLEE_IP6, CALLER, CALLER_IP6, Networks, start_daemon_with};
 use crate::tap::Tap;
 use millrace::base::suite::Suite;
 use millrace::srtp::{Parameters, Protector};
 use millrace_testsuite::daemon::Kind;
+use millrace_testsuite::netns;
 use millrace_testsuite::ng::{Client, Encoding};
 use millrace_testsuite::sdp;
 use serde_json::{Value, json};
 use std::cell::{Cell, RefCell};
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 pub const ALL: &[Scenario] = &[
     Scenario { name: "same-bytes", what: "XDP forwards as userspace does", needs: ours, run: ip4 },
     Scenario { name: "same-bytes-ip6", what: "the same from IPv4 to IPv6", needs: ours, run: ip4_to_ip6 },
+    Scenario { name: "same-bytes-tc", what: "TC forwards as userspace does", needs: ours, run: tc },
+    Scenario { name: "same-bytes-tc-ip6", what: "the same over IPv6", needs: ours, run: tc_ip6 },
+    Scenario { name: "tc-family", what: "TC leaves another family to userspace", needs: ours, run: tc_family },
     Scenario {
         name: "same-bytes-copies",
         what: "the same to five, with numbers of their own",
@@ -56,62 +63,144 @@ const TWICE: u64 = 2;
 /// Packets while addresses are learned and the entry is installed.
 const WARM_UP: u16 = 250;
 
+/// The two ends of a call, who protects what, and how many listen to the caller besides the callee.
+#[derive(Clone, Copy)]
+struct Ends {
+    caller: &'static str,
+    callee: &'static str,
+    cover: Cover,
+    listeners: u16,
+}
+
+const IP4: Ends = Ends { caller: CALLER, callee: CALLEE, cover: Cover::None, listeners: 0 };
+const IP4_TO_IP6: Ends = Ends { callee: CALLEE_IP6, ..IP4 };
+const IP6: Ends = Ends { caller: CALLER_IP6, callee: CALLEE_IP6, ..IP4 };
+
+/// How a call is to be forwarded.
+#[derive(Clone, Copy)]
+struct Mode {
+    /// The folder for its files.
+    name: &'static str,
+    option: &'static str,
+    /// What `query` says.
+    path: &'static str,
+    /// What the cables to the proxy are told at their far ends.
+    cables: &'static [&'static str],
+}
+
+impl Mode {
+    /// Nobody leaves checksums to a device.
+    fn is_whole(self) -> bool {
+        self.cables == WHOLE_CHECKSUMS
+    }
+}
+
+/// Without GRO at their far ends, the devices of the proxy send no frames of XDP programs.
+const NO_GRO: &[&str] = &["gro", "off"];
+/// The sender makes the checksum itself, so that the receiver looks at it.
+const WHOLE_CHECKSUMS: &[&str] = &["gro", "off", "tx", "off"];
+
+const SLOW: Mode = Mode { name: "off", option: "off", path: "userspace", cables: &[] };
+const XDP: Mode = Mode { name: "xdp", option: "xdp", path: "xdp", cables: &[] };
+const TC: Mode = Mode { name: "tc", option: "tc", path: "tc", cables: NO_GRO };
+const TC_BY_ITSELF: Mode = Mode { name: "auto", option: "auto", path: "tc", cables: NO_GRO };
+const TC_WHOLE: Mode = Mode { name: "tc-whole", option: "tc", path: "tc", cables: WHOLE_CHECKSUMS };
+
 fn ip4(kind: Kind, folder: &Path) -> Result<String, String> {
-    compare(kind, folder, (CALLEE, 0), Cover::None)
+    compare(kind, folder, IP4, &[XDP])
 }
 
 fn ip4_to_ip6(kind: Kind, folder: &Path) -> Result<String, String> {
-    compare(kind, folder, (CALLEE_IP6, 0), Cover::None)
+    compare(kind, folder, IP4_TO_IP6, &[XDP])
 }
 
 fn sdes_to_plain(kind: Kind, folder: &Path) -> Result<String, String> {
-    compare(kind, folder, (CALLEE, 0), Cover::Caller(Suite::AesCm128Sha1_80))
+    compare(kind, folder, Ends { cover: Cover::Caller(Suite::AesCm128Sha1_80), ..IP4 }, &[XDP])
 }
 
 fn other_keys(kind: Kind, folder: &Path) -> Result<String, String> {
-    compare(kind, folder, (CALLEE, 0), Cover::Both(Suite::AesCm128Sha1_80))
+    compare(kind, folder, Ends { cover: Cover::Both(Suite::AesCm128Sha1_80), ..IP4 }, &[XDP])
 }
 
 fn equal_keys(kind: Kind, folder: &Path) -> Result<String, String> {
-    compare(kind, folder, (CALLEE, 0), Cover::Same(Suite::AesCm128Sha1_80))
+    compare(kind, folder, Ends { cover: Cover::Same(Suite::AesCm128Sha1_80), ..IP4 }, &[XDP])
 }
 
 fn gcm(kind: Kind, folder: &Path) -> Result<String, String> {
-    compare(kind, folder, (CALLEE, 0), Cover::Both(Suite::AeadAes128Gcm))
+    compare(kind, folder, Ends { cover: Cover::Both(Suite::AeadAes128Gcm), ..IP4 }, &[XDP])
 }
 
 fn copies(kind: Kind, folder: &Path) -> Result<String, String> {
-    compare(kind, folder, (CALLEE_IP6, 4), Cover::None)
+    compare(kind, folder, Ends { listeners: 4, ..IP4_TO_IP6 }, &[XDP])
 }
 
 fn protected_copies(kind: Kind, folder: &Path) -> Result<String, String> {
-    compare(kind, folder, (CALLEE, 4), Cover::Caller(Suite::AesCm128Sha1_80))
+    let cover = Cover::Caller(Suite::AesCm128Sha1_80);
+    compare(kind, folder, Ends { cover, listeners: 4, ..IP4 }, &[XDP])
 }
 
 fn many_copies(kind: Kind, folder: &Path) -> Result<String, String> {
-    compare(kind, folder, (CALLEE, 31), Cover::None)
+    compare(kind, folder, Ends { listeners: 31, ..IP4 }, &[XDP])
 }
 
-/// With so many who listen to the caller besides the callee.
-fn compare(kind: Kind, folder: &Path, receivers: (&str, u16), cover: Cover) -> Result<String, String> {
-    let slow = pass(kind, folder, receivers, cover, "off")?;
-    let fast = pass(kind, folder, receivers, cover, "xdp")?;
-    let (mut slow_sorted, mut fast_sorted) = (slow.arrived.clone(), fast.arrived.clone());
-    slow_sorted.sort();
-    fast_sorted.sort();
-    if slow_sorted != fast_sorted {
-        let only = |of: &[Arrived], not: &[Arrived]| {
-            let all: Vec<String> = of.iter().filter(|one| !not.contains(one)).map(|one| head(one)).collect();
-            format!("{} in all, {} of them alone: {}", of.len(), all.len(), all[..all.len().min(5)].join(", "))
-        };
-        let [slow, fast] = [only(&slow_sorted, &fast_sorted), only(&fast_sorted, &slow_sorted)];
-        return Err(format!("by userspace {slow}; by XDP {fast}"));
+fn tc(kind: Kind, folder: &Path) -> Result<String, String> {
+    compare(kind, folder, IP4, &[TC, TC_BY_ITSELF, TC_WHOLE])
+}
+
+fn tc_ip6(kind: Kind, folder: &Path) -> Result<String, String> {
+    compare(kind, folder, IP6, &[TC, TC_WHOLE])
+}
+
+/// A call that changes the family stays in userspace where there is TC alone, and `query` says why.
+fn tc_family(kind: Kind, folder: &Path) -> Result<String, String> {
+    let networks = Networks::make()?;
+    let daemon = start_daemon_with(&networks, kind, "--fastpath=tc", folder)?;
+    let mut client = daemon.client(Encoding::Bencode)?;
+    let (caller, callee) = (at(CALLER, 6000)?, at(CALLEE_IP6, 7000)?);
+    let (to, _) = set_up(&mut client, caller, callee, Cover::None)?;
+    let mouth = networks.socket(Role::Caller, caller)?;
+    let _ear = networks.socket(Role::Callee, callee)?;
+    for number in 0..WARM_UP {
+        mouth.send_to(&packet(number, PCMA, &[0xd5; 160]), to).map_err(|error| error.to_string())?;
+        std::thread::sleep(PACE);
     }
-    if slow.counts != fast.counts {
-        return Err(format!("userspace counts {}, XDP {}", slow.counts, fast.counts));
+    let query = query(&mut client)?;
+    let stream = caller_stream(&query).ok_or("no stream")?;
+    match (stream["fast path"].as_str(), stream["fast path reason"].as_str()) {
+        (Some("userspace"), Some("tc_family")) => Ok("tc_family".to_owned()),
+        other => Err(format!("query says {other:?}")),
     }
-    let (alike, kernel) = (slow.arrived.len(), fast.in_kernel);
-    Ok(format!("{alike} datagrams alike, {kernel} and more of them forwarded in the kernel; the same counts"))
+}
+
+/// Sends the list through userspace, then by each mode.
+fn compare(kind: Kind, folder: &Path, ends: Ends, modes: &[Mode]) -> Result<String, String> {
+    let slow = pass(kind, folder, ends, SLOW)?;
+    let mut notes = Vec::new();
+    for mode in modes {
+        let fast = pass(kind, folder, ends, *mode)?;
+        for (what, slow, fast) in [("wire", &slow.arrived, &fast.arrived), ("socket", &slow.heard, &fast.heard)] {
+            compare_datagrams(slow, fast).map_err(|why| format!("{}, {what}: {why}", mode.name))?;
+        }
+        if slow.counts != fast.counts {
+            return Err(format!("userspace counts {}, {} {}", slow.counts, mode.name, fast.counts));
+        }
+        notes.push(format!("{}: {} and more of them in the kernel", mode.name, fast.in_kernel));
+    }
+    Ok(format!("{} datagrams alike, {}; the same counts", slow.arrived.len(), notes.join(", ")))
+}
+
+fn compare_datagrams(slow: &[Arrived], fast: &[Arrived]) -> Result<(), String> {
+    let (mut slow, mut fast) = (slow.to_vec(), fast.to_vec());
+    slow.sort();
+    fast.sort();
+    if slow == fast {
+        return Ok(());
+    }
+    let only = |of: &[Arrived], not: &[Arrived]| {
+        let all: Vec<String> = of.iter().filter(|one| !not.contains(one)).map(|one| head(one)).collect();
+        format!("{} in all, {} of them alone: {}", of.len(), all.len(), all[..all.len().min(5)].join(", "))
+    };
+    Err(format!("by userspace {}; in the kernel {}", only(&slow, &fast), only(&fast, &slow)))
 }
 
 /// A port, and the payload of a datagram to it.
@@ -126,68 +215,125 @@ fn head((port, datagram): &Arrived) -> String {
 struct Run {
     /// What came to the callee and to listeners.
     arrived: Vec<Arrived>,
+    /// What the callee's socket got of it.
+    heard: Vec<Arrived>,
     counts: Value,
     /// Packets that never came to the daemon, at least.
     in_kernel: u64,
 }
 
-fn pass(kind: Kind, folder: &Path, (callee, listeners): (&str, u16), cover: Cover, mode: &str) -> Result<Run, String> {
-    let folder = folder.join(mode);
+fn pass(kind: Kind, folder: &Path, ends: Ends, mode: Mode) -> Result<Run, String> {
+    let folder = folder.join(mode.name);
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let networks = Networks::make()?;
-    let daemon = start_daemon_with(&networks, kind, &format!("--fastpath={mode}"), &folder)?;
-    let mut client = daemon.client(Encoding::Bencode)?;
-    let (caller, callee) = (at(CALLER, 6000)?, at(callee, 7000)?);
-    let (to, on_arrival) = set_up(&mut client, caller, callee, cover)?;
-    let mouth = networks.socket(Role::Caller, caller)?;
-    let stranger = networks.socket(Role::Caller, at(CALLER, 6666)?)?;
-    // Somebody is there: a port that is closed would answer.
-    let mut ears = vec![networks.socket(Role::Callee, callee)?];
-    let mut keys: Vec<(u16, Parameters)> = on_arrival.map(|own| (callee.port(), own)).into_iter().collect();
-    for number in 0..listeners {
-        let (ear, own) = listen(&mut client, &networks, number, cover)?;
-        keys.extend(own.map(|own| (ear.1, own)));
-        ears.push(ear.0);
+    for home in [&networks.caller, &networks.callee] {
+        if !mode.cables.is_empty() {
+            netns::run(home.command("ethtool").args(["-K", "out"]).args(mode.cables))?;
+        }
     }
-    let taps = [(&networks.callee, callee.ip()), (&networks.callee, parsed(CALLEE)?), (&networks.caller, caller.ip())];
-    let is_new = |at: &usize| taps[..*at].iter().all(|known| known.1 != taps[*at].1);
-    let taps = (0..taps.len()).filter(is_new).map(|at| Tap::start(taps[at].0, taps[at].1));
+    if mode.is_whole() {
+        for device in ["external", "internal"] {
+            netns::run(networks.proxy.command("ethtool").args(["-K", device, "tx", "off"]))?;
+        }
+    }
+    let daemon = start_daemon_with(&networks, kind, &format!("--fastpath={}", mode.option), &folder)?;
+    let mut client = daemon.client(Encoding::Bencode)?;
+    let (caller, callee) = (at(ends.caller, 6000)?, at(ends.callee, 7000)?);
+    let (to, on_arrival) = set_up(&mut client, caller, callee, ends.cover)?;
+    let mouth = networks.socket(Role::Caller, caller)?;
+    let stranger = networks.socket(Role::Caller, at(ends.caller, 6666)?)?;
+    // Somebody is there: a port that is closed would answer. And who hears checks what a tap does not.
+    let ear = Ear::start(networks.socket(Role::Callee, callee)?)?;
+    let mut keys: Vec<(u16, Parameters)> = on_arrival.map(|own| (callee.port(), own)).into_iter().collect();
+    let mut sockets = Vec::new();
+    for number in 0..ends.listeners {
+        let (socket, own) = listen(&mut client, &networks, number, ends.cover)?;
+        let port = socket.local_addr().map_err(|error| error.to_string())?.port();
+        keys.extend(own.map(|own| (port, own)));
+        sockets.push(socket);
+    }
+    let homes = [(&networks.callee, callee.ip()), (&networks.callee, parsed(CALLEE)?), (&networks.caller, caller.ip())];
+    let is_new = |at: &usize| homes[..*at].iter().all(|known| known.1 != homes[*at].1);
+    let taps = (0..homes.len()).filter(is_new).map(|at| Tap::start(homes[at].0, homes[at].1));
     let taps: Vec<Tap> = taps.collect::<Result<_, String>>()?;
-    let talk = Talk { mouth: &mouth, stranger: &stranger, to, cover: RefCell::new(cover.on()) };
+    let talk = Talk { mouth: &mouth, stranger: &stranger, to, cover: RefCell::new(ends.cover.on()) };
     for number in 0..WARM_UP {
         talk.say(&packet(number, PCMA, &[0xd5; 160]))?;
     }
-    let is_away = |query: &Value| caller_stream(query).is_some_and(|stream| stream["fast path"] == "xdp");
-    if (mode == "xdp") != is_away(&query(&mut client)?) {
-        return Err(format!("{mode}: {}", query(&mut client)?["tags"]));
+    let goes_its_way = |query: &Value| caller_stream(query).is_some_and(|stream| stream["fast path"] == mode.path);
+    let is_in_kernel = mode.path != "userspace";
+    let name = mode.name;
+    let first = query(&mut client)?;
+    if is_in_kernel && !goes_its_way(&first) {
+        return Err(format!("{name}: {}", first["tags"]));
     }
     let usual = talk.usual()?;
-    if (mode == "xdp") != is_away(&query(&mut client)?) {
-        return Err(format!("{mode}: usual packets came to the daemon: {}", query(&mut client)?["tags"]));
+    let second = query(&mut client)?;
+    if is_in_kernel && !goes_its_way(&second) {
+        return Err(format!("{name}: usual packets came to the daemon: {}", second["tags"]));
     }
-    let counted = caller_stream(&query(&mut client)?).and_then(|stream| stream["stats"]["packets"].as_u64());
+    let counted = caller_stream(&second).and_then(|stream| stream["stats"]["packets"].as_u64());
     if counted != Some(u64::from(WARM_UP) + usual) {
-        return Err(format!("{mode}: {counted:?} packets counted, {WARM_UP} and {usual} sent"));
+        return Err(format!("{name}: {counted:?} packets counted, {WARM_UP} and {usual} sent"));
     }
     talk.unusual()?;
     std::thread::sleep(Duration::from_millis(200));
     let counts = counts(&query(&mut client)?);
+    let mut heard: Vec<Arrived> = ear.finish()?.into_iter().map(|payload| (callee.port(), payload)).collect();
     let mut arrived = Vec::new();
     for tap in taps {
-        arrived.extend(tap.finish_by_port()?);
+        let tapped = tap.finish_with_checksums()?;
+        if tapped.wrong_checksums > 0 || mode.is_whole() && tapped.partial_checksums > 0 {
+            let (wrong, partial) = (tapped.wrong_checksums, tapped.partial_checksums);
+            return Err(format!("{name}: {wrong} checksums are wrong, {partial} partial"));
+        }
+        arrived.extend(tapped.payloads);
     }
-    let mut arrived_plain: Vec<Arrived> = Vec::new();
-    for (port, parameters) in keys {
-        let is_own = |arrived: &Arrived| arrived.0 == port || arrived.0 == port + 1;
-        let own: Vec<Vec<u8>> =
-            arrived.iter().filter(|arrived| is_own(arrived)).map(|arrived| arrived.1.clone()).collect();
-        arrived.retain(|arrived| !is_own(arrived));
-        let plain = take_off(&parameters, &own).map_err(|why| format!("{mode}, to {port}: {why}"))?;
-        arrived_plain.extend(plain.into_iter().map(|payload| (port, payload)));
+    for of in [&mut arrived, &mut heard] {
+        uncover(&keys, of).map_err(|why| format!("{name}: {why}"))?;
     }
-    arrived.append(&mut arrived_plain);
     client.ask(&json!({"command": "delete", "call-id": "same", "from-tag": "a"})).map_err(|error| error.to_string())?;
-    Ok(Run { arrived, counts, in_kernel: usual })
+    Ok(Run { arrived, heard, counts, in_kernel: usual })
+}
+
+/// A socket that is read.
+struct Ear {
+    over: Arc<AtomicBool>,
+    thread: JoinHandle<Vec<Vec<u8>>>,
+}
+
+impl Ear {
+    fn start(socket: UdpSocket) -> Result<Ear, String> {
+        socket.set_read_timeout(Some(Duration::from_millis(50))).map_err(|error| error.to_string())?;
+        let over = Arc::new(AtomicBool::new(false));
+        let flag = over.clone();
+        let thread = std::thread::spawn(move || {
+            let (mut heard, mut buffer) = (Vec::new(), [0; 4096]);
+            while !flag.load(Ordering::Relaxed) {
+                let Ok(bytes) = socket.recv(&mut buffer) else { continue };
+                heard.push(buffer[..bytes].to_vec());
+            }
+            heard
+        });
+        Ok(Ear { over, thread })
+    }
+
+    fn finish(self) -> Result<Vec<Vec<u8>>, String> {
+        self.over.store(true, Ordering::Relaxed);
+        self.thread.join().map_err(|_| "the ear panicked".into())
+    }
+}
+
+/// Takes off what is on datagrams to ports with keys, to which RTCP may go besides, one higher.
+fn uncover(keys: &[(u16, Parameters)], arrived: &mut Vec<Arrived>) -> Result<(), String> {
+    for (port, parameters) in keys {
+        let is_own = |arrived: &Arrived| arrived.0 == *port || arrived.0 == port + 1;
+        let own: Vec<Vec<u8>> = arrived.iter().filter(|one| is_own(one)).map(|one| one.1.clone()).collect();
+        arrived.retain(|arrived| !is_own(arrived));
+        let plain = take_off(parameters, &own).map_err(|why| format!("to {port}: {why}"))?;
+        arrived.extend(plain.into_iter().map(|payload| (*port, payload)));
+    }
+    Ok(())
 }
 
 /// Where the caller's packets go, and what is on them when the callee gets them.
@@ -220,9 +366,6 @@ fn set_up(
     Ok((to, cover.off(shown)?))
 }
 
-/// A socket and its port.
-type Ear = (UdpSocket, u16);
-
 /// Has somebody listen to the caller: on either side in turns, some of them with another number for events, and, where
 /// the caller has keys, some with keys of their own.
 fn listen(
@@ -230,7 +373,7 @@ fn listen(
     networks: &Networks,
     number: u16,
     cover: Cover,
-) -> Result<(Ear, Option<Parameters>), String> {
+) -> Result<(UdpSocket, Option<Parameters>), String> {
     let (role, interface, address, port) = match number % 2 {
         0 => (Role::Callee, "internal", CALLEE, 7100 + 2 * number),
         _ => (Role::Caller, "external", CALLER, 6100 + 2 * number),
@@ -261,7 +404,7 @@ fn listen(
         "sdp": answer.replace("a=sendrecv", "a=recvonly"),
     }))?;
     let parameters = own.off(shown)?;
-    Ok(((networks.socket(role, at(address, port)?)?, port), parameters))
+    Ok((networks.socket(role, at(address, port)?)?, parameters))
 }
 
 fn query(client: &mut Client) -> Result<Value, String> {

@@ -7,6 +7,9 @@ use crate::fastpath::ours;
 use crate::scenarios::at;
 use crate::sip::Role;
 use crate::stage::{CALLEE, CALLER, Networks, launch_daemon};
+use millrace::sdp::Attribute;
+use millrace::sdp::crypto::Crypto;
+use millrace::srtp::{MasterKey, Parameters, Protector, Unprotector};
 use millrace_testsuite::daemon::{Daemon, Kind};
 use millrace_testsuite::netns;
 use millrace_testsuite::ng::{Client, Encoding};
@@ -23,6 +26,8 @@ use std::time::{Duration, Instant};
 
 pub const ALL: &[Scenario] = &[
     Scenario { name: "killed", what: "media outlives a killed daemon", needs: ours, run: keep },
+    Scenario { name: "killed-tc", what: "the same where TC forwards", needs: ours, run: keep_tc },
+    Scenario { name: "killed-srtp", what: "the same with SRTP on one side", needs: ours, run: keep_srtp },
     Scenario { name: "killed-flush", what: "what a killed daemon left is removed", needs: ours, run: flush },
 ];
 
@@ -32,21 +37,39 @@ const EARLY: u64 = 5;
 const PACE: Duration = Duration::from_millis(10);
 /// How long media may be silent, in seconds.
 const SILENT_S: u64 = 2;
+/// The key that the caller sends with.
+const KEY: &str = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwd";
 /// For what the kernel frees a little later.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 fn keep(kind: Kind, folder: &Path) -> Result<String, String> {
+    survive(kind, folder, &Networks::make()?, &PLAIN, KILLS)
+}
+
+fn keep_srtp(kind: Kind, folder: &Path) -> Result<String, String> {
+    survive(kind, folder, &Networks::make()?, &SRTP, KILLS / 5)
+}
+
+fn keep_tc(kind: Kind, folder: &Path) -> Result<String, String> {
     let networks = Networks::make()?;
+    for home in [&networks.caller, &networks.callee] {
+        netns::run(home.command("ethtool").args(["-K", "out", "gro", "off"]))?;
+    }
+    survive(kind, folder, &networks, &BY_TC, KILLS / 5)
+}
+
+fn survive(kind: Kind, folder: &Path, networks: &Networks, play: &Play, kills: u64) -> Result<String, String> {
     let pins = Bpffs::mount()?;
-    let theatre = Theatre { networks: &networks, kind, folder, pins: &pins, restart: "keep" };
+    let path = play.path;
+    let theatre = Theatre { networks, kind, folder, pins: &pins, play, restart: "keep" };
     let mut objects = Objects::default();
     let mut daemon = theatre.start(0)?;
     objects.add(&daemon)?;
-    let call = Call::set_up(&networks, &daemon, "first", [6000, 7000])?;
+    let call = Call::set_up(networks, &daemon, "first", [6000, 7000], play.is_secure)?;
     let mut longest = Duration::ZERO;
     let (received, rest) = call.talk(|| {
-        wait_for("xdp", || call.ways(&daemon))?;
-        for kill in 1..=KILLS {
+        wait_for(path, || call.ways(&daemon))?;
+        for kill in 1..=kills {
             let (next, down) = theatre.kill(daemon, kill)?;
             daemon = next;
             objects.add(&daemon)?;
@@ -57,7 +80,7 @@ fn keep(kind: Kind, folder: &Path) -> Result<String, String> {
         if ports != 4 {
             return Err(format!("{ports} ports are in use, 4 belong to the call that goes on"));
         }
-        newcomer(&networks, &daemon)?;
+        newcomer(networks, &daemon, path)?;
         Ok(daemon)
     })?;
     daemon = rest;
@@ -68,21 +91,21 @@ fn keep(kind: Kind, folder: &Path) -> Result<String, String> {
         }
         std::thread::sleep(Duration::from_millis(100));
     }
-    newcomer(&networks, &daemon)?;
+    newcomer(networks, &daemon, path)?;
     drop(daemon);
-    objects.are_gone(&networks, &pins)?;
+    objects.are_gone(networks, &pins)?;
     let down_ms = longest.as_millis();
-    Ok(format!("{KILLS} kills, {received:?} packets, none lost, the daemon down for up to {down_ms} ms; nothing left"))
+    Ok(format!("{kills} kills, {received:?} packets, none lost, the daemon down for up to {down_ms} ms; nothing left"))
 }
 
 fn flush(kind: Kind, folder: &Path) -> Result<String, String> {
     let networks = Networks::make()?;
     let pins = Bpffs::mount()?;
-    let theatre = Theatre { networks: &networks, kind, folder, pins: &pins, restart: "flush" };
+    let theatre = Theatre { networks: &networks, kind, folder, pins: &pins, play: &PLAIN, restart: "flush" };
     let mut old = Objects::default();
     let mut daemon = theatre.start(0)?;
     old.add(&daemon)?;
-    let call = Call::set_up(&networks, &daemon, "first", [6000, 7000])?;
+    let call = Call::set_up(&networks, &daemon, "first", [6000, 7000], false)?;
     let (received, next) = call
         .talk(|| {
             wait_for("xdp", || call.ways(&daemon))?;
@@ -96,11 +119,11 @@ fn flush(kind: Kind, folder: &Path) -> Result<String, String> {
     if ports_used(&daemon)? != 0 {
         return Err("ports are in use".to_owned());
     }
-    if let Ok(([0, 0], ())) = call.talk_for(Duration::from_millis(300)) {
-    } else {
-        return Err("a call that was flushed goes on".to_owned());
+    let rest = call.talk_for(Duration::from_millis(300))?;
+    if rest != [0, 0] {
+        return Err(format!("a call that was flushed goes on: {rest:?} packets"));
     }
-    newcomer(&networks, &daemon)?;
+    newcomer(&networks, &daemon, "xdp")?;
     let mut new = Objects::default();
     new.add(&daemon)?;
     drop(daemon);
@@ -108,12 +131,25 @@ fn flush(kind: Kind, folder: &Path) -> Result<String, String> {
     Ok(format!("{received:?} packets, none lost while it was down; flushed, then a new call; nothing left"))
 }
 
+/// What is played.
+struct Play {
+    /// The way of the call, which is also the option.
+    path: &'static str,
+    /// The caller speaks SRTP.
+    is_secure: bool,
+}
+
+const PLAIN: Play = Play { path: "xdp", is_secure: false };
+const BY_TC: Play = Play { path: "tc", is_secure: false };
+const SRTP: Play = Play { path: "xdp", is_secure: true };
+
 /// Where daemons play one after the other.
 struct Theatre<'a> {
     networks: &'a Networks,
     kind: Kind,
     folder: &'a Path,
     pins: &'a Bpffs,
+    play: &'a Play,
     restart: &'static str,
 }
 
@@ -122,7 +158,8 @@ impl<'a> Theatre<'a> {
         let folder = self.folder.join(format!("daemon-{number}"));
         fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         let options = [
-            "--fastpath=xdp".to_owned(),
+            format!("--fastpath={}", self.play.path),
+            format!("--fastpath-srtp={}", if self.play.is_secure { "on" } else { "off" }),
             format!("--fastpath-pin={}/millrace", self.pins.path.display()),
             format!("--fastpath-restart={}", self.restart),
             format!("--timeout={SILENT_S}"),
@@ -144,7 +181,7 @@ impl<'a> Theatre<'a> {
         daemon.kill()?;
         let since = Instant::now();
         std::thread::sleep(Duration::from_millis(number * 37 % 300));
-        if number % EARLY == 0 {
+        if number.is_multiple_of(EARLY) {
             let early = self.launch(number)?;
             std::thread::sleep(Duration::from_millis(number * 4));
             early.kill()?;
@@ -246,29 +283,60 @@ impl Objects {
     }
 }
 
+/// What both sides have heard of each other.
+struct Exchange<T> {
+    /// How often each packet came to the callee, and to the caller.
+    received: [Vec<u32>; 2],
+    /// How many were sent there.
+    sent: [u32; 2],
+    done: T,
+}
+
 /// A call between two sockets.
 struct Call {
     name: &'static str,
     /// Caller and callee, and where each of them sends to.
     ends: [(UdpSocket, SocketAddr); 2],
+    /// What the caller sends with, and gets, if that is SRTP.
+    keys: Option<[Parameters; 2]>,
 }
 
 impl Call {
-    fn set_up(networks: &Networks, daemon: &Daemon, name: &'static str, ports: [u16; 2]) -> Result<Call, String> {
+    fn set_up(
+        networks: &Networks,
+        daemon: &Daemon,
+        name: &'static str,
+        ports: [u16; 2],
+        is_secure: bool,
+    ) -> Result<Call, String> {
         let (caller, callee) = (at(CALLER, ports[0])?, at(CALLEE, ports[1])?);
         let mut client = daemon.client(Encoding::Bencode)?;
-        let mut ask = |mut request: Value, address: SocketAddr| {
+        let mut ask = |mut request: Value, described: String| {
             request["call-id"] = name.into();
             request["from-tag"] = "a".into();
-            request["sdp"] = sdp::audio(address, 1, &[]).into();
+            request["sdp"] = described.into();
             let reply = client.ask(&request).map_err(|error| error.to_string())?;
-            sdp::media_address(reply["sdp"].as_str().unwrap_or_default()).ok_or(format!("no address in {reply}"))
+            let described = reply["sdp"].as_str().unwrap_or_default().to_owned();
+            let address = sdp::media_address(&described).ok_or(format!("no address in {reply}"))?;
+            Ok::<_, String>((address, described))
         };
-        let for_callee = ask(json!({"command": "offer", "direction": ["external", "internal"]}), caller)?;
-        let for_caller = ask(json!({"command": "answer", "to-tag": "b"}), callee)?;
+        let own = is_secure.then_some(KEY);
+        let offer = match own {
+            Some(key) => sdp::audio(caller, 1, &[key]).replace("RTP/AVP", "RTP/SAVP"),
+            None => sdp::audio(caller, 1, &[]),
+        };
+        let request =
+            json!({"command": "offer", "direction": ["external", "internal"], "transport-protocol": "RTP/AVP"});
+        let (for_callee, _) = ask(request, offer)?;
+        let answer = json!({"command": "answer", "to-tag": "b"});
+        let (for_caller, described) = ask(answer, sdp::audio(callee, 1, &[]))?;
+        let keys = match own {
+            Some(key) => Some([parameters(key)?, parameters(&described)?]),
+            None => None,
+        };
         let mouth = networks.socket(Role::Caller, caller)?;
         let ear = networks.socket(Role::Callee, callee)?;
-        Ok(Call { name, ends: [(mouth, for_caller), (ear, for_callee)] })
+        Ok(Call { name, ends: [(mouth, for_caller), (ear, for_callee)], keys })
     }
 
     /// The way of each direction.
@@ -286,7 +354,7 @@ impl Call {
 
     /// Lets both sides talk while `meanwhile` is done, and demands that each packet arrives once; how many came each way.
     fn talk<T>(&self, meanwhile: impl FnOnce() -> Result<T, String>) -> Result<([u32; 2], T), String> {
-        let (received, sent, done) = self.exchange(meanwhile)?;
+        let Exchange { received, sent, done } = self.exchange(meanwhile)?;
         for (counts, sent) in received.iter().zip(sent) {
             let lost: Vec<usize> = (0..sent as usize).filter(|number| counts.get(*number) != Some(&1)).collect();
             if !lost.is_empty() {
@@ -298,26 +366,26 @@ impl Call {
     }
 
     /// Lets both sides talk for some time; how many packets came each way.
-    fn talk_for(&self, time: Duration) -> Result<([u32; 2], ()), String> {
-        let (received, _, ()) = self.exchange(|| {
+    fn talk_for(&self, time: Duration) -> Result<[u32; 2], String> {
+        let exchange = self.exchange(|| {
             std::thread::sleep(time);
             Ok(())
         })?;
-        Ok((received.map(|counts| counts.iter().sum()), ()))
+        Ok(exchange.received.map(|counts| counts.iter().sum()))
     }
 
-    /// How often each packet came, how many were sent by the other side, and what `meanwhile` gave.
-    fn exchange<T>(
-        &self,
-        meanwhile: impl FnOnce() -> Result<T, String>,
-    ) -> Result<([Vec<u32>; 2], [u32; 2], T), String> {
+    /// Lets both sides talk while `meanwhile` is done.
+    fn exchange<T>(&self, meanwhile: impl FnOnce() -> Result<T, String>) -> Result<Exchange<T>, String> {
         let (is_silent, is_over) = (AtomicBool::new(false), AtomicBool::new(false));
         let [(caller, from_caller), (callee, from_callee)] = &self.ends;
         std::thread::scope(|scope| {
-            let ears = [callee, caller].map(|socket| scope.spawn(|| hear(socket, &is_over)));
-            let is_silent_here = &is_silent;
-            let mouths = [(caller, from_caller, 0xca11), (callee, from_callee, 0xca22)]
-                .map(|(socket, to, ssrc)| scope.spawn(move || speak(socket, *to, ssrc, is_silent_here)));
+            let (is_silent_here, is_over_here) = (&is_silent, &is_over);
+            let [send, receive] =
+                self.keys.as_ref().map_or([None, None], |[send, receive]| [Some(send), Some(receive)]);
+            let ears = [(callee, None), (caller, receive)]
+                .map(|(socket, keys)| scope.spawn(move || hear(socket, keys, is_over_here)));
+            let mouths = [(caller, from_caller, 0xca11, send), (callee, from_callee, 0xca22, None)]
+                .map(|(socket, to, ssrc, keys)| scope.spawn(move || speak(socket, *to, ssrc, keys, is_silent_here)));
             let done = meanwhile();
             is_silent.store(true, Ordering::Relaxed);
             let sent = mouths.map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
@@ -325,14 +393,29 @@ impl Call {
             is_over.store(true, Ordering::Relaxed);
             let received = ears.map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
             let (done, [one, other], [up, down]) = (done?, sent, received);
-            Ok(([up?, down?], [one?, other?], done))
+            Ok(Exchange { received: [up?, down?], sent: [one?, other?], done })
         })
     }
 }
 
+/// The keys of a description's first line of SDES.
+fn parameters(described: &str) -> Result<Parameters, String> {
+    let line = described.lines().find_map(|line| line.trim().strip_prefix("a=crypto:")).ok_or("no key is offered")?;
+    let crypto = Crypto::parse(&Attribute::with_value("crypto", line)).ok_or(format!("no key in {line}"))?;
+    let master = MasterKey::from_concatenated(crypto.suite, crypto.key.expose()).ok_or("a key of another length")?;
+    Ok(Parameters::new(crypto.suite, master))
+}
+
 /// Sends numbered packets until it is to be silent; how many.
-fn speak(socket: &UdpSocket, to: SocketAddr, ssrc: u32, is_silent: &AtomicBool) -> Result<u32, String> {
+fn speak(
+    socket: &UdpSocket,
+    to: SocketAddr,
+    ssrc: u32,
+    keys: Option<&Parameters>,
+    is_silent: &AtomicBool,
+) -> Result<u32, String> {
     let (mut number, mut due) = (0u32, Instant::now());
+    let mut protector = keys.map(Protector::new);
     while !is_silent.load(Ordering::Relaxed) && !system::interrupted() {
         let mut packet = vec![0x80, 8];
         packet.extend((number as u16).to_be_bytes());
@@ -340,6 +423,12 @@ fn speak(socket: &UdpSocket, to: SocketAddr, ssrc: u32, is_silent: &AtomicBool) 
         packet.extend(ssrc.to_be_bytes());
         packet.extend(number.to_be_bytes());
         packet.extend([0xd5; 76]);
+        if let Some(protector) = &mut protector {
+            let length = packet.len();
+            packet.resize(length + 16, 0);
+            let length = protector.protect_rtp(&mut packet, length).map_err(|error| error.to_string())?;
+            packet.truncate(length);
+        }
         match socket.send_to(&packet, to) {
             // A port that is closed says so.
             Err(error) if error.kind() != std::io::ErrorKind::ConnectionRefused => return Err(error.to_string()),
@@ -352,12 +441,16 @@ fn speak(socket: &UdpSocket, to: SocketAddr, ssrc: u32, is_silent: &AtomicBool) 
 }
 
 /// Counts packets by their number.
-fn hear(socket: &UdpSocket, is_over: &AtomicBool) -> Result<Vec<u32>, String> {
+fn hear(socket: &UdpSocket, keys: Option<&Parameters>, is_over: &AtomicBool) -> Result<Vec<u32>, String> {
     let mut counts = Vec::new();
+    let mut unprotector = keys.map(Unprotector::new);
     let mut buffer = [0; 2048];
     socket.set_read_timeout(Some(Duration::from_millis(50))).map_err(|error| error.to_string())?;
     while !is_over.load(Ordering::Relaxed) {
-        let Ok(bytes) = socket.recv(&mut buffer) else { continue };
+        let Ok(mut bytes) = socket.recv(&mut buffer) else { continue };
+        if let Some(unprotector) = &mut unprotector {
+            bytes = unprotector.unprotect_rtp(&mut buffer[..bytes]).map_err(|error| format!("SRTP: {error}"))?;
+        }
         let Some(number) = buffer[..bytes].get(12..16).filter(|_| bytes == 92) else { continue };
         let number = u32::from_be_bytes([number[0], number[1], number[2], number[3]]) as usize;
         counts.resize(counts.len().max(number + 1), 0);
@@ -382,9 +475,9 @@ fn wait_for(way: &str, ways: impl Fn() -> Result<[String; 2], String>) -> Result
 }
 
 /// Another call, from its beginning to its end.
-fn newcomer(networks: &Networks, daemon: &Daemon) -> Result<(), String> {
-    let call = Call::set_up(networks, daemon, "second", [6100, 7100])?;
-    call.talk(|| wait_for("xdp", || call.ways(daemon)))?;
+fn newcomer(networks: &Networks, daemon: &Daemon, path: &str) -> Result<(), String> {
+    let call = Call::set_up(networks, daemon, "second", [6100, 7100], false)?;
+    call.talk(|| wait_for(path, || call.ways(daemon)))?;
     let mut client = daemon.client(Encoding::Bencode)?;
     client.ask(&json!({"command": "delete", "call-id": "second"})).map_err(|error| error.to_string())?;
     Ok(())

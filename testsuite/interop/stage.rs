@@ -12,10 +12,12 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 pub const CALLER: &str = "203.0.113.10";
+pub const CALLER_IP6: &str = "2001:db8:1::10";
 pub const CALLEE: &str = "10.0.0.20";
 pub const CALLEE_IP6: &str = "2001:db8:2::20";
 /// The proxy's addresses towards the caller and towards the callee.
 pub const OUTSIDE: &str = "203.0.113.1";
+pub const OUTSIDE_IP6: &str = "2001:db8:1::1";
 pub const INSIDE: &str = "10.0.0.1";
 pub const INSIDE_IP6: &str = "2001:db8:2::1";
 pub const PROXY: &str = "203.0.113.1:5060";
@@ -40,7 +42,9 @@ impl Networks {
         netns::join((&networks.caller, "out"), (&networks.proxy, "external"))?;
         netns::join((&networks.callee, "out"), (&networks.proxy, "internal"))?;
         networks.caller.add_address("out", &format!("{CALLER}/24"))?;
+        networks.caller.add_address("out", &format!("{CALLER_IP6}/64"))?;
         networks.proxy.add_address("external", &format!("{OUTSIDE}/24"))?;
+        networks.proxy.add_address("external", &format!("{OUTSIDE_IP6}/64"))?;
         networks.proxy.add_address("internal", &format!("{INSIDE}/24"))?;
         networks.proxy.add_address("internal", &format!("{INSIDE_IP6}/64"))?;
         networks.callee.add_address("out", &format!("{CALLEE}/24"))?;
@@ -76,7 +80,8 @@ pub fn start_daemon_with<'a>(
     option: &str,
     folder: &Path,
 ) -> Result<Daemon<'a>, String> {
-    let interfaces = [format!("external/{OUTSIDE}"), format!("internal/{INSIDE}"), format!("internal/{INSIDE_IP6}")];
+    let interfaces = [("external", OUTSIDE), ("external", OUTSIDE_IP6), ("internal", INSIDE), ("internal", INSIDE_IP6)];
+    let interfaces = interfaces.map(|(name, address)| format!("{name}/{address}"));
     Daemon::start(settings(networks, kind, interfaces.into(), vec![option.to_owned()], folder)?)
 }
 

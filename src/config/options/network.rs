@@ -122,13 +122,14 @@ pub(super) static MEDIA: &[OptionRow] = &[
 pub(super) static FAST_PATH: &[OptionRow] = &[
     choice(
         "fastpath",
-        &["auto", "xdp", "off"],
+        &["auto", "xdp", "tc", "off"],
         "auto",
-        "Forward RTP in XDP programs: where the system allows it; the same, with a warning where it does not; never.",
+        "Forward RTP in the kernel: by XDP programs, by TC where devices don't do with these, and in userspace where the system does not allow it; by XDP alone, or by TC alone, with a warning where it does not; never.",
     )
     .set(|c, v| {
         c.fast_path.use_of = match v.text() {
             "xdp" => FastPathUse::Xdp,
+            "tc" => FastPathUse::Tc,
             "off" => FastPathUse::Off,
             _ => FastPathUse::Auto,
         };

@@ -2,26 +2,23 @@
 
 use super::copies::Copies;
 use super::devices::{DeviceLists, Devices};
-use super::load::{Programs, program, take_map};
-use super::netlink::{self, RouteSocket};
+use super::links::{self, Interface, Interfaces};
+use super::load::{Programs, take_map};
+use super::netlink::RouteSocket;
 use super::next_hops::NextHops;
 use super::orphans::{Found, Orphans};
-use super::pins::{Pins, Place, remove_link};
+use super::pins::{Pins, Place};
 use super::shared::Shared;
 use super::table::XdpTable;
-use super::{Unavailable, unavailable, with_causes};
+use super::{Unavailable, unavailable};
 use crate::fastpath::layout::{COPY_KEYS, Sent, Stream};
-use crate::fastpath::table::{Slot, Table};
 use crate::fastpath::verdict::Verdict;
+use crate::fastpath::{self, Slot, Table};
 use aya::maps::xdp::DevMapHash;
 use aya::maps::{Array, ArrayOfMaps, PerCpuArray};
-use aya::programs::links::{FdLink, PinnedLink};
-use aya::programs::xdp::XdpLink;
-use aya::programs::{Xdp, XdpMode};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::io;
 use std::net::IpAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -31,6 +28,10 @@ use std::time::Duration;
 pub struct Wanted {
     /// Local addresses; interfaces that have them get the programs.
     pub addresses: Vec<IpAddr>,
+    /// At the driver, where that takes it.
+    pub by_xdp: bool,
+    /// As a classifier, where the other is not wanted or would not do.
+    pub by_tc: bool,
     /// Room for so many entries.
     pub flows: u32,
     /// Keys of SRTP go into the kernel.
@@ -59,8 +60,7 @@ pub struct FastPath {
     taken: HashSet<u32>,
     /// Numbers of their groups, and of counters of their copies.
     taken_groups: (HashSet<u32>, HashSet<u32>),
-    /// Names of the interfaces that the program is attached to.
-    interfaces: Vec<String>,
+    interfaces: Interfaces,
     refused: Vec<String>,
     /// Dropped last.
     pins: Option<Pins>,
@@ -74,22 +74,20 @@ impl FastPath {
     pub fn open(wanted: &Wanted) -> Result<FastPath, Unavailable> {
         let kernel = |error: io::Error| Unavailable::Kernel(error.to_string());
         let mut socket = RouteSocket::for_questions().map_err(kernel)?;
-        let (links, mut refused) = links(&mut socket, &wanted.addresses);
-        if links.is_empty() {
+        let (links, mut refused) = links::find(&mut socket, &wanted.addresses);
+        if links.by_number.is_empty() {
             return Err(Unavailable::NoInterface(refused.join(", ")));
         }
-        let indices: Vec<u32> = links.keys().copied().collect();
+        let indices: Vec<u32> = links.by_number.keys().copied().collect();
         let pins = wanted.place.as_ref().and_then(|place| take_pins(place, wanted, &indices));
-        let is_partial = links.values().any(|link| link.is_virtual);
+        let is_partial = links.by_number.values().any(|link| link.is_virtual);
         let mut programs = Programs::load_pinned(wanted.flows, is_partial, wanted.with_srtp, pins.as_ref())?;
         refused.extend(programs.without_srtp.iter().map(|why| format!("SRTP: {why}")));
         let (streams, sent) = (programs.shared("streams", wanted.flows)?, programs.shared("sent", wanted.flows)?);
         let found = Found::look(&programs, wanted.flows)?;
         let (taken, taken_groups) = (found.slots(), found.groups());
-        if let Some(mut keys) = programs.key_maps()? {
-            let is_of_copy = |slot: Slot| slot.0 & COPY_KEYS != 0 && taken_groups.1.contains(&(slot.0 & !COPY_KEYS));
-            keys.retain(|slot| taken.contains(&slot.0) || is_of_copy(slot));
-        }
+        let is_of_copy = |slot: Slot| slot.0 & COPY_KEYS != 0 && taken_groups.1.contains(&(slot.0 & !COPY_KEYS));
+        programs.any_key_maps()?.retain(|slot| taken.contains(&slot.0) || is_of_copy(slot));
         let hops = Array::try_from(take_map(&mut programs.ebpf, "next_hops")?).map_err(|error| unavailable(&error))?;
         let devices = DevMapHash::try_from(take_map(&mut programs.ebpf, "devices")?);
         let devices = Devices::new(devices.map_err(|error| unavailable(&error))?, programs.egress()?);
@@ -110,11 +108,15 @@ impl FastPath {
             flows: wanted.flows,
             taken,
             taken_groups,
-            interfaces: Vec::new(),
+            interfaces: links,
             refused: Vec::new(),
             pins,
         };
-        path.attach(&links, &mut refused)?;
+        let programs = (wanted.by_xdp, wanted.by_tc);
+        path.interfaces.attach(&mut path.programs.ebpf, path.pins.as_ref(), programs, &mut refused);
+        if path.interfaces.reach().values().all(|reach| !reach.by_xdp && !reach.by_tc) {
+            return Err(Unavailable::NoInterface(refused.join(", ")));
+        }
         path.refused = refused;
         path.look_after(found, wanted.silent)?;
         Ok(path)
@@ -130,24 +132,6 @@ impl FastPath {
         Ok(())
     }
 
-    fn attach(&mut self, links: &BTreeMap<u32, netlink::Link>, refused: &mut Vec<String>) -> Result<(), Unavailable> {
-        let program = program(&mut self.programs.ebpf, "rx")?;
-        let pins = self.pins.as_ref();
-        if let Some(pins) = pins {
-            pins.keep_links(&links.keys().map(|index| pins.xdp_path(*index)).collect::<Vec<_>>());
-        }
-        for (index, link) in links {
-            match attach_to(program, *index, pins) {
-                Ok(()) => self.interfaces.push(link.name.clone()),
-                Err(error) => refused.push(format!("{}: {error}", link.name)),
-            }
-        }
-        match self.interfaces.is_empty() {
-            true => Err(Unavailable::NoInterface(refused.join(", "))),
-            false => Ok(()),
-        }
-    }
-
     /// The entries of a dead daemon that go on.
     pub fn orphans(&self) -> Option<&Arc<Orphans>> {
         self.orphans.as_ref()
@@ -158,9 +142,13 @@ impl FastPath {
         self.pins.is_some()
     }
 
-    /// The interfaces that the program is attached to.
-    pub fn interfaces(&self) -> &[String] {
-        &self.interfaces
+    /// The interfaces that have the program of a path.
+    pub fn interfaces(&self, path: fastpath::Path) -> Vec<&str> {
+        let has_it = |interface: &&Interface| match path {
+            fastpath::Path::Xdp => interface.by_xdp,
+            fastpath::Path::Tc => interface.by_tc,
+        };
+        self.interfaces.by_number.values().filter(has_it).map(|interface| interface.name.as_str()).collect()
     }
 
     /// The interfaces that it could not be attached to, with the reason.
@@ -191,6 +179,8 @@ impl FastPath {
             free: numbers(&self.taken).into_iter().map(Slot).collect(),
             keys: self.programs.key_maps()?,
             copies: Some(copies),
+            reach: Arc::new(self.interfaces.reach()),
+            by_tc: HashSet::new(),
             orphans: self.orphans.clone(),
         }))
     }
@@ -233,64 +223,5 @@ fn take_pins(place: &Place, wanted: &Wanted, interfaces: &[u32]) -> Option<Pins>
             tracing::info!(target: "core", "what is forwarded in the kernel ends with the daemon: {why}");
             None
         }
-    }
-}
-
-/// Attaches the program to an interface. Where a dead daemon's is, it takes that one's place between two packets.
-fn attach_to(program: &mut Xdp, interface: u32, pins: Option<&Pins>) -> Result<(), String> {
-    let Some(pins) = pins else {
-        return program.attach_to_if_index(interface, XdpMode::Driver).map(drop).map_err(|error| with_causes(&error));
-    };
-    let path = pins.xdp_path(interface);
-    if path.exists() {
-        match replace(program, &path) {
-            Ok(()) => return Ok(()),
-            // Its interface is gone, and another has its number.
-            Err(error) => {
-                tracing::info!(target: "core", "a program that was left on interface {interface} is attached anew: {error}");
-                remove_link(&path);
-            }
-        }
-    }
-    let link = program.attach_to_if_index(interface, XdpMode::Driver).map_err(|error| with_causes(&error))?;
-    let link = program.take_link(link).map_err(|error| with_causes(&error))?;
-    let link = FdLink::try_from(link).map_err(|_| "the kernel has no links that could be pinned".to_owned())?;
-    link.pin(&path).map(drop).map_err(|error| with_causes(&error))
-}
-
-/// Puts the program in the place of the one of a pinned link.
-fn replace(program: &mut Xdp, path: &Path) -> Result<(), String> {
-    let link = PinnedLink::from_pin(path).map_err(|error| with_causes(&error))?;
-    let link = XdpLink::try_from(FdLink::from(link)).map_err(|error| with_causes(&error))?;
-    program.attach_to_link(link).map(drop).map_err(|error| with_causes(&error))
-}
-
-/// The interfaces of local addresses, by number: those below where they are VLANs. And what can't be used, and why.
-fn links(socket: &mut RouteSocket, addresses: &[IpAddr]) -> (BTreeMap<u32, netlink::Link>, Vec<String>) {
-    let (mut links, mut refused) = (BTreeMap::new(), Vec::new());
-    for address in addresses {
-        match link_of(socket, *address) {
-            Ok(Some((index, link))) => drop(links.insert(index, link)),
-            Ok(None) => {}
-            Err(why) => refused.push(why),
-        }
-    }
-    if links.is_empty() && refused.is_empty() {
-        refused.push("there are only addresses of the loopback device".to_owned());
-    }
-    (links, refused)
-}
-
-fn link_of(socket: &mut RouteSocket, address: IpAddr) -> Result<Option<(u32, netlink::Link)>, String> {
-    if address.is_loopback() {
-        return Ok(None);
-    }
-    let fault = |error: io::Error| format!("{address}: {error}");
-    let index = socket.interface_of(address).map_err(fault)?;
-    let index = index.ok_or_else(|| format!("{address}: no interface has it"))?;
-    let link = socket.link(index).map_err(fault)?;
-    match link.vlan {
-        Some((_, below)) => Ok(Some((below, socket.link(below).map_err(fault)?))),
-        None => Ok(Some((index, link))),
     }
 }

@@ -6,7 +6,7 @@ use super::keys::{KeyMaps, MOST_WAITS, PATIENCE};
 use super::next_hops::{Leads, NextHops};
 use super::shared::Shared;
 use crate::fastpath::layout::{COPY_KEYS, Copy, CopyKey, GROUP_INSERTS, GROUP_IS_SRTP, Group, Sent};
-use crate::fastpath::{CopyWindows, Entry, Output, Reason, Slot};
+use crate::fastpath::{CopyWindows, Entry, Output, Path, Reason, Slot};
 use crate::srtp::{Window, Windows};
 use aya::maps::{HashMap as BpfMap, MapData};
 use smallvec::SmallVec;
@@ -106,14 +106,14 @@ impl Copies {
         let mut problem = None;
         for output in outputs {
             let pair = (output.from.ip(), output.to.ip());
-            match hops.take(pair.0, pair.1) {
+            match hops.take(pair.0, pair.1, Path::Xdp) {
                 Ok(hop) => match self.free_counters.pop() {
                     Some(counter) => {
                         self.sent.write(counter, Sent::default());
                         to.outputs.push(Place { number: 0, counter, hop, leads: hops.leads(hop), pair });
                     }
                     None => {
-                        hops.put(pair.0, pair.1);
+                        hops.put(pair.0, pair.1, Path::Xdp);
                         problem = Some(Reason::TableFull);
                     }
                 },
@@ -202,7 +202,7 @@ impl Copies {
         for place in &installed.outputs {
             let _ = self.copies.remove(&CopyKey { group: installed.group, number: place.number });
             self.free_counters.push(place.counter);
-            hops.put(place.pair.0, place.pair.1);
+            hops.put(place.pair.0, place.pair.1, Path::Xdp);
         }
         self.free.push(installed.group);
     }

@@ -108,6 +108,9 @@ impl Programs {
         if with_srtp && let Err(why) = programs.load_srtp() {
             programs.without_srtp = Some(why.to_string());
         }
+        if !programs.have_srtp() && pins.is_some() {
+            programs.forget_srtp();
+        }
         Ok(programs)
     }
 
@@ -141,19 +144,31 @@ impl Programs {
         let mut tables = Array::try_from(tables).map_err(|error| unavailable(&error))?;
         let words = Tables { words: aes_key::tables() };
         tables.set(0, words, 0).map_err(|error| unavailable(&error))?;
-        let numbers = take_map(&mut self.ebpf, "programs")?;
-        let mut numbers = ProgramArray::try_from(numbers).map_err(|error| unavailable(&error))?;
+        let mut numbers = self.number_map()?;
         numbers.set(SRTP, &number, 0).map_err(|error| unavailable(&error))?;
         self.numbers = Some(numbers);
         Ok(())
     }
 
+    /// Takes away the program for SRTP of a daemon before this one. There may be none.
+    fn forget_srtp(&mut self) {
+        if let Ok(mut numbers) = self.number_map() {
+            let _ = numbers.clear_index(&SRTP);
+        }
+    }
+
+    fn number_map(&mut self) -> Result<ProgramArray<MapData>, Unavailable> {
+        ProgramArray::try_from(take_map(&mut self.ebpf, "programs")?).map_err(|error| unavailable(&error))
+    }
+
     /// Keys and windows of SRTP, where they are used.
     pub(super) fn key_maps(&self) -> Result<Option<KeyMaps>, Unavailable> {
-        match self.have_srtp() {
-            true => Ok(Some(KeyMaps { keys: self.hash_map("keys_of")?, orders: self.hash_map("orders")? })),
-            false => Ok(None),
-        }
+        if self.have_srtp() { self.any_key_maps().map(Some) } else { Ok(None) }
+    }
+
+    /// The same, used or not: a daemon before this one may have.
+    pub(super) fn any_key_maps(&self) -> Result<KeyMaps, Unavailable> {
+        Ok(KeyMaps { keys: self.hash_map("keys_of")?, orders: self.hash_map("orders")? })
     }
 
     /// Whether SRTP is opened and protected.

@@ -5,6 +5,7 @@ mod copies;
 mod devices;
 mod features;
 mod keys;
+mod links;
 mod load;
 mod netlink;
 mod next_hops;
@@ -13,6 +14,8 @@ mod pins;
 mod raw;
 mod shared;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use attach::{FastPath, Wanted};
 pub use load::Programs;

@@ -4,8 +4,8 @@
 use super::devices::{DeviceLists, Devices};
 use super::features::Features;
 use super::netlink::RouteSocket;
-use crate::fastpath::Reason;
 use crate::fastpath::layout::NextHop;
+use crate::fastpath::{Path, Reason};
 use crate::io::Waker;
 use aya::maps::{Array, MapData};
 use slab::Slab;
@@ -25,8 +25,8 @@ const SETTLING: Duration = Duration::from_millis(5);
 /// The index of no next hop: the program finds nothing there.
 const FIRST: usize = 1;
 
-/// From a local address to a remote one.
-type Pair = (IpAddr, IpAddr);
+/// From a local address to a remote one, for a program.
+type Pair = (IpAddr, IpAddr, Path);
 
 #[derive(Default)]
 struct Known {
@@ -41,8 +41,19 @@ struct Place {
     users: u32,
     /// The interface and the MTU of the way that the map holds; an interface of zero where it holds none.
     leads: Leads,
+    state: State,
     /// A daemon before this one has found the way: it is good until another is found.
     is_adopted: bool,
+}
+
+/// What is known of a way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Unknown,
+    /// The map holds it.
+    Known,
+    /// It is known, and this program can't go it.
+    Barred(Reason),
 }
 
 /// A way that a daemon before this one has left in the map.
@@ -51,6 +62,7 @@ pub(super) struct Adopted {
     pub(super) index: u32,
     pub(super) from: IpAddr,
     pub(super) to: IpAddr,
+    pub(super) path: Path,
     pub(super) users: u32,
 }
 
@@ -106,24 +118,25 @@ impl NextHops {
     /// The index for a pair of addresses, in use once more.
     ///
     /// # Errors
-    /// When the way is not known yet, or there are too many.
-    pub(super) fn take(&self, from: IpAddr, to: IpAddr) -> Result<u32, Reason> {
+    /// When the way is not known yet, is none for the program, or there are too many.
+    pub(super) fn take(&self, from: IpAddr, to: IpAddr, path: Path) -> Result<u32, Reason> {
         let mut known = self.lock();
-        if let Some(index) = known.indices.get(&(from, to)).copied() {
-            let place = known
-                .places
-                .get_mut(index as usize)
-                .filter(|place| place.leads.interface != 0)
-                .ok_or(Reason::WayUnknown)?;
-            place.users += 1;
-            return Ok(index);
+        let pair = (from, to, path);
+        if let Some(index) = known.indices.get(&pair).copied() {
+            let place = known.places.get_mut(index as usize).ok_or(Reason::WayUnknown)?;
+            return match place.state {
+                State::Known => {
+                    place.users += 1;
+                    Ok(index)
+                }
+                State::Unknown => Err(Reason::WayUnknown),
+                State::Barred(why) => Err(why),
+            };
         }
         if known.places.len() >= self.capacity {
             return Err(Reason::TableFull);
         }
-        let place = Place { pair: (from, to), users: 0, leads: Leads::default(), is_adopted: false };
-        let index = known.places.insert(place) as u32;
-        known.indices.insert((from, to), index);
+        let index = known.add(pair);
         known.new.push(index);
         drop(known);
         self.waker.wake();
@@ -136,12 +149,19 @@ impl NextHops {
     }
 
     /// One use less. What nobody uses is given up some time later.
-    pub(super) fn put(&self, from: IpAddr, to: IpAddr) {
+    pub(super) fn put(&self, from: IpAddr, to: IpAddr, path: Path) {
         let mut known = self.lock();
-        let index = known.indices.get(&(from, to)).copied();
+        let index = known.indices.get(&(from, to, path)).copied();
         if let Some(place) = index.and_then(|index| known.places.get_mut(index as usize)) {
             place.users = place.users.saturating_sub(1);
         }
+    }
+
+    /// The index for a pair of addresses, and no use; none where it has one already, or there are too many.
+    fn add(&self, pair: Pair) -> Option<u32> {
+        let mut known = self.lock();
+        let is_new = !known.indices.contains_key(&pair) && known.places.len() < self.capacity;
+        is_new.then(|| known.add(pair))
     }
 
     /// Gives up what nobody uses.
@@ -173,13 +193,33 @@ impl NextHops {
     }
 }
 
+impl Known {
+    fn add(&mut self, pair: Pair) -> u32 {
+        let index = self.places.insert(Place {
+            pair,
+            users: 0,
+            leads: Leads::default(),
+            state: State::Unknown,
+            is_adopted: false,
+        }) as u32;
+        self.indices.insert(pair, index);
+        index
+    }
+}
+
 /// What is known at the start: index 0, which is never handed out, so that an entry whose next hop was never set goes
 /// nowhere; and what was adopted, to be looked up anew.
 fn adopt(map: &Array<MapData, NextHop>, adopted: &[Adopted]) -> (Known, HashMap<u32, Written>) {
     let nowhere = IpAddr::from([0; 4]);
-    let none = Place { pair: (nowhere, nowhere), users: 1, leads: Leads::default(), is_adopted: false };
+    let none = Place {
+        pair: (nowhere, nowhere, Path::Xdp),
+        users: 1,
+        leads: Leads::default(),
+        state: State::Unknown,
+        is_adopted: false,
+    };
     let mut known = Known {
-        indices: adopted.iter().map(|one| ((one.from, one.to), one.index)).collect(),
+        indices: adopted.iter().map(|one| ((one.from, one.to, one.path), one.index)).collect(),
         places: Slab::new(),
         new: adopted.iter().map(|one| one.index).collect(),
     };
@@ -188,7 +228,13 @@ fn adopt(map: &Array<MapData, NextHop>, adopted: &[Adopted]) -> (Known, HashMap<
         let hop = map.get(&one.index, 0).unwrap_or_default();
         let leads = Leads { interface: hop.interface, mtu: hop.mtu };
         places
-            .push((one.index as usize, Place { pair: (one.from, one.to), users: one.users, leads, is_adopted: true }));
+            .push((one.index as usize, Place {
+            pair: (one.from, one.to, one.path),
+            users: one.users,
+            leads,
+            state: State::Known,
+            is_adopted: true,
+        }));
         written.insert(one.index, (hop, None));
     }
     known.places = places.into_iter().collect();
@@ -254,12 +300,13 @@ impl Seeker {
 
     fn look_up(&mut self, index: u32) {
         let place = self.hops.lock().places.get(index as usize).map(|place| (place.pair, place.is_adopted));
-        let Some(((from, to), is_adopted)) = place else {
+        let Some(((from, to, path), is_adopted)) = place else {
             self.written.remove(&index);
             return;
         };
         // What can't be found out is not known: packets take the way through the daemon.
-        let (hop, neighbour) = self.find(from, to).unwrap_or_default();
+        let (found, neighbour) = self.find(from, to).unwrap_or_default();
+        let (hop, state) = self.judge(found, path);
         if is_adopted
             && hop.interface == 0
             && let Some(written) = self.written.get_mut(&index)
@@ -276,12 +323,20 @@ impl Seeker {
                 tracing::error!(target: "core", "the way from {from} to {to} is not written: {error}");
                 return;
             }
-            tracing::debug!(target: "core", "the way from {from} to {to}: {hop:?}");
+            tracing::debug!(target: "core", "the way from {from} to {to} by {}: {hop:?}", path.name());
         }
         if let Some(place) = self.hops.lock().places.get_mut(index as usize) {
             place.leads = Leads { interface: hop.interface, mtu: hop.mtu };
+            place.state = state;
         }
         self.written.insert(index, (hop, neighbour));
+        // Whoever asked will ask for the other program next.
+        if path == Path::Xdp
+            && matches!(state, State::Barred(_))
+            && let Some(other) = self.hops.add((from, to, Path::Tc))
+        {
+            self.look_up(other);
+        }
     }
 
     /// Tells the kernel that a neighbour is in use; one that is gone shows as a change.
@@ -300,10 +355,22 @@ impl Seeker {
             return Ok((NextHop::default(), neighbour));
         };
         let (vlan, interface) = link.vlan.unwrap_or((0, route.interface));
-        let sends = self.features.as_ref().is_none_or(|features| features.sends_redirected(interface).unwrap_or(true));
-        let Some(source) = link.address.filter(|_| sends) else { return Ok((NextHop::default(), neighbour)) };
+        let Some(source) = link.address else { return Ok((NextHop::default(), neighbour)) };
         let mtu = route.mtu.map_or(link.mtu, |mtu| mtu.min(link.mtu)).min(u32::from(u16::MAX)) as u16;
         Ok((NextHop { interface, mtu, vlan, source, destination }, neighbour))
+    }
+
+    /// What a program can do with a way.
+    fn judge(&self, hop: NextHop, path: Path) -> (NextHop, State) {
+        let sends = |interface| {
+            self.features.as_ref().is_none_or(|features| features.sends_redirected(interface).unwrap_or(true))
+        };
+        match path {
+            _ if hop.interface == 0 => (hop, State::Unknown),
+            Path::Xdp if !sends(hop.interface) => (NextHop::default(), State::Barred(Reason::DeviceSendsNone)),
+            Path::Tc if hop.vlan != 0 => (NextHop::default(), State::Barred(Reason::TcVlan)),
+            _ => (hop, State::Known),
+        }
     }
 
     fn use_neighbours(&mut self) {

@@ -132,9 +132,12 @@ impl Found {
     /// The ways that are in use.
     pub(super) fn ways(&self) -> Vec<Adopted> {
         let mut ways: BTreeMap<u32, Adopted> = BTreeMap::new();
-        for way in self.living.values().flat_map(Living::ways).filter(|way| way.next_hop != 0) {
-            let (from, to) = ends(way);
-            ways.entry(way.next_hop).or_insert(Adopted { index: way.next_hop, from, to, users: 0 }).users += 1;
+        for living in self.living.values() {
+            for way in living.ways().filter(|way| way.next_hop != 0) {
+                let (from, to) = ends(way);
+                let way = Adopted { index: way.next_hop, from, to, path: living.flow.path(), users: 0 };
+                ways.entry(way.index).or_insert(way).users += 1;
+            }
         }
         ways.into_values().collect()
     }
@@ -292,7 +295,7 @@ impl Inner {
         }
         for way in living.ways().filter(|way| way.next_hop != 0) {
             let (from, to) = ends(way);
-            self.next_hops.put(from, to);
+            self.next_hops.put(from, to, living.flow.path());
         }
         // Nothing that is on its way is lost: what is left of a group is removed when the next daemon starts.
         self.slots.push(slot);

@@ -1,16 +1,17 @@
 //! What outlives the daemon: a directory of its own in a bpffs, in which its maps and links are pinned. As long as it
 //! lives, a lock on the directory keeps others away; what is found unlocked was left by a daemon that is dead.
 //!
-//! Names: `map-NAME`, `xdp-INTERFACE` and `layout-HASH`, an empty directory that says what the maps hold.
+//! Names: `map-NAME`, `xdp-INTERFACE`, `tc-INTERFACE` and `layout-HASH`, an empty directory that says what the maps hold.
 
 use super::raw;
 use aya::maps::MapData;
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Where a bpffs usually is.
 const USUAL_BPFFS: &str = "/sys/fs/bpf";
@@ -20,10 +21,14 @@ const BPFFS_MAGIC: u64 = 0xcafe_4a11;
 const IN_PLACE: u64 = 4;
 /// Of headers that say what maps hold.
 const LAYOUT: &str = env!("MILLRACE_MAPS_LAYOUT");
+/// How long a lock that is taken is tried again.
+const MOST_TRIES: usize = 10;
+const BETWEEN_TRIES: Duration = Duration::from_millis(20);
 const LAYOUT_MARK: &str = "layout-";
 const MAP_MARK: &str = "map-";
 const XDP_MARK: &str = "xdp-";
-const LINK_MARKS: [&str; 1] = [XDP_MARK];
+const TC_MARK: &str = "tc-";
+const LINK_MARKS: [&str; 2] = [XDP_MARK, TC_MARK];
 /// Maps whose elements are keys of SRTP.
 const SECRET_MAPS: &str = "map-keys";
 
@@ -62,7 +67,7 @@ impl Place {
         if !is_bpffs(&self.base) {
             return Err(io::Error::other(format!("{} is in no bpffs", self.base.display())));
         }
-        fs::create_dir_all(&self.base)
+        make_directory(&self.base)
     }
 }
 
@@ -83,7 +88,7 @@ impl Pins {
     pub(super) fn take(place: &Place, flows: u32, keeps: bool) -> io::Result<Pins> {
         place.prepare()?;
         let directory = place.directory();
-        let lock = lock(&directory, true)?
+        let lock = lock_patiently(&directory)?
             .ok_or_else(|| io::Error::other(format!("{} belongs to another daemon that runs", directory.display())))?;
         let layout = format!("{LAYOUT_MARK}{LAYOUT}-{flows}");
         let left = names(&directory);
@@ -93,7 +98,7 @@ impl Pins {
             tracing::info!(target: "core", "what a daemon before this one has left in the kernel is removed: {why}");
             clear(&directory);
         }
-        fs::create_dir_all(directory.join(&layout))?;
+        make_directory(&directory.join(&layout))?;
         Ok(Pins { place: place.clone(), directory, layout, _lock: lock })
     }
 
@@ -113,12 +118,22 @@ impl Pins {
         }
     }
 
+    /// The directory, as it is locked.
+    #[cfg(test)]
+    pub(super) fn lock(&self) -> &File {
+        &self._lock
+    }
+
     pub(super) fn map_path(&self, name: &str) -> PathBuf {
         self.directory.join(format!("{MAP_MARK}{name}"))
     }
 
     pub(super) fn xdp_path(&self, interface: u32) -> PathBuf {
         self.directory.join(format!("{XDP_MARK}{interface}"))
+    }
+
+    pub(super) fn tc_path(&self, interface: u32) -> PathBuf {
+        self.directory.join(format!("{TC_MARK}{interface}"))
     }
 
     /// Takes the programs off that are attached where none is wanted any more.
@@ -221,12 +236,28 @@ fn names(directory: &Path) -> Vec<String> {
     entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
+/// The same as `lock`; whoever only looks whether its owner is dead has it for a moment.
+fn lock_patiently(directory: &Path) -> io::Result<Option<File>> {
+    for _ in 0..MOST_TRIES {
+        if let Some(file) = lock(directory, true)? {
+            return Ok(Some(file));
+        }
+        std::thread::sleep(BETWEEN_TRIES);
+    }
+    Ok(None)
+}
+
+/// Makes a directory, with those above it, that nobody else may look into: pinned maps hold keys.
+fn make_directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
 /// Locks a directory for as long as the file is open, and no longer than the process lives; none if another process has
 /// done so. One that is missing is made, if it is to be.
 fn lock(directory: &Path, makes: bool) -> io::Result<Option<File>> {
     loop {
         if makes {
-            fs::create_dir_all(directory)?;
+            make_directory(directory)?;
         }
         let file = match File::open(directory) {
             Err(error) if makes && error.kind() == io::ErrorKind::NotFound => continue,
@@ -236,6 +267,10 @@ fn lock(directory: &Path, makes: bool) -> io::Result<Option<File>> {
         if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } != 0 {
             let error = io::Error::last_os_error();
             return if error.kind() == io::ErrorKind::WouldBlock { Ok(None) } else { Err(error) };
+        }
+        // SAFETY: the call takes nothing and can't fail.
+        if file.metadata()?.uid() != unsafe { libc::geteuid() } {
+            return Err(io::Error::other(format!("{} belongs to another user", directory.display())));
         }
         // Who had it may have removed it before it was locked here.
         let is_there = fs::metadata(directory).is_ok_and(|found| {

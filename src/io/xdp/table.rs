@@ -6,18 +6,23 @@ use super::next_hops::NextHops;
 use super::orphans::Orphans;
 use super::shared::Shared;
 use crate::fastpath::layout::{Endpoint, Flow, Stream, Target};
-use crate::fastpath::{Action, CopyWindows, Counted, Entry, Reason, Slot, Table, Withdrawn};
+use crate::fastpath::{Action, CopyWindows, Counted, Entry, Path, Reason, Slot, Table, Withdrawn};
 use crate::rtp::Loan;
 use crate::srtp::{Window, Windows};
-use aya::maps::{HashMap, MapData};
+use aya::maps::{self, MapData};
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Installs entries, with slots of its own.
 pub(super) struct XdpTable {
-    pub(super) flows: HashMap<MapData, Endpoint, Flow>,
+    pub(super) flows: maps::HashMap<MapData, Endpoint, Flow>,
     pub(super) streams: Arc<Shared<Stream>>,
     pub(super) next_hops: Arc<NextHops>,
     pub(super) free: Vec<Slot>,
+    /// The programs that see what comes to a local address.
+    pub(super) reach: Arc<HashMap<IpAddr, Reach>>,
+    pub(super) by_tc: HashSet<Slot>,
     /// What a dead daemon has left.
     pub(super) orphans: Option<Arc<Orphans>>,
     /// None: keys stay in userspace.
@@ -26,16 +31,68 @@ pub(super) struct XdpTable {
     pub(super) copies: Option<Copies>,
 }
 
+/// The programs on the interface of a local address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Reach {
+    pub(super) by_xdp: bool,
+    pub(super) by_tc: bool,
+    /// It is on a VLAN of that interface.
+    pub(super) is_vlan: bool,
+}
+
+/// Why the classifier would not forward what comes.
+fn limits_of_tc(entry: &Entry, reach: Reach) -> Result<(), Reason> {
+    let output = match &entry.action {
+        Action::Drop => None,
+        Action::Forward(output) => Some(output),
+        Action::Copy(_) => return Err(Reason::TcRewritten),
+    };
+    match output {
+        _ if entry.protection.is_some() => Err(Reason::TcEncrypted),
+        _ if reach.is_vlan => Err(Reason::TcVlan),
+        Some(output) if output.from.is_ipv4() != entry.local.is_ipv4() => Err(Reason::TcFamily),
+        Some(output) if output.renumbers(entry) => Err(Reason::TcRewritten),
+        _ => Ok(()),
+    }
+}
+
 impl XdpTable {
     fn free_slot(&mut self) -> Option<Slot> {
         self.free.pop().or_else(|| self.orphans.as_ref()?.take_slot())
     }
 
-    /// What an entry points to: a next hop, in use once more, or a new group.
-    fn take_target(&mut self, slot: Slot, entry: &Entry, windows: &[Option<Window>]) -> Result<Target, Reason> {
+    /// The program for an entry, and what the entry points to: a next hop, in use once more, or a new group. The program is
+    /// the one at the driver where it can.
+    fn take_target(
+        &mut self,
+        slot: Slot,
+        entry: &Entry,
+        windows: &[Option<Window>],
+    ) -> Result<(Path, Target), Reason> {
+        let reach = self.reach.get(&entry.local.ip()).copied().unwrap_or_default();
+        let by_xdp = match reach.by_xdp {
+            true => self.take_by(Path::Xdp, slot, entry, windows),
+            false => Err(Reason::NoProgram),
+        };
+        match by_xdp {
+            Err(Reason::DeviceSendsNone | Reason::NoProgram) if reach.by_tc => {
+                limits_of_tc(entry, reach)?;
+                Ok((Path::Tc, self.take_by(Path::Tc, slot, entry, windows)?))
+            }
+            by_xdp => Ok((Path::Xdp, by_xdp?)),
+        }
+    }
+
+    fn take_by(
+        &mut self,
+        path: Path,
+        slot: Slot,
+        entry: &Entry,
+        windows: &[Option<Window>],
+    ) -> Result<Target, Reason> {
         match &entry.action {
             Action::Drop => Ok(Target::Hop(0)),
-            Action::Forward(output) => self.next_hops.take(output.from.ip(), output.to.ip()).map(Target::Hop),
+            Action::Forward(output) => self.next_hops.take(output.from.ip(), output.to.ip(), path).map(Target::Hop),
             Action::Copy(_) => {
                 let copies = self.copies.as_mut().ok_or(Reason::ManyReceivers)?;
                 copies.put((slot, entry, windows), &self.next_hops, self.keys.as_mut()).map(Target::Group)
@@ -44,9 +101,9 @@ impl XdpTable {
     }
 
     /// Gives up what an entry points to; the windows of its copies.
-    fn put_target(&mut self, slot: Slot, entry: &Entry) -> CopyWindows {
+    fn put_target(&mut self, slot: Slot, entry: &Entry, path: Path) -> CopyWindows {
         match (&entry.action, &mut self.copies) {
-            (Action::Forward(output), _) => self.next_hops.put(output.from.ip(), output.to.ip()),
+            (Action::Forward(output), _) => self.next_hops.put(output.from.ip(), output.to.ip(), path),
             (Action::Copy(_), Some(copies)) => return copies.retire(slot, entry, self.keys.as_mut()),
             _ => {}
         }
@@ -64,13 +121,19 @@ impl XdpTable {
     }
 
     fn set(&mut self, slot: Slot, entry: &Entry, windows: &[Option<Window>]) -> Result<(), Reason> {
-        let target = self.take_target(slot, entry, windows)?;
-        let set = self.flows.insert(Endpoint::from(entry.local), Flow::new(entry, slot, target), 0);
+        let (path, target) = self.take_target(slot, entry, windows)?;
+        let set = self.flows.insert(Endpoint::from(entry.local), Flow::new(entry, slot, target).by(path), 0);
         set.map_err(|error| {
             tracing::warn!(target: "core", "an entry of the fast path was not taken: {error}");
-            self.put_target(slot, entry);
+            self.put_target(slot, entry, path);
             Reason::TableFull
-        })
+        })?;
+        if path == Path::Tc {
+            self.by_tc.insert(slot);
+        } else {
+            self.by_tc.remove(&slot);
+        }
+        Ok(())
     }
 }
 
@@ -95,8 +158,9 @@ impl Table for XdpTable {
     }
 
     fn reroute(&mut self, slot: Slot, old: &Entry, new: &Entry) -> Result<(), Reason> {
+        let old_path = self.path(slot);
         self.set(slot, new, &[])?;
-        self.put_target(slot, old);
+        self.put_target(slot, old, old_path);
         Ok(())
     }
 
@@ -119,9 +183,14 @@ impl Table for XdpTable {
             copies.settle(slot);
         }
         let counted = self.read(slot);
-        let copies = self.put_target(slot, entry);
+        let copies = self.put_target(slot, entry, self.path(slot));
+        self.by_tc.remove(&slot);
         self.free.push(slot);
         Withdrawn { counted, windows, copies }
+    }
+
+    fn path(&self, slot: Slot) -> Path {
+        if self.by_tc.contains(&slot) { Path::Tc } else { Path::Xdp }
     }
 
     fn takes_keys(&self) -> bool {
