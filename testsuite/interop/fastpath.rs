@@ -64,6 +64,13 @@ struct Mode {
     cables: &'static [&'static str],
 }
 
+impl Mode {
+    /// Nobody leaves checksums to a device.
+    fn is_whole(self) -> bool {
+        self.cables == WHOLE_CHECKSUMS
+    }
+}
+
 /// Without GRO at their far ends, the devices of the proxy send no frames of XDP programs.
 const NO_GRO: &[&str] = &["gro", "off"];
 /// The sender makes the checksum itself, so that the receiver looks at it.
@@ -168,6 +175,11 @@ fn pass(kind: Kind, folder: &Path, ends: Ends, mode: Mode) -> Result<Run, String
             netns::run(home.command("ethtool").args(["-K", "out"]).args(mode.cables))?;
         }
     }
+    if mode.is_whole() {
+        for device in ["external", "internal"] {
+            netns::run(networks.proxy.command("ethtool").args(["-K", device, "tx", "off"]))?;
+        }
+    }
     let daemon = start_daemon_with(&networks, kind, &format!("--fastpath={}", mode.option), &folder)?;
     let mut client = daemon.client(Encoding::Bencode)?;
     let (caller, callee) = (at(ends.caller, 6000)?, at(ends.callee, 7000)?);
@@ -200,7 +212,12 @@ fn pass(kind: Kind, folder: &Path, ends: Ends, mode: Mode) -> Result<Run, String
     talk.unusual()?;
     std::thread::sleep(Duration::from_millis(200));
     let counts = counts(&query(&mut client)?);
-    let (arrived, heard) = (tap.finish()?, ear.finish()?);
+    let (tapped, heard) = (tap.finish_with_checksums()?, ear.finish()?);
+    if tapped.wrong_checksums > 0 || mode.is_whole() && tapped.partial_checksums > 0 {
+        let (wrong, partial) = (tapped.wrong_checksums, tapped.partial_checksums);
+        return Err(format!("{name}: {wrong} checksums are wrong, {partial} partial"));
+    }
+    let arrived = tapped.payloads;
     client.ask(&json!({"command": "delete", "call-id": "same", "from-tag": "a"})).map_err(|error| error.to_string())?;
     Ok(Run { arrived, heard, counts, in_kernel: usual })
 }

@@ -20,7 +20,7 @@ pub(super) struct XdpTable {
     pub(super) next_hops: Arc<NextHops>,
     pub(super) free: Vec<Slot>,
     /// The programs that see what comes to a local address.
-    pub(super) reach: Arc<HashMap<IpAddr, Reach>>,
+    pub(super) reach: Arc<Reaches>,
     pub(super) by_tc: HashSet<Slot>,
     /// What a dead daemon has left.
     pub(super) orphans: Option<Arc<Orphans>>,
@@ -35,6 +35,14 @@ pub(super) struct Reach {
     pub(super) by_tc: bool,
     /// It is on a VLAN of that interface.
     pub(super) is_vlan: bool,
+}
+
+/// The programs that see what comes, by local address.
+#[derive(Debug, Default)]
+pub(super) struct Reaches {
+    pub(super) of: HashMap<IpAddr, Reach>,
+    /// To all other addresses.
+    pub(super) elsewhere: Reach,
 }
 
 /// Why the classifier would not forward what comes.
@@ -54,18 +62,17 @@ impl XdpTable {
 
     /// The program for an entry and its next hop, in use once more: the one at the driver where it can.
     fn take_hop(&self, entry: &Entry) -> Result<(Path, u32), Reason> {
-        let reach = self.reach.get(&entry.local.ip()).copied().unwrap_or_default();
+        let reach = self.reach.of.get(&entry.local.ip()).copied().unwrap_or(self.reach.elsewhere);
         let by = |path| match way(entry) {
             Some((from, to)) => Ok((path, self.next_hops.take(from, to, path)?)),
             None => Ok((path, 0)),
         };
-        let by_xdp = if reach.by_xdp { by(Path::Xdp) } else { Err(Reason::NoProgram) };
-        match by_xdp {
-            Err(Reason::DeviceSendsNone | Reason::NoProgram) if reach.by_tc => {
+        match reach.by_xdp.then(|| by(Path::Xdp)) {
+            Some(Err(Reason::DeviceSendsNone)) | None if reach.by_tc => {
                 limits_of_tc(entry, reach)?;
                 by(Path::Tc)
             }
-            by_xdp => by_xdp,
+            by_xdp => by_xdp.unwrap_or(Err(Reason::DeviceSendsNone)),
         }
     }
 

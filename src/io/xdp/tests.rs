@@ -5,7 +5,7 @@ use super::next_hops::NextHops;
 use super::orphans::{Found, Orphans};
 use super::pins::{Pins, Place};
 use super::streams::Streams;
-use super::table::{Reach, XdpTable};
+use super::table::{Reach, Reaches, XdpTable};
 use super::{load, pins};
 use crate::base::random::Seeded;
 use crate::base::suite::Suite;
@@ -33,13 +33,20 @@ impl Bpffs {
     fn mount(name: &str) -> Option<Bpffs> {
         let path = std::env::temp_dir().join(format!("millrace-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
-        let bpffs = Bpffs(path);
-        let mounted = Command::new("mount").args(["-t", "bpf", "bpf"]).arg(&bpffs.0).output();
-        let is_able = mounted.is_ok_and(|output| output.status.success()) && Programs::load(FLOWS, true, true).is_ok();
-        if !is_able {
-            eprintln!("not tried: it takes root, a bpffs and clang when this was built");
+        let mounted = Command::new("mount").args(["-t", "bpf", "bpf"]).arg(&path).output();
+        if !mounted.is_ok_and(|output| output.status.success()) {
+            std::fs::remove_dir(&path).unwrap();
+            eprintln!("not tried: a bpffs can't be mounted, which takes root");
+            return None;
         }
-        is_able.then_some(bpffs)
+        let bpffs = Bpffs(path);
+        match Programs::load(FLOWS, true, true) {
+            Ok(_) => Some(bpffs),
+            Err(why) => {
+                eprintln!("not tried: {why}");
+                None
+            }
+        }
     }
 
     fn place(&self, port: u16) -> Place {
@@ -54,8 +61,9 @@ impl Bpffs {
 
 impl Drop for Bpffs {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.0).output();
-        let _ = std::fs::remove_dir(&self.0);
+        let unmounted = Command::new("umount").arg(&self.0).status();
+        assert!(unmounted.is_ok_and(|status| status.success()) || std::thread::panicking());
+        std::fs::remove_dir(&self.0).unwrap();
     }
 }
 
@@ -84,7 +92,7 @@ fn live_and_die(pins: Pins) {
         streams,
         next_hops: hops(&mut programs),
         free: vec![Slot(2)],
-        reach: Arc::new([(local().ip(), Reach { by_xdp: true, by_tc: false, is_vlan: false })].into()),
+        reach: Arc::new(Reaches { elsewhere: Reach { by_xdp: true, ..Reach::default() }, ..Reaches::default() }),
         by_tc: HashSet::new(),
         orphans: None,
         keys: programs.key_maps().unwrap(),
@@ -108,9 +116,10 @@ fn live_and_die(pins: Pins) {
 
 /// The lock goes with a process, whatever else stays.
 fn die(pins: Pins) {
-    // SAFETY: the descriptor is open, and the call takes no pointer.
-    assert_eq!(unsafe { libc::flock(pins.lock().as_raw_fd(), libc::LOCK_UN) }, 0);
+    let lock = pins.lock().as_raw_fd();
     std::mem::forget(pins);
+    // SAFETY: the descriptor is open, and nobody has it any more.
+    assert_eq!(unsafe { libc::close(lock) }, 0);
 }
 
 /// How many flows, keys and orders there are.
