@@ -65,8 +65,6 @@ reasons! {
     NoPackets, "no_packets", Soon;
     /// The way to the receiver is not known.
     WayUnknown, "way_unknown", Less;
-    /// The interface of the local address has no program.
-    NoProgram, "no_program", Never;
     /// The device on the way to the receiver sends no frames of XDP programs.
     DeviceSendsNone, "device_sends_none", Less;
     /// SRTP, where only the classifier (TC) could forward, which does none.

@@ -114,7 +114,8 @@ impl FastPath {
         };
         let programs = (wanted.by_xdp, wanted.by_tc);
         path.interfaces.attach(&mut path.programs.ebpf, path.pins.as_ref(), programs, &mut refused);
-        if path.interfaces.reach().values().all(|reach| !reach.by_xdp && !reach.by_tc) {
+        let reach = path.interfaces.reach().elsewhere;
+        if !reach.by_xdp && !reach.by_tc {
             return Err(Unavailable::NoInterface(refused.join(", ")));
         }
         path.refused = refused;

@@ -4,7 +4,7 @@ use super::features::Features;
 use super::load::program;
 use super::netlink::{Link, RouteSocket};
 use super::pins::{Pins, remove_link};
-use super::table::Reach;
+use super::table::{Reach, Reaches};
 use super::{Unavailable, with_causes};
 use aya::Ebpf;
 use aya::programs::links::{FdLink, LinkOrder, PinnedLink};
@@ -34,13 +34,20 @@ pub(super) struct Interfaces {
 }
 
 impl Interfaces {
-    /// The programs on the interface of each address.
-    pub(super) fn reach(&self) -> HashMap<IpAddr, Reach> {
+    /// The programs on the interface of each address. What comes to addresses whose interface has none, as those of the
+    /// loopback device, comes in elsewhere.
+    pub(super) fn reach(&self) -> Reaches {
+        let all = self.by_number.values();
+        let elsewhere = Reach {
+            by_xdp: all.clone().any(|interface| interface.by_xdp),
+            by_tc: all.clone().any(|interface| interface.by_tc),
+            is_vlan: false,
+        };
         let reach = |(address, (number, is_vlan)): (&IpAddr, &(u32, bool))| {
-            let interface = self.by_number.get(number)?;
+            let interface = self.by_number.get(number).filter(|one| one.by_xdp || one.by_tc)?;
             Some((*address, Reach { by_xdp: interface.by_xdp, by_tc: interface.by_tc, is_vlan: *is_vlan }))
         };
-        self.of_addresses.iter().filter_map(reach).collect()
+        Reaches { of: self.of_addresses.iter().filter_map(reach).collect(), elsewhere }
     }
 
     /// Attaches programs: the one at the driver wherever that has a place for it; the classifier to all, if one of them has
@@ -133,7 +140,7 @@ fn is_replaced(pin: Option<&Path>, replaces: impl FnOnce(FdLink) -> Result<(), B
     let Some(pin) = pin.filter(|pin| pin.exists()) else { return false };
     let replaced = PinnedLink::from_pin(pin).map_err(Into::into).and_then(|link| replaces(FdLink::from(link)));
     if let Err(error) = &replaced {
-        tracing::info!(target: "core", "{} is attached anew: {error}", pin.display());
+        tracing::info!(target: "core", "{} is attached anew: {}", pin.display(), with_causes(error.as_ref()));
         remove_link(pin);
     }
     replaced.is_ok()
@@ -176,7 +183,27 @@ fn link_of(socket: &mut RouteSocket, address: IpAddr) -> Result<Option<(u32, Lin
     let index = index.ok_or_else(|| format!("{address}: no interface has it"))?;
     let link = socket.link(index).map_err(fault)?;
     match link.vlan {
+        _ if link.is_loopback => Ok(None),
         Some((_, below)) => Ok(Some((below, socket.link(below).map_err(fault)?, true))),
         None => Ok(Some((index, link, false))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_without_a_program_of_their_own_are_reached_elsewhere() {
+        let interface = |by_xdp, by_tc| Interface { name: String::new(), is_virtual: false, by_xdp, by_tc };
+        let [near, tagged, far] = [1, 2, 3].map(|last| IpAddr::from([192, 0, 2, last]));
+        let interfaces = Interfaces {
+            by_number: [(2, interface(true, true)), (3, interface(false, false))].into(),
+            of_addresses: [(near, (2, false)), (tagged, (2, true)), (far, (3, false))].into(),
+        };
+        let reaches = interfaces.reach();
+        assert_eq!(reaches.of[&near], Reach { by_xdp: true, by_tc: true, is_vlan: false });
+        assert!(reaches.of[&tagged].is_vlan);
+        assert_eq!((reaches.of.get(&far), reaches.elsewhere), (None, reaches.of[&near]));
     }
 }

@@ -2,7 +2,7 @@
 
 use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_packet_route::link::{InfoData, InfoKind, InfoVlan, LinkAttribute, LinkInfo, LinkMessage};
+use netlink_packet_route::link::{InfoData, InfoKind, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage};
 use netlink_packet_route::neighbour::{
     NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
@@ -37,6 +37,7 @@ pub(super) struct Link {
     pub mtu: u32,
     /// Its number, and the link that it is on, if it is a VLAN.
     pub vlan: Option<(u16, u32)>,
+    pub is_loopback: bool,
     /// A device whose frames may come from a sender on this host.
     pub is_virtual: bool,
 }
@@ -225,6 +226,7 @@ fn read_route(route: &RouteMessage, to: IpAddr) -> Option<Route> {
 
 fn read_link(message: &LinkMessage) -> Link {
     let (mut link, mut below, mut vlan) = (Link::default(), None, None);
+    link.is_loopback = message.header.flags.contains(LinkFlags::Loopback);
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name.clone_from(name),

@@ -227,14 +227,16 @@ fn adopt(map: &Array<MapData, NextHop>, adopted: &[Adopted]) -> (Known, HashMap<
     for one in adopted {
         let hop = map.get(&one.index, 0).unwrap_or_default();
         let leads = Leads { interface: hop.interface, mtu: hop.mtu };
-        places
-            .push((one.index as usize, Place {
-            pair: (one.from, one.to, one.path),
-            users: one.users,
-            leads,
-            state: State::Known,
-            is_adopted: true,
-        }));
+        places.push((
+            one.index as usize,
+            Place {
+                pair: (one.from, one.to, one.path),
+                users: one.users,
+                leads,
+                state: State::Known,
+                is_adopted: true,
+            },
+        ));
         written.insert(one.index, (hop, None));
     }
     known.places = places.into_iter().collect();

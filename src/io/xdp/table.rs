@@ -21,7 +21,7 @@ pub(super) struct XdpTable {
     pub(super) next_hops: Arc<NextHops>,
     pub(super) free: Vec<Slot>,
     /// The programs that see what comes to a local address.
-    pub(super) reach: Arc<HashMap<IpAddr, Reach>>,
+    pub(super) reach: Arc<Reaches>,
     pub(super) by_tc: HashSet<Slot>,
     /// What a dead daemon has left.
     pub(super) orphans: Option<Arc<Orphans>>,
@@ -38,6 +38,14 @@ pub(super) struct Reach {
     pub(super) by_tc: bool,
     /// It is on a VLAN of that interface.
     pub(super) is_vlan: bool,
+}
+
+/// The programs that see what comes, by local address.
+#[derive(Debug, Default)]
+pub(super) struct Reaches {
+    pub(super) of: HashMap<IpAddr, Reach>,
+    /// To all other addresses.
+    pub(super) elsewhere: Reach,
 }
 
 /// Why the classifier would not forward what comes.
@@ -63,33 +71,18 @@ impl XdpTable {
 
     /// The program for an entry, and what the entry points to: a next hop, in use once more, or a new group. The program is
     /// the one at the driver where it can.
-    fn take_target(
-        &mut self,
-        slot: Slot,
-        entry: &Entry,
-        windows: &[Option<Window>],
-    ) -> Result<(Path, Target), Reason> {
-        let reach = self.reach.get(&entry.local.ip()).copied().unwrap_or_default();
-        let by_xdp = match reach.by_xdp {
-            true => self.take_by(Path::Xdp, slot, entry, windows),
-            false => Err(Reason::NoProgram),
-        };
-        match by_xdp {
-            Err(Reason::DeviceSendsNone | Reason::NoProgram) if reach.by_tc => {
+    fn take_target(&mut self, slot: Slot, entry: &Entry, windows: &[Option<Window>]) -> Result<(Path, Target), Reason> {
+        let reach = self.reach.of.get(&entry.local.ip()).copied().unwrap_or(self.reach.elsewhere);
+        match reach.by_xdp.then(|| self.take_by(Path::Xdp, slot, entry, windows)) {
+            Some(Err(Reason::DeviceSendsNone)) | None if reach.by_tc => {
                 limits_of_tc(entry, reach)?;
                 Ok((Path::Tc, self.take_by(Path::Tc, slot, entry, windows)?))
             }
-            by_xdp => Ok((Path::Xdp, by_xdp?)),
+            by_xdp => Ok((Path::Xdp, by_xdp.unwrap_or(Err(Reason::DeviceSendsNone))?)),
         }
     }
 
-    fn take_by(
-        &mut self,
-        path: Path,
-        slot: Slot,
-        entry: &Entry,
-        windows: &[Option<Window>],
-    ) -> Result<Target, Reason> {
+    fn take_by(&mut self, path: Path, slot: Slot, entry: &Entry, windows: &[Option<Window>]) -> Result<Target, Reason> {
         match &entry.action {
             Action::Drop => Ok(Target::Hop(0)),
             Action::Forward(output) => self.next_hops.take(output.from.ip(), output.to.ip(), path).map(Target::Hop),

@@ -1,11 +1,12 @@
 //! What a dead daemon leaves, in a bpffs of the test's own. Needs root.
 
+use super::copies::Copies;
+use super::devices::{DeviceLists, Devices};
 use super::load::Programs;
 use super::next_hops::NextHops;
 use super::orphans::{Found, Orphans};
 use super::pins::{Pins, Place};
-use super::streams::Streams;
-use super::table::{Reach, XdpTable};
+use super::table::{Reach, Reaches, XdpTable};
 use super::{load, pins};
 use crate::base::random::Seeded;
 use crate::base::suite::Suite;
@@ -14,7 +15,8 @@ use crate::fastpath::layout::{Endpoint, Flow, Keys, Order};
 use crate::fastpath::{Action, Entry, Protection, Slot, Table};
 use crate::rtp::Loan;
 use crate::srtp::{MasterKey, Parameters, Window, Windows};
-use aya::maps::Array;
+use aya::maps::xdp::DevMapHash;
+use aya::maps::{Array, ArrayOfMaps};
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
@@ -33,13 +35,20 @@ impl Bpffs {
     fn mount(name: &str) -> Option<Bpffs> {
         let path = std::env::temp_dir().join(format!("millrace-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
-        let bpffs = Bpffs(path);
-        let mounted = Command::new("mount").args(["-t", "bpf", "bpf"]).arg(&bpffs.0).output();
-        let is_able = mounted.is_ok_and(|output| output.status.success()) && Programs::load(FLOWS, true, true).is_ok();
-        if !is_able {
-            eprintln!("not tried: it takes root, a bpffs and clang when this was built");
+        let mounted = Command::new("mount").args(["-t", "bpf", "bpf"]).arg(&path).output();
+        if !mounted.is_ok_and(|output| output.status.success()) {
+            std::fs::remove_dir(&path).unwrap();
+            eprintln!("not tried: a bpffs can't be mounted, which takes root");
+            return None;
         }
-        is_able.then_some(bpffs)
+        let bpffs = Bpffs(path);
+        match Programs::load(FLOWS, true, true) {
+            Ok(_) => Some(bpffs),
+            Err(why) => {
+                eprintln!("not tried: {why}");
+                None
+            }
+        }
     }
 
     fn place(&self, port: u16) -> Place {
@@ -54,8 +63,9 @@ impl Bpffs {
 
 impl Drop for Bpffs {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.0).output();
-        let _ = std::fs::remove_dir(&self.0);
+        let unmounted = Command::new("umount").arg(&self.0).status();
+        assert!(unmounted.is_ok_and(|status| status.success()) || std::thread::panicking());
+        std::fs::remove_dir(&self.0).unwrap();
     }
 }
 
@@ -63,12 +73,16 @@ fn programs(pins: &Pins, with_srtp: bool) -> Programs {
     Programs::load_pinned(FLOWS, true, with_srtp, Some(pins)).unwrap()
 }
 
-fn hops(programs: &mut Programs) -> Arc<NextHops> {
-    let map = Array::try_from(load::take_map(&mut programs.ebpf, "next_hops").unwrap()).unwrap();
-    let (hops, thread) = NextHops::start(map, &[]).unwrap();
+/// Ways and lists of interfaces that nobody looks after.
+fn hops(programs: &mut Programs) -> (Arc<NextHops>, Arc<DeviceLists>) {
+    let mut map = |name| load::take_map(&mut programs.ebpf, name).unwrap();
+    let (hops, devices, lists) = (map("next_hops"), map("devices"), map("device_lists"));
+    let devices = Devices::new(DevMapHash::try_from(devices).unwrap(), programs.egress().unwrap());
+    let lists = Arc::new(DeviceLists::new(ArrayOfMaps::try_from(lists).unwrap(), programs.egress().unwrap()));
+    let (hops, thread) = NextHops::start(Array::try_from(hops).unwrap(), (devices, lists.clone()), &[]).unwrap();
     hops.stop();
     thread.join().unwrap();
-    hops
+    (hops, lists)
 }
 
 fn local() -> SocketAddr {
@@ -78,16 +92,23 @@ fn local() -> SocketAddr {
 /// Installs an entry of SRTP, as a daemon that then dies: nothing of it is withdrawn.
 fn live_and_die(pins: Pins) {
     let mut programs = programs(&pins, true);
-    let streams = Arc::new(Streams::map(programs.map_descriptor("streams").unwrap(), FLOWS as usize).unwrap());
+    let (next_hops, lists) = hops(&mut programs);
+    let copies = Copies::new(
+        (programs.hash_map("groups").unwrap(), programs.hash_map("copies").unwrap()),
+        programs.shared("sent", FLOWS).unwrap(),
+        lists,
+        (Vec::new(), Vec::new()),
+    );
     let mut table = XdpTable {
         flows: programs.hash_map("flows").unwrap(),
-        streams,
-        next_hops: hops(&mut programs),
+        streams: programs.shared("streams", FLOWS).unwrap(),
+        next_hops,
         free: vec![Slot(2)],
-        reach: Arc::new([(local().ip(), Reach { by_xdp: true, by_tc: false, is_vlan: false })].into()),
+        reach: Arc::new(Reaches { elsewhere: Reach { by_xdp: true, ..Reach::default() }, ..Reaches::default() }),
         by_tc: HashSet::new(),
         orphans: None,
         keys: programs.key_maps().unwrap(),
+        copies: Some(copies),
     };
     let suite = Suite::AesCm128Sha1_80;
     let open = Parameters::new(suite, MasterKey::generate(suite, &mut Seeded(7)));
@@ -99,18 +120,19 @@ fn live_and_die(pins: Pins) {
         clock_rate_hz: 8000,
         payload_types: [Passing { number: 8, is_event: false }].into_iter().collect(),
         action: Action::Drop,
-        protection: Some(Box::new(Protection { open: Some(open), protect: None, passes: false })),
+        protection: Some(Box::new(Protection { open: Some(open), protect: None, passes: false, mid: None })),
     };
     let windows = Windows { opened: Some(Window { highest: 1, seen: 1 }), protected: None };
-    table.install(&entry, &Loan { ssrc: 1, ..Loan::default() }, &windows).unwrap();
+    table.install(&entry, &Loan { ssrc: 1, ..Loan::default() }, &windows, &[]).unwrap();
     die(pins);
 }
 
 /// The lock goes with a process, whatever else stays.
 fn die(pins: Pins) {
-    // SAFETY: the descriptor is open, and the call takes no pointer.
-    assert_eq!(unsafe { libc::flock(pins.lock().as_raw_fd(), libc::LOCK_UN) }, 0);
+    let lock = pins.lock().as_raw_fd();
     std::mem::forget(pins);
+    // SAFETY: the descriptor is open, and nobody has it any more.
+    assert_eq!(unsafe { libc::close(lock) }, 0);
 }
 
 /// How many flows, keys and orders there are.
@@ -148,13 +170,13 @@ fn orphans_go_on_until_they_are_silent() {
     let pins = Pins::take(&bpffs.place(2223), FLOWS, true).unwrap();
     let mut programs = programs(&pins, true);
     assert_eq!(counts(&programs), (1, 1, 1));
-    let found = Found::look(programs.hash_map("flows").unwrap(), FLOWS, true);
+    let found = Found::look(&programs, FLOWS).unwrap();
     assert_eq!(found.slots(), HashSet::from([2]));
     programs.any_key_maps().unwrap().retain(|slot| slot == Slot(2));
     assert_eq!(counts(&programs), (1, 1, 1));
-    let streams = Arc::new(Streams::map(programs.map_descriptor("streams").unwrap(), FLOWS as usize).unwrap());
+    let streams = programs.shared("streams", FLOWS).unwrap();
     let keys = programs.key_maps().unwrap();
-    let hops = hops(&mut programs);
+    let (hops, _) = hops(&mut programs);
     // No packet ever came: silent since the clock began.
     let started = Orphans::start(found, keys, streams, hops, Duration::from_millis(1)).unwrap();
     let (orphans, watcher) = started.expect("there is one");
@@ -178,7 +200,7 @@ fn what_can_not_go_on_is_removed_with_its_keys() {
     live_and_die(Pins::take(&bpffs.place(2223), FLOWS, true).unwrap());
     let pins = Pins::take(&bpffs.place(2223), FLOWS, true).unwrap();
     let programs = programs(&pins, false);
-    let found = Found::look(programs.hash_map("flows").unwrap(), FLOWS, programs.have_srtp());
+    let found = Found::look(&programs, FLOWS).unwrap();
     assert!(found.slots().is_empty());
     programs.any_key_maps().unwrap().retain(|_| false);
     assert_eq!(counts(&programs), (0, 0, 0));
