@@ -3,6 +3,7 @@
 mod arguments;
 mod compare;
 mod control;
+mod cover;
 mod dtls;
 mod endurance;
 mod fanout;
