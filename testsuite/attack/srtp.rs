@@ -15,7 +15,7 @@ pub const ALL: &[Scenario] = &[
     Scenario {
         name: "sdes-tags",
         what: "SDES with equal keys: no tag, a wrong tag, a flipped bit, with and without recrypt",
-        expected: "dropped with wrong_tag, whether the daemon needs the packets decrypted or not",
+        expected: "dropped with wrong_tag, whether packets are decrypted or not; the call stays in the kernel, where it is",
         answers: Answers::None,
         run: sdes_tags,
     },
@@ -124,6 +124,7 @@ fn sdes_tags(stage: &mut Stage) -> Result<String, String> {
         drive_one(&mut call, Duration::from_millis(500), false, &mut |caller, elapsed| forger.attack(caller, elapsed));
         forger.pace.restart();
         drive_one(&mut call, Duration::from_secs(2), true, &mut |caller, elapsed| forger.attack(caller, elapsed));
+        stage.check_settled(&call)?;
         flip_bits(&mut call);
         drive_one(&mut call, Duration::from_millis(200), true, &mut |_, _| {});
         call.check_whole()?;

@@ -169,6 +169,18 @@ impl<'a> Stage<'a> {
         }
     }
 
+    /// That no packets keep a call out of the kernel, as far as it could be there.
+    pub fn check_settled(&mut self, call: &Call) -> Result<(), String> {
+        let query = json!({"command": "query", "call-id": call.id});
+        let reply = self.client.ask(&query).map_err(|error| error.to_string())?;
+        let tags = reply["tags"].as_object().ok_or_else(|| format!("no tags in {reply}"))?;
+        let streams = tags.values().map(|tag| &tag["medias"][0]["streams"][0]);
+        match streams.filter(|stream| stream["fast path reason"] == "strays").count() {
+            0 => Ok(()),
+            count => Err(format!("{count} streams are kept out of the kernel")),
+        }
+    }
+
     /// How many datagrams the daemon has dropped for a reason.
     pub fn dropped(&mut self, reason: &str) -> Result<u64, String> {
         let reply = self.client.ask(&json!({"command": "statistics"})).map_err(|error| error.to_string())?;

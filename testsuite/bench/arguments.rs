@@ -40,7 +40,7 @@ fn fanout() -> Command {
 
 fn forward() -> Command {
     Command::new("forward")
-        .about("Plain RTP between two hosts: nftables, XDP, userspace, rtpengine")
+        .about("RTP and SRTP between two hosts: nftables, XDP, userspace, rtpengine")
         .arg(number("rounds", "3", "Rounds; the medians count"))
         .arg(number("seconds", "4", "Measured seconds a run"))
         .arg(number("calls", "300", "Calls with RTP both ways"))

@@ -19,6 +19,8 @@ const FIRST_PHONE: u16 = 2_000;
 const PORTS: (u16, u16) = (10_000, 65_535);
 /// Frames that are sent at once: fewer than a cable between namespaces holds.
 const BURST: u32 = 128;
+/// RTP of 20 ms of G.711.
+const PACKET_BYTES: usize = 172;
 /// Phones that a call may have in turns, so that a packet of the one before shows.
 const TURNS: u16 = 3;
 
@@ -122,8 +124,8 @@ fn side(
 ) -> Result<Side, String> {
     let (number, own) = interface(home, "out")?;
     let (_, other) = interface(proxy, proxy_device)?;
-    let frame = frame((own, address), (other, proxy_address))?;
-    let mut generator = Generator::load()?;
+    let frame = frame((own, address), (other, proxy_address), PACKET_BYTES)?;
+    let mut generator = Generator::load(0)?;
     home.within(|| generator.drop_at(number)).map_err(|error| error.to_string())??;
     generator.set_flows(flows, number, &frame)?;
     Ok(Side { generator, frame })

@@ -1,5 +1,6 @@
-//! The cost of forwarding plain RTP on a host between two others: nftables, our programs in the kernel, our daemon,
-//! Debian's rtpengine, in one topology and one run.
+//! The cost of forwarding RTP on a host between two others: nftables, our programs in the kernel, our daemon, Debian's
+//! rtpengine, in one topology and one run. With SRTP, too: audio that leaves plain, and packets as long as video's that leave
+//! with other keys.
 //!
 //! Sender and receiver are programs in the kernel, too (`ebpf/generator.c`): what is counted is the processor time of the
 //! thread that sends, in which the kernel works off what it is given, of the kernel's own threads for the rest, and of
@@ -7,6 +8,7 @@
 
 use crate::compare::INTERVAL;
 use crate::control::{Control, check_interrupt};
+use crate::cover::Cover;
 use crate::report::middle;
 use millrace_testsuite::daemon::{Daemon, Kind, Settings};
 use millrace_testsuite::netns::{self, Namespace};
@@ -25,16 +27,54 @@ pub(crate) const INSIDE: &str = "10.0.0.1";
 pub(crate) const CONTROL: &str = "127.0.0.1:2223";
 pub(crate) const CLI: &str = "127.0.0.1:9900";
 /// The first port of the phones, and of the host between.
-const FIRST_PHONE: u16 = 20_000;
+pub(crate) const FIRST_PHONE: u16 = 20_000;
 const FIRST_PORT: u16 = 30_000;
 /// Long enough for addresses to be learned and entries to be installed.
 const WARM_UP: Duration = Duration::from_secs(2);
 /// Frames that are sent at once: fewer than a cable between namespaces holds.
 const BURST: u32 = 192;
-/// Headers of Ethernet, IPv4, UDP and RTP, and 20 ms of G.711.
-const FRAME_BYTES: usize = 14 + 20 + 8 + 172;
-/// What XDP may cost of what others cost.
-const GOALS: [(Way, f64); 2] = [(Way::Nftables, 1.0 / 2.5), (Way::Rtpengine, 0.1)];
+/// Headers of Ethernet, IPv4 and UDP.
+const HEADER_BYTES: usize = 14 + 20 + 8;
+
+/// What is sent.
+struct Media {
+    what: &'static str,
+    /// Of RTP, without what SRTP appends.
+    packet_bytes: usize,
+    cover: Cover,
+    ways: &'static [Way],
+    /// Calls at most: what is protected beforehand takes memory.
+    most_calls: usize,
+    /// What XDP, or what the daemon does by itself, may cost of what others cost.
+    goals: &'static [(Way, f64)],
+}
+
+const MEDIA: [Media; 3] = [
+    Media {
+        what: "plain audio",
+        packet_bytes: 172,
+        cover: Cover::None,
+        ways: &Way::ALL,
+        most_calls: usize::MAX,
+        goals: &[(Way::Nftables, 1.0 / 2.5), (Way::Rtpengine, 0.1)],
+    },
+    Media {
+        what: "audio, SDES to plain",
+        packet_bytes: 172,
+        cover: Cover::Caller,
+        ways: &[Way::Dropped, Way::Xdp, Way::Userspace, Way::Rtpengine],
+        most_calls: 200,
+        goals: &[(Way::Rtpengine, 0.25)],
+    },
+    Media {
+        what: "video, SDES to SDES",
+        packet_bytes: 1212,
+        cover: Cover::Both,
+        ways: &[Way::Dropped, Way::Xdp, Way::Userspace, Way::Rtpengine],
+        most_calls: 100,
+        goals: &[(Way::Rtpengine, 1.0 / 3.0)],
+    },
+];
 
 /// What is between the ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,34 +120,43 @@ struct Figures {
 /// Measures every way in turns and prints the medians. Whether the goals were met.
 pub fn run(plan: &Plan) -> Result<bool, String> {
     system::pin_to_core(plan.generator_core).map_err(|error| format!("core {}: {error}", plan.generator_core))?;
+    let mut met = true;
+    for media in MEDIA {
+        let calls = plan.calls.min(media.most_calls);
+        met &= compare(&Plan { calls, ..*plan }, &media)?;
+    }
+    Ok(met)
+}
+
+fn compare(plan: &Plan, media: &Media) -> Result<bool, String> {
     println!(
-        "\nforwarding between two hosts: {} flows, 172-byte packets, 50 a second each, {} s a run, medians of {}\n",
-        plan.calls, plan.seconds, plan.rounds
+        "\nforwarding between two hosts, {}: {} flows, {}-byte packets, 50 a second each, {} s a run, medians of {}\n",
+        media.what, plan.calls, media.packet_bytes, plan.seconds, plan.rounds
     );
-    let mut rounds: Vec<Vec<Figures>> = Way::ALL.iter().map(|_| Vec::new()).collect();
+    let mut rounds: Vec<Vec<Figures>> = media.ways.iter().map(|_| Vec::new()).collect();
     for _ in 0..plan.rounds {
-        for (way, rounds) in Way::ALL.into_iter().zip(&mut rounds) {
-            rounds.push(measure(plan, way).map_err(|why| format!("{}: {why}", way.name()))?);
+        for (way, rounds) in media.ways.iter().zip(&mut rounds) {
+            rounds.push(measure(plan, media, *way).map_err(|why| format!("{}: {why}", way.name()))?);
             check_interrupt()?;
         }
     }
     let medians: Vec<f64> =
         rounds.iter().map(|figures| middle(figures.iter().map(|figures| figures.ns_a_packet).collect())).collect();
     println!("{:26}{:>16}{:>16}{:>20}", "", "ns a packet", "less reception", "lost");
-    for ((way, median), rounds) in Way::ALL.into_iter().zip(&medians).zip(&rounds) {
+    for ((way, median), rounds) in media.ways.iter().zip(&medians).zip(&rounds) {
         let (lost, packets) = rounds.iter().fold((0, 0), |sum, one| (sum.0 + one.lost, sum.1 + one.packets));
         println!("{:26}{median:>16.0}{:>16.0}{:>20}", way.name(), median - medians[0], format!("{lost} of {packets}"));
     }
     let own = |way: Way| {
-        let place = Way::ALL.iter().position(|one| *one == way).unwrap_or(0);
+        let place = media.ways.iter().position(|one| *one == way).unwrap_or(0);
         medians[place] - medians[0]
     };
     let mut met = true;
-    for (other, goal) in GOALS {
-        let ratio = own(Way::Xdp) / own(other);
-        let verdict = if ratio <= goal { "met" } else { "MISSED" };
+    for (other, goal) in media.goals {
+        let ratio = own(Way::Xdp) / own(*other);
+        let verdict = if ratio <= *goal { "met" } else { "MISSED" };
         println!("  XDP is {ratio:.3} of {}; goal {goal:.2} {verdict}", other.name());
-        met &= ratio <= goal;
+        met &= ratio <= *goal;
     }
     Ok(met)
 }
@@ -143,31 +192,40 @@ pub(crate) fn interface(home: &Namespace, name: &str) -> Result<(u32, [u8; 6]), 
     Ok((number, bytes.try_into().map_err(|_| fault())?))
 }
 
-/// A frame between addresses of hosts and of their devices; the generator fills in ports and numbers.
-pub(crate) fn frame((from, source): ([u8; 6], &str), (to, destination): ([u8; 6], &str)) -> Result<Vec<u8>, String> {
+/// A frame between addresses of hosts and of their devices, with so many bytes of RTP; the generator fills in ports and
+/// numbers.
+pub(crate) fn frame(
+    (from, source): ([u8; 6], &str),
+    (to, destination): ([u8; 6], &str),
+    bytes: usize,
+) -> Result<Vec<u8>, String> {
     let address = |text: &str| text.parse::<std::net::Ipv4Addr>().map_err(|error| format!("{text}: {error}"));
     let mut frame = [&to[..], &from, &[8, 0]].concat();
-    let mut ip = vec![0x45, 0, 0, 200, 0, 0, 0, 0, 64, 17, 0, 0];
+    let mut ip = vec![0x45, 0, 0, 0, 0, 0, 0, 0, 64, 17, 0, 0];
+    ip[2..4].copy_from_slice(&(28 + bytes as u16).to_be_bytes());
     ip.extend(address(source)?.octets());
     ip.extend(address(destination)?.octets());
     let sum: u32 = ip.chunks(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]]))).sum();
     let sum = !((sum >> 16) + (sum & 0xffff)) as u16;
     ip[10..12].copy_from_slice(&sum.to_be_bytes());
     frame.extend(ip);
-    frame.extend([0, 0, 0, 0, 0, 180, 0, 0]);
-    frame.extend([0x80, 8]);
-    frame.resize(FRAME_BYTES, 0xd5);
+    frame.extend([0, 0, 0, 0]);
+    frame.extend((8 + bytes as u16).to_be_bytes());
+    frame.extend([0, 0, 0x80, 8]);
+    frame.resize(HEADER_BYTES + bytes, 0xd5);
     Ok(frame)
 }
 
-fn measure(plan: &Plan, way: Way) -> Result<Figures, String> {
+fn measure(plan: &Plan, media: &Media, way: Way) -> Result<Figures, String> {
     let topology = Topology::make()?;
     let scratch = Scratch::make("forward")?;
     let (out, from) = interface(&topology.caller, "out")?;
     let (external, to) = interface(&topology.proxy, "external")?;
     let (sink, _) = interface(&topology.callee, "out")?;
-    let frame = frame((from, CALLER), (to, OUTSIDE))?;
-    let mut generator = Generator::load()?;
+    let stock = media.cover.stock(plan.calls, packets_of_a_run(plan), media.packet_bytes);
+    let frame = frame((from, CALLER), (to, OUTSIDE), stock.first().map_or(media.packet_bytes, Vec::len))?;
+    let mut generator = Generator::load(stock.len())?;
+    generator.set_stock(&stock)?;
     let inside = |home: &Namespace, generator: &mut Generator, interface: u32| {
         home.within(|| generator.drop_at(interface)).map_err(|error| error.to_string()).and_then(|done| done)
     };
@@ -181,7 +239,7 @@ fn measure(plan: &Plan, way: Way) -> Result<Figures, String> {
         Way::Nftables => translate(plan, &topology.proxy, scratch.path())?,
         _ => {
             let started = start(way, &topology.proxy, scratch.path())?;
-            let flows = set_up(plan, &started)?;
+            let flows = set_up(plan, media.cover, &started)?;
             daemon = Some(started);
             flows
         }
@@ -204,15 +262,24 @@ fn flows(to: impl Iterator<Item = Result<u16, String>>) -> Result<Vec<Flow>, Str
     to.enumerate().map(flow).collect()
 }
 
-fn set_up(plan: &Plan, daemon: &Daemon) -> Result<Vec<Flow>, String> {
+/// As many as a run can send, and some more.
+fn packets_of_a_run(plan: &Plan) -> usize {
+    let time = WARM_UP + Duration::from_secs(plan.seconds + 1);
+    plan.calls * (time.as_millis() / INTERVAL.as_millis()) as usize + 4 * BURST as usize
+}
+
+fn set_up(plan: &Plan, cover: Cover, daemon: &Daemon) -> Result<Vec<Flow>, String> {
     let mut control = Control::of(daemon)?;
     let phone = |address: &str, index: usize| -> Result<SocketAddr, String> {
         let port = FIRST_PHONE + index as u16;
         format!("{address}:{port}").parse().map_err(|_| format!("{address} is no address"))
     };
     flows((0..plan.calls).map(|index| {
-        let (_, from_caller) = control.set_up(index, phone(CALLER, index)?, phone(CALLEE, index)?)?;
-        Ok(from_caller.port())
+        let (caller, callee) = (phone(CALLER, index)?, phone(CALLEE, index)?);
+        match cover {
+            Cover::None => control.set_up(index, caller, callee).map(|(_, from_caller)| from_caller.port()),
+            _ => cover.set_up(&mut control, index, caller, callee),
+        }
     }))
 }
 

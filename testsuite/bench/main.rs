@@ -4,6 +4,7 @@ mod arguments;
 mod calls;
 mod compare;
 mod control;
+mod cover;
 mod dtls;
 mod endurance;
 mod fanout;

@@ -55,8 +55,19 @@ pub struct Counts {
 #[repr(C)]
 struct Headers([u8; 44]);
 
+/// The longest packet of a stock, `STOCK_BYTES`.
+pub const STOCK_BYTES: usize = 1232;
+
+/// A packet that was made before.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Packet([u8; STOCK_BYTES]);
+
 // Sound: bytes, any of which may have any value.
 unsafe impl Pod for Headers {}
+
+// Sound: the same.
+unsafe impl Pod for Packet {}
 
 // Sound: twelve bytes without padding, any of which may have any value.
 unsafe impl Pod for Element {}
@@ -88,11 +99,13 @@ struct TestRun {
 pub struct Generator(Ebpf);
 
 impl Generator {
-    /// Loads the programs.
+    /// Loads the programs, with room for so many packets that are made before.
     #[cfg(has_generator)]
-    pub fn load() -> Result<Generator, String> {
+    pub fn load(stock: usize) -> Result<Generator, String> {
         static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/generator.o"));
-        let mut generator = Generator(Ebpf::load(OBJECT).map_err(|error| format!("{error:?}"))?);
+        let mut loader = aya::EbpfLoader::new();
+        loader.map_max_entries("stock", stock.max(1) as u32);
+        let mut generator = Generator(loader.load(OBJECT).map_err(|error| format!("{error:?}"))?);
         for name in ["generate", "drop"] {
             generator.program(name)?.load().map_err(|error| format!("{name}: {error:?}"))?;
         }
@@ -101,7 +114,7 @@ impl Generator {
 
     /// There is nothing to load.
     #[cfg(not(has_generator))]
-    pub fn load() -> Result<Generator, String> {
+    pub fn load(_stock: usize) -> Result<Generator, String> {
         Err("built without clang".into())
     }
 
@@ -128,6 +141,26 @@ impl Generator {
         let mut turns = Array::<_, u32>::try_from(map).map_err(fault)?;
         turns.set(2, interface, 0).map_err(fault)?;
         turns.set(0, flows.len() as u32, 0).map_err(fault)
+    }
+
+    /// What is sent in place of made-up packets, each once, in the order of the flows' turns. All are as long as the first.
+    pub fn set_stock(&mut self, packets: &[Vec<u8>]) -> Result<(), String> {
+        let fault = |error: aya::maps::MapError| format!("{error:?}");
+        let bytes = packets.first().map_or(0, Vec::len);
+        let map = self.0.map_mut("stock").ok_or("no map of packets")?;
+        let mut stock = Array::<_, Packet>::try_from(map).map_err(fault)?;
+        for (index, packet) in packets.iter().enumerate() {
+            let mut whole = [0; STOCK_BYTES];
+            let place = whole.get_mut(..bytes).ok_or("packets longer than the stock's")?;
+            place.copy_from_slice(packet.get(..bytes).ok_or("packets of several lengths")?);
+            stock.set(index as u32, Packet(whole), 0).map_err(fault)?;
+        }
+        let map = self.0.map_mut("turns").ok_or("no map of turns")?;
+        let mut turns = Array::<_, u32>::try_from(map).map_err(fault)?;
+        for (place, value) in [(3, packets.len() as u32), (4, 0), (5, bytes as u32)] {
+            turns.set(place, value, 0).map_err(fault)?;
+        }
+        Ok(())
     }
 
     /// Sends `count` frames, in the calling thread's network.
