@@ -1,0 +1,112 @@
+//! The command line of `millracectl`.
+
+use clap::{Arg, ArgMatches, Command};
+use std::ffi::OsString;
+
+/// Where the sample configuration has the CLI port.
+const DEFAULT_ADDRESS: &str = "127.0.0.1:9900";
+
+const EXAMPLES: &str = "Any other command goes to the daemon as it is, in the words of rtpengine-ctl:\n\n  \
+    millracectl list totals\n  millracectl list sessions all\n  millracectl terminate CALLID\n  \
+    millracectl usage          all commands of the daemon\n\n\
+    The daemon listens where its option `listen-cli` says; without that option it has no CLI port.";
+
+/// What is to be done, and where the daemon is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Invocation {
+    /// `ADDRESS:PORT`.
+    pub(super) address: String,
+    pub(super) order: Order,
+}
+
+/// What is to be done.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// A line for the daemon, whose answer is printed.
+    Line(String),
+}
+
+/// Reads the command line; the error is also the text of `--help`.
+pub(super) fn read(words: impl IntoIterator<Item = OsString>) -> Result<Invocation, clap::Error> {
+    let mut command = command();
+    let matches = command.try_get_matches_from_mut(words)?;
+    let address = matches.get_one::<String>("address").cloned().unwrap_or_default();
+    let order = match matches.subcommand() {
+        Some((first, rest)) => Order::Line(line(first, rest)),
+        // clap has asked for one.
+        None => return Err(command.error(clap::error::ErrorKind::MissingSubcommand, "a command is missing")),
+    };
+    Ok(Invocation { address, order })
+}
+
+/// The definition, also for what is made from it.
+pub(super) fn command() -> Command {
+    Command::new("millracectl")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Shows what a millrace daemon does, and tells it what to do, through its CLI port.")
+        .after_help(EXAMPLES)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .allow_external_subcommands(true)
+        .external_subcommand_value_parser(clap::value_parser!(String))
+        .subcommand_help_heading("Commands")
+        .arg(
+            Arg::new("address")
+                .long("address")
+                .short('a')
+                .value_name("ADDRESS:PORT")
+                .default_value(DEFAULT_ADDRESS)
+                .value_parser(address)
+                .help("The daemon's CLI port, as `listen-cli` has it"),
+        )
+}
+
+/// A port alone is one of this machine.
+fn address(text: &str) -> Result<String, String> {
+    if text.parse::<u16>().is_ok() {
+        return Ok(format!("127.0.0.1:{text}"));
+    }
+    match text.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(text.to_owned()),
+        _ => Err("an address and a port, such as 127.0.0.1:9900 or [::1]:9900".to_owned()),
+    }
+}
+
+/// The words of a command that is not one of ours.
+fn line(first: &str, rest: &ArgMatches) -> String {
+    let rest = rest.get_many::<String>("").into_iter().flatten();
+    std::iter::once(first).chain(rest.map(String::as_str)).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Result<Invocation, clap::Error> {
+        read(text.split(' ').map(OsString::from))
+    }
+
+    #[test]
+    fn other_commands_go_on_as_they_are() {
+        let order = |text| words(text).unwrap().order;
+        assert_eq!(order("millracectl list totals"), Order::Line("list totals".to_owned()));
+        assert_eq!(order("millracectl set maxsessions -1"), Order::Line("set maxsessions -1".to_owned()));
+        assert_eq!(order("millracectl -a 1 terminate a@b --x"), Order::Line("terminate a@b --x".to_owned()));
+    }
+
+    #[test]
+    fn addresses_are_checked() {
+        let address = |text| words(text).map(|invocation| invocation.address);
+        assert_eq!(address("millracectl x").unwrap(), DEFAULT_ADDRESS);
+        assert_eq!(address("millracectl -a 9901 x").unwrap(), "127.0.0.1:9901");
+        assert_eq!(address("millracectl --address [::1]:9900 x").unwrap(), "[::1]:9900");
+        for text in ["millracectl -a host x", "millracectl -a :1 x", "millracectl -a h:99999 x", "millracectl"] {
+            assert!(words(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        command().debug_assert();
+    }
+}
