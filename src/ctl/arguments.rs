@@ -1,6 +1,6 @@
 //! The command line of `millracectl`.
 
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::ffi::OsString;
 
 /// Where the sample configuration has the CLI port.
@@ -32,6 +32,7 @@ pub(super) fn read(words: impl IntoIterator<Item = OsString>) -> Result<Invocati
     let matches = command.try_get_matches_from_mut(words)?;
     let address = matches.get_one::<String>("address").cloned().unwrap_or_default();
     let order = match matches.subcommand() {
+        Some(("fastpath", flags)) => Order::Line(fast_path(flags)),
         Some((first, rest)) => Order::Line(line(first, rest)),
         // clap has asked for one.
         None => return Err(command.error(clap::error::ErrorKind::MissingSubcommand, "a command is missing")),
@@ -50,6 +51,7 @@ pub(super) fn command() -> Command {
         .allow_external_subcommands(true)
         .external_subcommand_value_parser(clap::value_parser!(String))
         .subcommand_help_heading("Commands")
+        .subcommand(fast_path_command())
         .arg(
             Arg::new("address")
                 .long("address")
@@ -59,6 +61,23 @@ pub(super) fn command() -> Command {
                 .value_parser(address)
                 .help("The daemon's CLI port, as `listen-cli` has it"),
         )
+}
+
+fn fast_path_command() -> Command {
+    let flag = |name: &'static str, help: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
+    Command::new("fastpath")
+        .about(
+            "What is forwarded in the kernel: every entry with its counters, what the programs did with packets, and \
+                why the other streams are forwarded by the daemon",
+        )
+        .arg(flag("summary", "Counters only, no entries"))
+        .arg(flag("json", "One JSON document in place of text"))
+}
+
+/// The daemon's words for it.
+fn fast_path(flags: &ArgMatches) -> String {
+    let words = ["summary", "json"].into_iter().filter(|flag| flags.get_flag(flag));
+    std::iter::once("list fastpath").chain(words).collect::<Vec<_>>().join(" ")
 }
 
 /// A port alone is one of this machine.
@@ -92,6 +111,15 @@ mod tests {
         assert_eq!(order("millracectl list totals"), Order::Line("list totals".to_owned()));
         assert_eq!(order("millracectl set maxsessions -1"), Order::Line("set maxsessions -1".to_owned()));
         assert_eq!(order("millracectl -a 1 terminate a@b --x"), Order::Line("terminate a@b --x".to_owned()));
+    }
+
+    #[test]
+    fn the_fast_path_is_listed() {
+        let order = |text| words(text).unwrap().order;
+        assert_eq!(order("millracectl fastpath"), Order::Line("list fastpath".to_owned()));
+        let all = order("millracectl fastpath --json --summary");
+        assert_eq!(all, Order::Line("list fastpath summary json".to_owned()));
+        assert!(words("millracectl fastpath --other").is_err());
     }
 
     #[test]

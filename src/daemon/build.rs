@@ -17,7 +17,7 @@ use crate::dtls::{self, CertificateKind, Contexts, Identity, Signature};
 use crate::engine::{Settings, Shard};
 use crate::io::random::SystemRandomness;
 use crate::io::steer::Steering;
-use crate::io::xdp::FastPath;
+use crate::io::xdp::{FastPath, VerdictCounters};
 use crate::io::{affinity, clock};
 use crate::ng::Defaults;
 use crate::rtp::mos;
@@ -111,6 +111,14 @@ pub(super) fn fast_path(config: &Config, interfaces: &ResolvedInterfaces) -> io:
             Ok(None)
         }
     }
+}
+
+/// What the programs count, to be read along.
+pub(super) fn verdict_counters(fast_path: &FastPath) -> Option<Arc<VerdictCounters>> {
+    let counters = fast_path.verdict_counters().inspect_err(|error| {
+        tracing::warn!(target: "core", "what the XDP programs count is not known: {error}");
+    });
+    counters.ok().map(Arc::new)
 }
 
 /// Says what the programs in the kernel have done with packets.

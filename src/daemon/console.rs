@@ -2,6 +2,7 @@
 
 use super::build;
 use super::dispatch::NO_LIMIT;
+use super::listing;
 use super::logging::Levels;
 use super::service::Daemon;
 use crate::call::lifecycle::Termination;
@@ -46,6 +47,7 @@ pub(super) fn run(daemon: &Daemon, command: CliCommand, reply: CliReply) {
             daemon.sums(move |sums| reply.send(interfaces::text(&rows, &sums.interfaces)));
         }
         CliCommand::ListTranscoders => reply.send("No stats entries\n".to_owned()),
+        CliCommand::ListFastPath(form) => listing::list(daemon, form, reply),
         CliCommand::Get(setting) => reply.send(setting.show(get(daemon, setting))),
         CliCommand::Set(setting, value) => reply.send(set(daemon, setting, value)),
         CliCommand::GetLogLevel(subsystem) => reply.send(log_levels(&daemon.console.levels, subsystem)),

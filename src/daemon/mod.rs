@@ -7,6 +7,7 @@ mod build;
 mod console;
 mod dispatch;
 mod handshake_thread;
+mod listing;
 pub mod logging;
 mod media_sockets;
 pub mod notify;

@@ -134,6 +134,8 @@ fn run(
             control_tos: AtomicI64::new(0),
             sockets: ng.iter().map(UdpListener::socket).collect(),
         },
+        verdicts: fast_path.as_ref().and_then(build::verdict_counters),
+        tasks: runtime.handle().clone(),
     });
     console::apply(&daemon, &config);
     let service: Arc<dyn Service> = daemon.clone();

@@ -1,5 +1,7 @@
 //! RTP that goes below the daemon: streams are compiled to entries, and entries put into the kernel's table.
 
+mod listing;
+
 use super::shard::Shard;
 use crate::base::id::StreamId;
 use crate::base::time::Now;

@@ -1,9 +1,11 @@
 //! The seam to the kernel's maps.
 
 use super::entry::Entry;
+use super::layout::NextHop;
 use super::reason::Reason;
 use crate::rtp::Loan;
 use crate::srtp::Windows;
+use std::net::IpAddr;
 
 /// The place of an installed entry's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,6 +30,12 @@ pub trait Table: Send {
 
     /// Takes an entry out; what it has counted, and where its windows stand.
     fn withdraw(&mut self, slot: Slot, entry: &Entry) -> (Loan, Windows);
+
+    /// The way that copies take from a local address to a remote one; none while it is not known.
+    fn way(&self, from: IpAddr, to: IpAddr) -> Option<NextHop> {
+        let _ = (from, to);
+        None
+    }
 
     /// Whether it takes entries with keys.
     fn takes_keys(&self) -> bool;

@@ -2,6 +2,7 @@
 //!
 //! One table gives both the keys of the reply and the lines of the text.
 
+use super::fastpath;
 use super::requests;
 use super::sums::{Sums, average, deviation};
 use crate::ng::tally::Tallies;
@@ -217,6 +218,7 @@ pub fn statistics(sums: &Sums, tallies: &Tallies, interfaces: Value) -> Dictiona
         .with("interfaces", interfaces)
         .with("transcoders", Value::List(Vec::new()))
         .with("drops", drops(sums))
+        .with("fastpath", fastpath::report(&sums.ways, &sums.verdicts))
 }
 
 /// Dropped datagrams by reason.
@@ -248,6 +250,8 @@ pub fn totals_text(sums: &Sums, tallies: &Tallies, names: impl Fn(std::net::IpAd
         let _ = writeln!(text, "VoIP metrics for interface {}/{}:", names(interface.address), interface.address);
         quality_lines(&mut text, true, &interface.quality);
     }
+    text += "\nFast path:\n\n";
+    fastpath::lines(&mut text, &sums.ways, &sums.verdicts, |text, words, count| line(text, words, Count(count)));
     text
 }
 

@@ -1,8 +1,10 @@
 //! The state of the whole daemon at one moment: sums over its shards.
 
+use super::fastpath::Ways;
 use super::totals::Totals;
 use crate::base::address::Family;
 use crate::call::Call;
+use crate::fastpath::verdict::Verdict;
 use crate::relay::interface::{QualityTotals, Samples, SequenceTotals};
 use crate::relay::{DropCounters, Interface, Relay, Traffic};
 
@@ -22,6 +24,9 @@ pub struct Sums {
     pub interfaces: Vec<Interface>,
     pub dropped: DropCounters,
     pub uptime_s: u64,
+    pub ways: Ways,
+    /// What the programs in the kernel have counted; empty without programs.
+    pub verdicts: Vec<(Verdict, u64)>,
 }
 
 impl Sums {
@@ -32,6 +37,7 @@ impl Sums {
             received: Totals::received(relay),
             interfaces: relay.interfaces().to_vec(),
             dropped: relay.dropped().clone(),
+            ways: Ways::of(relay),
             ..Sums::default()
         };
         for call in calls {
@@ -70,6 +76,7 @@ impl Sums {
         self.rejected_sessions += other.rejected_sessions;
         add_traffic(&mut self.received, other.received);
         self.dropped.add(&other.dropped);
+        self.ways.add(&other.ways);
         for interface in &other.interfaces {
             match self.interfaces.iter_mut().find(|own| own.address == interface.address) {
                 Some(own) => add_interface(own, interface),

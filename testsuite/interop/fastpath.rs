@@ -22,12 +22,12 @@ pub const ALL: &[Scenario] = &[
 ];
 
 /// rtpengine has no second path here.
-fn ours(kind: Kind) -> Result<(), String> {
+pub fn ours(kind: Kind) -> Result<(), String> {
     if kind == Kind::Millrace { Ok(()) } else { Err("Debian's rtpengine has no XDP programs".into()) }
 }
 
-const SSRC: u32 = 0x00c0_ffee;
-const PCMA: u8 = 8;
+pub const SSRC: u32 = 0x00c0_ffee;
+pub const PCMA: u8 = 8;
 const EVENT: u8 = 101;
 /// Between two datagrams: longer than packets gather, so that order does not depend on the way.
 const PACE: Duration = Duration::from_millis(2);
@@ -84,7 +84,7 @@ fn pass(kind: Kind, folder: &Path, callee: &str, mode: &str) -> Result<Run, Stri
     let daemon = start_daemon_with(&networks, kind, &format!("--fastpath={mode}"), &folder)?;
     let mut client = daemon.client(Encoding::Bencode)?;
     let (caller, callee) = (at(CALLER, 6000)?, at(callee, 7000)?);
-    let to = set_up(&mut client, caller, callee)?;
+    let [to, _] = set_up(&mut client, caller, callee)?;
     let mouth = networks.socket(Role::Caller, caller)?;
     let stranger = networks.socket(Role::Caller, at(CALLER, 6666)?)?;
     // Somebody is there: a port that is closed would answer.
@@ -114,7 +114,8 @@ fn pass(kind: Kind, folder: &Path, callee: &str, mode: &str) -> Result<Run, Stri
     Ok(Run { arrived, counts, in_kernel: usual })
 }
 
-fn set_up(client: &mut Client, caller: SocketAddr, callee: SocketAddr) -> Result<SocketAddr, String> {
+/// Places the call; where caller and callee send to.
+pub fn set_up(client: &mut Client, caller: SocketAddr, callee: SocketAddr) -> Result<[SocketAddr; 2], String> {
     let mut ask = |request: Value| {
         let reply = client.ask(&request).map_err(|error| error.to_string())?;
         if reply["result"] == "ok" { Ok(reply) } else { Err(format!("{}: {reply}", request["command"])) }
@@ -123,14 +124,18 @@ fn set_up(client: &mut Client, caller: SocketAddr, callee: SocketAddr) -> Result
         let extra = ["a=rtpmap:101 telephone-event/8000"];
         sdp::audio(address, 1, &extra).replace("RTP/AVP 0 8", "RTP/AVP 8 0 101")
     };
-    ask(json!({
+    let for_callee = ask(json!({
         "command": "offer", "call-id": "same", "from-tag": "a", "sdp": describe(caller),
         "direction": ["external", "internal"], "flags": ["strict source"],
         "address family": if callee.is_ipv4() { "IP4" } else { "IP6" },
     }))?;
-    let reply =
+    let for_caller =
         ask(json!({"command": "answer", "call-id": "same", "from-tag": "a", "to-tag": "b", "sdp": describe(callee)}))?;
-    sdp::media_address(reply["sdp"].as_str().unwrap_or_default()).ok_or(format!("no address in {reply}"))
+    let address = |reply: &Value| {
+        let body = reply["sdp"].as_str().unwrap_or_default();
+        sdp::media_address(body).ok_or(format!("no address in {reply}"))
+    };
+    Ok([address(&for_caller)?, address(&for_callee)?])
 }
 
 fn query(client: &mut Client) -> Result<Value, String> {
@@ -259,7 +264,7 @@ impl Talk<'_> {
 }
 
 /// An RTP packet whose timestamp goes with its number.
-fn packet(sequence: u16, payload_type: u8, payload: &[u8]) -> Vec<u8> {
+pub fn packet(sequence: u16, payload_type: u8, payload: &[u8]) -> Vec<u8> {
     let mut packet = vec![0x80, payload_type];
     packet.extend(sequence.to_be_bytes());
     packet.extend((u32::from(sequence) * 160).to_be_bytes());

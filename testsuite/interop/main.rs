@@ -7,6 +7,7 @@ mod baresip;
 mod browser;
 mod conversations;
 mod ctl;
+mod eyes;
 mod fastpath;
 mod scenarios;
 mod sip;

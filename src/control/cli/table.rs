@@ -1,6 +1,6 @@
 //! The command tree: every command line that is understood, as a table.
 
-use super::command::{CliCommand, SETTINGS, Sessions, SettingRow, Terminated};
+use super::command::{CliCommand, FastPathList, SETTINGS, Sessions, SettingRow, Terminated};
 use crate::config::log::SUBSYSTEMS;
 use std::fmt::Write;
 use std::sync::LazyLock;
@@ -79,6 +79,12 @@ fn plain_rows() -> Vec<CliRow> {
         plain("list jsonstats", "", "Show statistics as JSON.", |_| Ok(ListJsonStatistics)),
         plain("list interfaces", "", "Show the interfaces and their ports.", |_| Ok(ListInterfaces)),
         plain("list transcoders", "", "Show the transcoders in use.", |_| Ok(ListTranscoders)),
+        plain(
+            "list fastpath",
+            "[summary] [json]",
+            "Show what is forwarded in the kernel, and why the rest is not.",
+            fast_path,
+        ),
         plain("list loglevels", "", "Show the subsystems with log levels.", |_| Err(log_subsystems())),
         plain("list loglevel", "[SUBSYSTEM]", "Show a log level.", |words| match words.first() {
             Some(name) => Ok(GetLogLevel(Some(subsystem(name)?))),
@@ -203,6 +209,18 @@ fn sessions(parameters: &[&str]) -> Result<CliCommand, String> {
     Ok(CliCommand::ListSessions(which))
 }
 
+fn fast_path(parameters: &[&str]) -> Result<CliCommand, String> {
+    let mut list = FastPathList::default();
+    for word in parameters {
+        match *word {
+            "json" => list.is_json = true,
+            "summary" => list.is_summary = true,
+            other => return Err(format!("Fail: `{other}` is neither `summary` nor `json`\n")),
+        }
+    }
+    Ok(CliCommand::ListFastPath(list))
+}
+
 fn terminate(parameters: &[&str]) -> Result<CliCommand, String> {
     let which = match *parameters.first().ok_or(MORE)? {
         "all" => Terminated::All,
@@ -280,6 +298,8 @@ mod tests {
             ("set loglevel 7", CliCommand::SetLogLevel(None, 7)),
             ("set loglevel ice 3", CliCommand::SetLogLevel(Some(7), 3)),
             ("list loglevel control", CliCommand::GetLogLevel(Some(11))),
+            ("list fastpath", CliCommand::ListFastPath(FastPathList::default())),
+            ("list fastpath json", CliCommand::ListFastPath(FastPathList { is_json: true, is_summary: false })),
             ("params diff", CliCommand::ParametersChanged),
         ];
         for (line, command) in expected {
@@ -300,6 +320,7 @@ mod tests {
             ("set loglevel gnu 3", "Unknown subsystem: gnu\n"),
             ("set maxopenfiles 9", "Fail: `9` is not a whole number of at least 65536\n"),
             ("set timeout x", "Fail: `x` is not a whole number from 0 to 4294967295\n"),
+            ("list fastpath x", "Fail: `x` is neither `summary` nor `json`\n"),
             ("call a bogus", "Unknown command: bogus\n"),
             ("ksadd 3", "`ksadd` does nothing: persistence is not built\n"),
         ];

@@ -6,12 +6,13 @@ mod netlink;
 mod next_hops;
 mod streams;
 mod table;
+mod verdicts;
 
 use crate::fastpath::layout::{Endpoint, Flow, Keys, NextHop, Order, Tables};
 use crate::fastpath::table::{Slot, Table};
 use crate::fastpath::verdict::Verdict;
 use crate::srtp::aes_key;
-use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, ProgramArray};
+use aya::maps::{Array, HashMap, Map, MapData, ProgramArray};
 use aya::programs::{ProgramError, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader};
 use keys::KeyMaps;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use streams::Streams;
 use table::XdpTable;
+pub use verdicts::VerdictCounters;
 
 #[cfg(has_ebpf)]
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/programs.o"));
@@ -253,13 +255,15 @@ impl FastPath {
     /// # Errors
     /// When the kernel does not tell.
     pub fn verdicts(&self) -> io::Result<Vec<(Verdict, u64)>> {
-        let map = self.programs.ebpf.map("verdicts").ok_or(io::ErrorKind::NotFound)?;
-        let counters = PerCpuArray::<_, u64>::try_from(map).map_err(io::Error::other)?;
-        let count = |verdict: &Verdict| {
-            let values = counters.get(&(*verdict as u32), 0).map_err(io::Error::other)?;
-            Ok((*verdict, values.iter().sum()))
-        };
-        Verdict::ALL.iter().map(count).collect()
+        self.verdict_counters().map_err(io::Error::other)?.read()
+    }
+
+    /// The same for those who read it again and again.
+    ///
+    /// # Errors
+    /// When the process has no descriptors left.
+    pub fn verdict_counters(&self) -> Result<VerdictCounters, Unavailable> {
+        VerdictCounters::new(self.programs.map_descriptor("verdicts")?)
     }
 }
 
@@ -304,7 +308,7 @@ fn link_of(socket: &mut RouteSocket, address: IpAddr) -> Result<Option<(u32, net
 
 fn map_data<'a>(ebpf: &'a Ebpf, name: &str) -> Result<&'a MapData, Unavailable> {
     match ebpf.map(name) {
-        Some(Map::Array(data) | Map::HashMap(data)) => Ok(data),
+        Some(Map::Array(data) | Map::HashMap(data) | Map::PerCpuArray(data)) => Ok(data),
         _ => Err(Unavailable::Kernel(format!("no map named {name}"))),
     }
 }

@@ -38,8 +38,8 @@ struct Known {
 struct Place {
     pair: Pair,
     users: u32,
-    /// The map holds a way.
-    is_known: bool,
+    /// What the map holds; interface 0 where no way is known.
+    hop: NextHop,
 }
 
 /// The ways that are in use.
@@ -58,7 +58,11 @@ impl NextHops {
     pub(super) fn start(map: Array<MapData, NextHop>) -> io::Result<(Arc<NextHops>, JoinHandle<()>)> {
         let mut known = Known::default();
         // Index 0 is never handed out: an entry whose next hop was never set goes nowhere.
-        known.places.insert(Place { pair: (IpAddr::from([0; 4]), IpAddr::from([0; 4])), users: 1, is_known: false });
+        known.places.insert(Place {
+            pair: (IpAddr::from([0; 4]), IpAddr::from([0; 4])),
+            users: 1,
+            hop: NextHop::default(),
+        });
         let hops = Arc::new(NextHops {
             known: Mutex::new(known),
             capacity: map.len() as usize,
@@ -84,20 +88,30 @@ impl NextHops {
     pub(super) fn take(&self, from: IpAddr, to: IpAddr) -> Result<u32, Reason> {
         let mut known = self.lock();
         if let Some(index) = known.indices.get(&(from, to)).copied() {
-            let place =
-                known.places.get_mut(index as usize).filter(|place| place.is_known).ok_or(Reason::WayUnknown)?;
+            let place = known
+                .places
+                .get_mut(index as usize)
+                .filter(|place| place.hop.interface != 0)
+                .ok_or(Reason::WayUnknown)?;
             place.users += 1;
             return Ok(index);
         }
         if known.places.len() >= self.capacity {
             return Err(Reason::TableFull);
         }
-        let index = known.places.insert(Place { pair: (from, to), users: 0, is_known: false }) as u32;
+        let index = known.places.insert(Place { pair: (from, to), users: 0, hop: NextHop::default() }) as u32;
         known.indices.insert((from, to), index);
         known.new.push(index);
         drop(known);
         self.waker.wake();
         Err(Reason::WayUnknown)
+    }
+
+    /// The way from a local address to a remote one; none while it is not known.
+    pub(super) fn way(&self, from: IpAddr, to: IpAddr) -> Option<NextHop> {
+        let known = self.lock();
+        let index = *known.indices.get(&(from, to))?;
+        known.places.get(index as usize).map(|place| place.hop).filter(|hop| hop.interface != 0)
     }
 
     /// One use less. What nobody uses is given up some time later.
@@ -201,7 +215,7 @@ impl Seeker {
             tracing::debug!(target: "core", "the way from {from} to {to}: {hop:?}");
         }
         if let Some(place) = self.hops.lock().places.get_mut(index as usize) {
-            place.is_known = hop.interface != 0;
+            place.hop = hop;
         }
         self.written.insert(index, (hop, neighbour));
     }

@@ -3,7 +3,7 @@
 use super::keys::KeyMaps;
 use super::next_hops::NextHops;
 use super::streams::Streams;
-use crate::fastpath::layout::{Endpoint, Flow};
+use crate::fastpath::layout::{Endpoint, Flow, NextHop};
 use crate::fastpath::{Action, Entry, Reason, Slot, Table};
 use crate::rtp::Loan;
 use crate::srtp::Windows;
@@ -88,6 +88,10 @@ impl Table for XdpTable {
         self.put_hop(entry);
         self.free.push(slot);
         (self.read(slot), windows)
+    }
+
+    fn way(&self, from: IpAddr, to: IpAddr) -> Option<NextHop> {
+        self.next_hops.way(from, to)
     }
 
     fn takes_keys(&self) -> bool {

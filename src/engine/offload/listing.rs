@@ -1,0 +1,31 @@
+//! What is installed, for those who look. A shard is asked for few entries at a time, as packets wait meanwhile.
+
+use super::Shard;
+use crate::base::id::StreamId;
+use crate::base::time::Mono;
+use crate::fastpath::Action;
+use crate::observe::fastpath::Row;
+
+impl Shard {
+    /// The streams that have an entry, in no order.
+    pub fn entries(&self) -> Vec<StreamId> {
+        self.offload.installed.keys().copied().collect()
+    }
+
+    /// The entries of `streams`, as far as they are still there.
+    pub fn entry_rows(&self, now: Mono, streams: &[StreamId]) -> Vec<Row> {
+        let Some(table) = &self.offload.table else { return Vec::new() };
+        let row = |id: &StreamId| {
+            let (slot, entry) = self.offload.installed.get(id)?;
+            let owner = self.relay.stream(*id)?.owner_call();
+            let call_id = self.calls.get(owner as usize).map_or("", |call| &call.id);
+            let counted = table.read(*slot);
+            let way = match entry.action {
+                Action::Drop => None,
+                Action::Forward { from, to, .. } => table.way(from.ip(), to.ip()),
+            };
+            Some(Row::new(call_id, entry, counted, now.since(counted.last_arrival), way))
+        };
+        streams.iter().filter_map(row).collect()
+    }
+}
