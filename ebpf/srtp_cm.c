@@ -2,6 +2,7 @@
 /* SRTP with AES in counter mode and HMAC-SHA1 (RFC 3711, RFC 6188): opened, protected, or both. rx goes on to here. */
 #include "accept.h"
 #include "aes.h"
+#include "capture.h"
 #include "order.h"
 #include "sha1.h"
 
@@ -201,6 +202,8 @@ int srtp_cm(struct xdp_md *context)
 		return refuse(verdict);
 	if (arrival.flow->flags & FLOW_DROPS)
 		hop = 0;
+	if (unlikely(arrival.flow->flags & FLOW_IS_CAPTURED))
+		keep_frame(context, &arrival);
 	__u32 zero = 0, index = arrival.flow->stream;
 	struct work *work = bpf_map_lookup_elem(&works, &zero);
 	struct order *order = bpf_map_lookup_elem(&orders, &index);
@@ -217,5 +220,7 @@ int srtp_cm(struct xdp_md *context)
 		arrival.stream->wrong_tag++;
 	if (verdict == VERDICT_REPLAYED)
 		arrival.stream->replayed++;
+	if (unlikely(arrival.flow->flags & FLOW_IS_CAPTURED))
+		emit_frames(context, &arrival, hop, verdict);
 	return verdict ? refuse(verdict) : finish(&arrival, hop);
 }

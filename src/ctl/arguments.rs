@@ -1,7 +1,9 @@
 //! The command line of `millracectl`.
 
+use super::capture::Capture;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::ffi::OsString;
+use std::time::Duration;
 
 /// Where the sample configuration has the CLI port.
 const DEFAULT_ADDRESS: &str = "127.0.0.1:9900";
@@ -24,6 +26,7 @@ pub(super) struct Invocation {
 pub(super) enum Order {
     /// A line for the daemon, whose answer is printed.
     Line(String),
+    Capture(Capture),
 }
 
 /// Reads the command line; the error is also the text of `--help`.
@@ -33,6 +36,7 @@ pub(super) fn read(words: impl IntoIterator<Item = OsString>) -> Result<Invocati
     let address = matches.get_one::<String>("address").cloned().unwrap_or_default();
     let order = match matches.subcommand() {
         Some(("fastpath", flags)) => Order::Line(fast_path(flags)),
+        Some(("capture", arguments)) => Order::Capture(capture(arguments)),
         Some((first, rest)) => Order::Line(line(first, rest)),
         // clap has asked for one.
         None => return Err(command.error(clap::error::ErrorKind::MissingSubcommand, "a command is missing")),
@@ -52,6 +56,7 @@ pub(super) fn command() -> Command {
         .external_subcommand_value_parser(clap::value_parser!(String))
         .subcommand_help_heading("Commands")
         .subcommand(fast_path_command())
+        .subcommand(capture_command())
         .arg(
             Arg::new("address")
                 .long("address")
@@ -72,6 +77,49 @@ fn fast_path_command() -> Command {
         )
         .arg(flag("summary", "Counters only, no entries"))
         .arg(flag("json", "One JSON document in place of text"))
+}
+
+fn capture_command() -> Command {
+    let limit = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name("NUMBER").value_parser(clap::value_parser!(u64).range(1..)).help(help)
+    };
+    Command::new("capture")
+        .about("The packets of a call, as they come and as they leave, whichever way they take (pcapng)")
+        .after_help(
+            "Frames that XDP forwards are as the interfaces saw them; datagrams that went through the daemon have headers \
+             made up. SRTP stays encrypted. The capture ends with an interrupt, with the call, or at a limit.\n\n  \
+             millracectl capture CALLID -w call.pcapng\n  millracectl capture CALLID | tshark -r -",
+        )
+        .arg(Arg::new("call-id").value_name("CALLID").required(true).value_parser(call_id).help("The call"))
+        .arg(Arg::new("write").short('w').long("write").value_name("FILE").help("Where to; else standard output"))
+        .arg(limit("seconds", "How long at most"))
+        .arg(limit("packets", "How many at most"))
+        .arg(
+            Arg::new("snap-length")
+                .long("snap-length")
+                .value_name("BYTES")
+                .value_parser(clap::value_parser!(u16).range(64..=2048))
+                .default_value("2048")
+                .help("What is kept of each packet"),
+        )
+}
+
+/// A word of a line.
+fn call_id(text: &str) -> Result<String, String> {
+    let is_word = !text.is_empty() && !text.contains(char::is_whitespace);
+    is_word.then(|| text.to_owned()).ok_or("a call-id is one word".to_owned())
+}
+
+fn capture(arguments: &ArgMatches) -> Capture {
+    let number = |name| arguments.get_one::<u64>(name).copied();
+    let text = |name| arguments.get_one::<String>(name).cloned();
+    Capture {
+        call_id: text("call-id").unwrap_or_default(),
+        file: text("write"),
+        snap: arguments.get_one("snap-length").copied().unwrap_or(2048),
+        longest: number("seconds").map(Duration::from_secs),
+        most_packets: number("packets"),
+    }
 }
 
 /// The daemon's words for it.
@@ -120,6 +168,25 @@ mod tests {
         let all = order("millracectl fastpath --json --summary");
         assert_eq!(all, Order::Line("list fastpath summary json".to_owned()));
         assert!(words("millracectl fastpath --other").is_err());
+    }
+
+    #[test]
+    fn captures_have_a_call_and_limits() {
+        let order =
+            words("millracectl capture a@b -w x.pcapng --seconds 3 --packets 9 --snap-length 64").unwrap().order;
+        let expected = Capture {
+            call_id: "a@b".to_owned(),
+            file: Some("x.pcapng".to_owned()),
+            snap: 64,
+            longest: Some(Duration::from_secs(3)),
+            most_packets: Some(9),
+        };
+        assert_eq!(order, Order::Capture(expected));
+        for text in
+            ["millracectl capture", "millracectl capture a --packets 0", "millracectl capture a --snap-length 9"]
+        {
+            assert!(words(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -45,6 +45,22 @@ impl Connection {
         Ok(Some(&self.buffer[..bytes]).filter(|part| !part.is_empty()))
     }
 
+    /// The same for an answer that goes on as long as it has not been ended.
+    pub(super) async fn hear_on(&mut self, has_ended: bool) -> Result<Option<&[u8]>, String> {
+        if has_ended {
+            return self.hear().await;
+        }
+        let read = self.stream.read(&mut self.buffer).await;
+        let bytes = self.checked(read)?;
+        Ok(Some(&self.buffer[..bytes]).filter(|part| !part.is_empty()))
+    }
+
+    /// Says that no more is said, which ends answers that go on until then.
+    pub(super) async fn end(&mut self) -> Result<(), String> {
+        let ended = self.stream.shutdown().await;
+        self.checked(ended)
+    }
+
     fn checked<T>(&self, result: io::Result<T>) -> Result<T, String> {
         result.map_err(|error| format!("the daemon at {} does not answer: {error}", self.address))
     }

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod arguments;
+mod capture;
 mod connection;
 
 use arguments::{Invocation, Order};
@@ -56,6 +57,7 @@ async fn carry_out(invocation: &Invocation) -> Result<(), Failure> {
             connection.say(line).await.map_err(Failure::Said)?;
             pass_on(&mut connection).await
         }
+        Order::Capture(capture) => capture::run(&mut connection, capture).await,
     }
 }
 

@@ -1,5 +1,6 @@
 //! From a configuration to shards that run.
 
+use super::captures::Captures;
 use super::dispatch::{Dispatch, NO_LIMIT};
 use super::numbers::SharedNumbers;
 use super::router::Router;
@@ -37,6 +38,7 @@ pub(super) fn shards(
     interfaces: &ResolvedInterfaces,
     fast_path: Option<&FastPath>,
     mut steering: Option<&mut Steering>,
+    captures: &Arc<Captures>,
 ) -> io::Result<(Router, Vec<JoinHandle<()>>)> {
     let interfaces = Arc::new(model(interfaces));
     let numbers = SharedNumbers::new(&interfaces);
@@ -54,7 +56,12 @@ pub(super) fn shards(
         }
         let (queue, work) = handshake_thread::queue();
         let processor = (!processors.is_empty()).then(|| processors[index % processors.len()]);
-        let shared = Shared { numbers: numbers.clone(), sessions: sessions.clone(), whereabouts: whereabouts.clone() };
+        let shared = Shared {
+            numbers: numbers.clone(),
+            sessions: sessions.clone(),
+            whereabouts: whereabouts.clone(),
+            captures: captures.clone(),
+        };
         let steered = steering.as_mut().map(|steering| steering.share(index)).transpose()?;
         let (handle, thread) = shard_thread::start(index, shard, shared, queue, steered, processor)?;
         handshake_thread::start(index, contexts.clone(), work, handle.clone())?;

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod build;
+mod captures;
 mod console;
 mod dispatch;
 mod handshake_thread;

@@ -1,5 +1,6 @@
 //! What stands behind the control protocols: requests about one call go to its shard, the others are gathered.
 
+use super::captures::Captures;
 use super::router::{Router, merge_lists};
 use crate::base::random::Random;
 use crate::base::time::Mono;
@@ -31,6 +32,7 @@ pub(super) struct Daemon {
     pub console: super::console::Console,
     /// None without programs in the kernel.
     pub verdicts: Option<Arc<VerdictCounters>>,
+    pub captures: Arc<Captures>,
     /// Where answers are made that take longer.
     pub tasks: Handle,
 }

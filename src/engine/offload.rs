@@ -56,11 +56,16 @@ impl Shard {
         if self.relay.has_strays(id) {
             return Err(Reason::Strays);
         }
-        let tos = self.calls.get(stream.owner_call() as usize).and_then(|call| call.tos).unwrap_or_default();
+        let call = self.calls.get(stream.owner_call() as usize);
+        let tos = call.and_then(|call| call.tos).unwrap_or_default();
+        let captures = call.map_or(&[][..], |call| &call.captures);
         let egress = stream.plan().media.first().and_then(|sink| self.relay.stream(sink.egress));
         let egress = egress.filter(|egress| egress.owner_call() == stream.owner_call());
-        let may_open = self.offload.table.as_ref().is_some_and(|table| table.takes_keys());
-        let entry = compile(&ingress(stream, may_open), egress.map(|egress| self::egress(now, egress, tos)).as_ref())?;
+        let table = self.offload.table.as_ref();
+        let may_open = table.is_some_and(|table| table.takes_keys());
+        let may_capture = table.is_some_and(|table| table.captures());
+        let ingress = Ingress { captures, may_capture, ..ingress(stream, may_open) };
+        let entry = compile(&ingress, egress.map(|egress| self::egress(now, egress, tos)).as_ref())?;
         if self.relay.rests(now.mono, id) { Err(Reason::Strays) } else { Ok(entry) }
     }
 
@@ -166,7 +171,7 @@ impl Shard {
         }
     }
 
-    fn streams_of(&self, index: usize) -> Vec<StreamId> {
+    pub(super) fn streams_of(&self, index: usize) -> Vec<StreamId> {
         let Some(call) = self.calls.get(index) else { return Vec::new() };
         call.medias().flat_map(|(_, media)| media.rtp_stream.into_iter().chain(media.rtcp_stream)).collect()
     }
@@ -188,6 +193,8 @@ fn ingress(stream: &Stream, may_open: bool) -> Ingress<'_> {
         heard,
         keys: stream.keys().map(|keys| &keys.receive),
         may_open,
+        captures: &[],
+        may_capture: true,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::entry::{Action, Entry, Passing, Protection};
 use super::reason::Reason;
+use crate::base::id::CaptureId;
 use crate::plan::{Block, Component, ForwardingPlan, Security, Sink};
 use crate::rtp::loan::PAYLOAD_TYPES;
 use crate::srtp::{Parameters, Schedule};
@@ -40,6 +41,10 @@ pub struct Ingress<'a> {
     pub keys: Option<&'a Parameters>,
     /// Keys may go into the kernel.
     pub may_open: bool,
+    /// Those who look at its packets.
+    pub captures: &'a [CaptureId],
+    /// Frames can be copied in the kernel.
+    pub may_capture: bool,
 }
 
 /// A stream that packets leave by.
@@ -66,6 +71,9 @@ pub fn compile(ingress: &Ingress, egress: Option<&Egress>) -> Result<Entry, Reas
     if ingress.has_several_ports && !ingress.plan.has_ice {
         return Err(Reason::SeveralPorts);
     }
+    if !ingress.captures.is_empty() && !ingress.may_capture {
+        return Err(Reason::Captured);
+    }
     let egress = egress.ok_or(Reason::NoReceiver)?;
     let action = action(ingress, sink, egress)?;
     let protection = protection(ingress, sink, egress)?;
@@ -83,6 +91,7 @@ pub fn compile(ingress: &Ingress, egress: Option<&Egress>) -> Result<Entry, Reas
         payload_types: payload_types(ingress.plan, heard),
         action,
         protection,
+        captures: SmallVec::from_slice(ingress.captures),
     })
 }
 

@@ -14,6 +14,8 @@ const DROPS: u32 = 1;
 const IS_STRICT: u32 = 2;
 /// `FLOW_IS_SRTP`: there are keys and an order at the index of its stream.
 const IS_SRTP: u32 = 4;
+/// `FLOW_IS_CAPTURED`: its frames are copied for the daemon.
+const IS_CAPTURED: u32 = 128;
 /// `STEP_OPENS`, `STEP_DECRYPTS`, `STEP_PROTECTS`.
 const OPENS: u32 = 1;
 const DECRYPTS: u32 = 2;
@@ -75,7 +77,8 @@ impl Flow {
         Flow {
             flags: drops
                 | if entry.is_strict { IS_STRICT } else { 0 }
-                | if entry.protection.is_some() { IS_SRTP } else { 0 },
+                | if entry.protection.is_some() { IS_SRTP } else { 0 }
+                | if entry.captures.is_empty() { 0 } else { IS_CAPTURED },
             stream: slot.0,
             next_hop,
             clock_rate_hz: entry.clock_rate_hz,

@@ -67,6 +67,8 @@ reasons! {
     NoPackets, "no_packets", Soon;
     /// The way to the receiver is not known, or its device sends nothing that is redirected to it.
     WayUnknown, "way_unknown", Less;
+    /// Somebody captures it, and the kernel has no program that copies frames.
+    Captured, "captured", Never;
     /// Packets came to the daemon that an entry should have taken: the stream stays for a while.
     Strays, "strays", Later;
     /// The maps have no room left, or did not take the entry.

@@ -37,6 +37,11 @@ pub trait Table: Send {
         None
     }
 
+    /// Whether frames of its entries can be captured.
+    fn captures(&self) -> bool {
+        false
+    }
+
     /// Whether it takes entries with keys.
     fn takes_keys(&self) -> bool;
 }

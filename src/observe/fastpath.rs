@@ -49,6 +49,7 @@ impl Row {
         let protection = entry.protection.as_deref();
         let drops = entry.action == Action::Drop;
         let flags = [("strict", entry.is_strict), ("drops", drops), ("srtp", protection.is_some())];
+        let flags = flags.into_iter().chain([("captured", !entry.captures.is_empty())]);
         let outputs = match entry.action {
             Action::Drop => SmallVec::new(),
             Action::Forward { from, to, tos } => SmallVec::from_iter([Output { from, to, tos, way }]),
@@ -58,7 +59,7 @@ impl Row {
             call_id: call_id.into(),
             local: entry.local,
             expects: entry.source,
-            flags: flags.into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| name).collect(),
+            flags: flags.filter(|(_, is_set)| *is_set).map(|(name, _)| name).collect(),
             clock_rate_hz: entry.clock_rate_hz,
             payload_types: entry.payload_types.clone(),
             counted,
@@ -292,6 +293,7 @@ mod tests {
             payload_types: [passing(8, false), passing(101, true)].into_iter().collect(),
             action: Action::Forward { from: address("10.0.0.1:30002"), to: address("10.0.0.20:7000"), tos: 184 },
             protection: protection.map(Box::new),
+            captures: SmallVec::new(),
         };
         let mut counted =
             Loan { ssrc: 0xc0ffee, packets: 7, bytes: 1204, wrong_source: 5, jitter_16ths: 1280, ..Loan::default() };

@@ -159,6 +159,11 @@ impl Relay {
         }
     }
 
+    /// Something outside has changed that decides a stream's way.
+    pub fn look_again(&mut self, id: StreamId) {
+        self.note_plan(id);
+    }
+
     fn note(&mut self, id: StreamId) {
         let Some(stream) = self.streams.get_mut(id.0 as usize) else { return };
         if stream.way.away.is_none() {

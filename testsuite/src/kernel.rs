@@ -66,6 +66,7 @@ impl Kernel {
             payload_types: [Passing { number: 8, is_event: false }].into_iter().collect(),
             action: Action::Forward { from: at(30_002), to: SocketAddr::from(([198, 51, 100, 20], 7000)), tos: 0 },
             protection: protection.map(Box::new),
+            captures: Default::default(),
         };
         let kernel = Kernel { programs, entry };
         kernel.install(highest, windows).map_err(|error| error.to_string())?;

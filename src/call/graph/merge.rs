@@ -22,7 +22,8 @@ impl Call {
     /// participants and medias of this call stay what they are. What was asked for either call as a whole holds for
     /// both, where it takes something away from them.
     pub fn absorb(&mut self, other: Call) {
-        let Call { id, aliases, participants, medias, subscriptions, next_media_serial, .. } = other;
+        let Call { id, aliases, participants, medias, subscriptions, next_media_serial, captures, .. } = other;
+        self.captures.extend(captures);
         self.aliases.push(id);
         self.aliases.extend(aliases);
         self.is_answered |= other.is_answered;

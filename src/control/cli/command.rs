@@ -11,6 +11,11 @@ pub enum CliCommand {
     ListInterfaces,
     ListTranscoders,
     ListFastPath(FastPathList),
+    /// A capture of a call, as pcapng; what is kept of each packet, in bytes.
+    Capture {
+        call_id: String,
+        snap: u16,
+    },
     Get(Setting),
     Set(Setting, i64),
     /// The common log level, or that of a subsystem by its place in `config::log::SUBSYSTEMS`.

@@ -1,5 +1,6 @@
 //! The programs of `ebpf/` in the kernel: loaded, attached to interfaces, their maps filled by the shards.
 
+mod captured;
 mod features;
 mod keys;
 mod netlink;
@@ -15,6 +16,7 @@ use crate::srtp::aes_key;
 use aya::maps::{Array, HashMap, Map, MapData, ProgramArray};
 use aya::programs::{ProgramError, Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader};
+pub use captured::{CaptureRing, CapturedFrame, CapturedPorts};
 use keys::KeyMaps;
 use netlink::RouteSocket;
 use next_hops::NextHops;
@@ -54,6 +56,9 @@ pub struct Programs {
     numbers: Option<ProgramArray<MapData>>,
     /// Why there is none for SRTP, where one was wanted.
     without_srtp: Option<String>,
+    /// The programs that capture; none where the kernel refuses them.
+    watchers: Option<ProgramArray<MapData>>,
+    without_captures: Option<String>,
 }
 
 /// The programs, attached as long as this lives.
@@ -63,6 +68,8 @@ pub struct FastPath {
     next_hops: Arc<NextHops>,
     seeker: Option<JoinHandle<()>>,
     flows: u32,
+    /// Who captures what; none where nothing can be captured.
+    captured: Option<Arc<CapturedPorts>>,
     /// Names of the interfaces that the program is attached to.
     interfaces: Vec<String>,
     refused: Vec<String>,
@@ -97,7 +104,10 @@ impl Programs {
         }
         let mut ebpf = loader.load(OBJECT).map_err(|error| unavailable(&error))?;
         program(&mut ebpf, "rx")?.load().map_err(|error| unavailable(&error))?;
-        let mut programs = Programs { ebpf, numbers: None, without_srtp: None };
+        let mut programs = Programs { ebpf, numbers: None, without_srtp: None, watchers: None, without_captures: None };
+        if let Err(why) = programs.load_captures() {
+            programs.without_captures = Some(why.to_string());
+        }
         if with_srtp && let Err(why) = programs.load_srtp() {
             programs.without_srtp = Some(why.to_string());
         }
@@ -110,6 +120,18 @@ impl Programs {
     pub fn load(flows: u32, checksums_are_partial: bool, with_srtp: bool) -> Result<Programs, Unavailable> {
         let _ = (flows, checksums_are_partial, with_srtp, SRTP);
         Err(Unavailable::NotBuilt)
+    }
+
+    fn load_captures(&mut self) -> Result<(), Unavailable> {
+        let program = program(&mut self.ebpf, "rx_captured")?;
+        program.load().map_err(|error| unavailable(&error))?;
+        let number = program.fd().and_then(|fd| fd.try_clone().map_err(Into::into));
+        let number = number.map_err(|error| unavailable(&error))?;
+        let mut watchers =
+            ProgramArray::try_from(take_map(&mut self.ebpf, "watchers")?).map_err(|error| unavailable(&error))?;
+        watchers.set(0, &number, 0).map_err(|error| unavailable(&error))?;
+        self.watchers = Some(watchers);
+        Ok(())
     }
 
     fn load_srtp(&mut self) -> Result<(), Unavailable> {
@@ -188,6 +210,8 @@ impl FastPath {
         refused.extend(programs.without_srtp.iter().map(|why| format!("SRTP: {why}")));
         let streams = Streams::map(programs.map_descriptor("streams")?, flows as usize);
         let streams = streams.map_err(|error| Unavailable::Kernel(format!("the map of states: {error}")))?;
+        refused.extend(programs.without_captures.iter().map(|why| format!("capturing: {why}")));
+        let captured = programs.watchers.is_some().then(Arc::default);
         let hops = Array::try_from(take_map(&mut programs.ebpf, "next_hops")?).map_err(|error| unavailable(&error))?;
         let (next_hops, seeker) = NextHops::start(hops).map_err(|error| Unavailable::Kernel(error.to_string()))?;
         let mut path = FastPath {
@@ -196,6 +220,7 @@ impl FastPath {
             next_hops,
             seeker: Some(seeker),
             flows,
+            captured,
             interfaces: Vec::new(),
             refused: Vec::new(),
         };
@@ -247,7 +272,19 @@ impl FastPath {
             next_hops: self.next_hops.clone(),
             free: (first..first + share).rev().map(Slot).collect(),
             keys,
+            captured: self.captured.clone(),
         }))
+    }
+
+    /// The ring of frames that are captured, and who captures what; none where nothing can be, and the second time.
+    pub fn take_captures(&mut self) -> Option<(CaptureRing, Arc<CapturedPorts>)> {
+        let ports = self.captured.clone()?;
+        let ring = self.programs.ebpf.take_map("captures")?;
+        let lost = self.programs.ebpf.take_map("captures_lost")?;
+        let ring = CaptureRing::new(ring, lost, ports.clone());
+        ring.inspect_err(|why| tracing::warn!(target: "core", "frames can't be captured: {why}"))
+            .ok()
+            .map(|ring| (ring, ports))
     }
 
     /// What the program did with packets so far, by verdict.

@@ -1,5 +1,6 @@
 //! One shard's part of the maps.
 
+use super::captured::CapturedPorts;
 use super::keys::KeyMaps;
 use super::next_hops::NextHops;
 use super::streams::Streams;
@@ -19,6 +20,8 @@ pub(super) struct XdpTable {
     pub(super) free: Vec<Slot>,
     /// None: keys stay in userspace.
     pub(super) keys: Option<KeyMaps>,
+    /// None: frames can't be captured.
+    pub(super) captured: Option<Arc<CapturedPorts>>,
 }
 
 impl XdpTable {
@@ -48,6 +51,9 @@ impl XdpTable {
 
     fn set(&mut self, slot: Slot, entry: &Entry) -> Result<(), Reason> {
         let hop = self.take_hop(entry)?;
+        if let Some(captured) = &self.captured {
+            captured.set(Endpoint::from(entry.local), &entry.captures);
+        }
         let set = self.flows.insert(Endpoint::from(entry.local), Flow::new(entry, slot, hop), 0);
         set.map_err(|error| {
             tracing::warn!(target: "core", "an entry of the fast path was not taken: {error}");
@@ -92,6 +98,10 @@ impl Table for XdpTable {
 
     fn way(&self, from: IpAddr, to: IpAddr) -> Option<NextHop> {
         self.next_hops.way(from, to)
+    }
+
+    fn captures(&self) -> bool {
+        self.captured.is_some()
     }
 
     fn takes_keys(&self) -> bool {
