@@ -192,8 +192,14 @@ int srtp_cm(struct xdp_md *context)
 {
 	struct arrival arrival = {};
 	__u32 verdict = find_flow(context, &arrival);
-	if (!verdict)
-		verdict = accept(context, &arrival);
+	if (verdict)
+		return refuse(verdict);
+	__u32 is_captured = arrival.flow->flags & FLOW_IS_CAPTURED;
+	if (unlikely(is_captured))
+		keep_frame(context, &arrival);
+	verdict = accept(context, &arrival);
+	if (unlikely(is_captured) && verdict)
+		emit_frames(context, &arrival, 0, verdict);
 	if (verdict)
 		return refuse(verdict);
 	struct next_hop *hop;
@@ -202,8 +208,6 @@ int srtp_cm(struct xdp_md *context)
 		return refuse(verdict);
 	if (arrival.flow->flags & FLOW_DROPS)
 		hop = 0;
-	if (unlikely(arrival.flow->flags & FLOW_IS_CAPTURED))
-		keep_frame(context, &arrival);
 	__u32 zero = 0, index = arrival.flow->stream;
 	struct work *work = bpf_map_lookup_elem(&works, &zero);
 	struct order *order = bpf_map_lookup_elem(&orders, &index);
@@ -220,7 +224,7 @@ int srtp_cm(struct xdp_md *context)
 		arrival.stream->wrong_tag++;
 	if (verdict == VERDICT_REPLAYED)
 		arrival.stream->replayed++;
-	if (unlikely(arrival.flow->flags & FLOW_IS_CAPTURED))
+	if (unlikely(is_captured))
 		emit_frames(context, &arrival, hop, verdict);
 	return verdict ? refuse(verdict) : finish(&arrival, hop);
 }

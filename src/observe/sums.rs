@@ -17,10 +17,14 @@ pub struct Sums {
     pub mixed_sessions: u64,
     /// Medias through which packets go.
     pub media_streams: u64,
+    /// Those of them that the kernel forwards.
+    pub kernel_streams: u64,
     pub totals: Totals,
     /// Calls refused at a limit.
     pub rejected_sessions: u64,
     pub received: Traffic,
+    /// The part of it that the kernel received and forwarded by itself.
+    pub received_in_kernel: Traffic,
     pub interfaces: Vec<Interface>,
     pub dropped: DropCounters,
     pub uptime_s: u64,
@@ -35,6 +39,7 @@ impl Sums {
         let mut sums = Sums {
             totals: totals.clone(),
             received: Totals::received(relay),
+            received_in_kernel: Totals::received_in_kernel(relay),
             interfaces: relay.interfaces().to_vec(),
             dropped: relay.dropped().clone(),
             ways: Ways::of(relay),
@@ -62,7 +67,10 @@ impl Sums {
         };
         *counter += 1;
         let streams = call.medias().filter_map(|(_, media)| relay.stream(media.rtp_stream?));
-        self.media_streams += streams.filter(|stream| stream.received().packets > 0).count() as u64;
+        for stream in streams.filter(|stream| stream.received().packets > 0) {
+            self.media_streams += 1;
+            self.kernel_streams += u64::from(stream.is_away());
+        }
     }
 
     /// Adds another shard.
@@ -72,9 +80,11 @@ impl Sums {
         self.ip6_sessions += other.ip6_sessions;
         self.mixed_sessions += other.mixed_sessions;
         self.media_streams += other.media_streams;
+        self.kernel_streams += other.kernel_streams;
         self.totals.add(&other.totals);
         self.rejected_sessions += other.rejected_sessions;
         add_traffic(&mut self.received, other.received);
+        add_traffic(&mut self.received_in_kernel, other.received_in_kernel);
         self.dropped.add(&other.dropped);
         self.ways.add(&other.ways);
         for interface in &other.interfaces {
@@ -110,6 +120,7 @@ fn add_traffic(sum: &mut Traffic, other: Traffic) {
 
 fn add_interface(own: &mut Interface, other: &Interface) {
     add_traffic(&mut own.received, other.received);
+    add_traffic(&mut own.received_elsewhere, other.received_elsewhere);
     add_traffic(&mut own.sent, other.sent);
     add_sequence(&mut own.sequence, other.sequence);
     add_quality(&mut own.quality, &other.quality);

@@ -355,8 +355,11 @@ impl Relay {
             stream.way.last_elsewhere = stream.last_packet.unix;
         }
         let interface = self.interfaces.get_mut(stream.interface());
-        interface.received.add(growth.packets, growth.bytes);
-        interface.received.errors += refused.iter().map(|(_, count)| count).sum::<u64>();
+        let errors = refused.iter().map(|(_, count)| count).sum::<u64>();
+        for traffic in [&mut interface.received, &mut interface.received_elsewhere] {
+            traffic.add(growth.packets, growth.bytes);
+            traffic.errors += errors;
+        }
         interface.add_growth(&growth);
         refused.iter().for_each(|(reason, count)| self.dropped.add_count(*reason, *count));
         let sent_bytes = growth.bytes.saturating_add_signed(growth_bytes * growth.packets as i64);

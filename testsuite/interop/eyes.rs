@@ -201,27 +201,26 @@ fn capture(kind: Kind, folder: &Path) -> Result<String, String> {
     if !flags.contains("captured") {
         return Err(format!("an entry that is not captured: {flags}"));
     }
-    let file = whole.file.clone();
-    let said = whole.stop()?;
+    let files = [whole.file.clone(), short.file.clone()];
+    let (said, said_of_short) = (whole.stop()?, short.wait()?);
+    let flags = entry(&json(&networks)?)?["flags"].to_string();
+    if flags.contains("captured") {
+        return Err(format!("an entry that is still captured: {flags}"));
+    }
+    // Before files are read, which may take longer than a call lives without packets.
+    ends_of_captures(&networks, &daemon, &talk, folder)?;
     let sent = u64::from(WARM_UP + PACKETS);
-    let note = check(&file, &talk, sent)?;
+    let note = check(&files[0], &talk, sent)?;
     // Each packet comes and leaves, of two ends; and so does each report.
     let copies = 4 * sent + 4;
     if !said.contains(&format!("{copies} packets captured, 0 lost")) {
         return Err(format!("{copies} packets should be captured: {said}"));
     }
-    let file = short.file.clone();
-    let said = short.wait()?;
-    let lengths = read(&file, &[], "frame", &["frame.cap_len", "frame.len"])?;
+    let lengths = read(&files[1], &[], "frame", &["frame.cap_len", "frame.len"])?;
     let is_cut = |length: &Vec<String>| length[0].parse().is_ok_and(|bytes: u32| (64..=92).contains(&bytes));
-    if !said.contains("7 packets captured") || lengths.len() != 7 || !lengths.iter().all(is_cut) {
-        return Err(format!("seven packets, cut short: {said}, {lengths:?}"));
+    if !said_of_short.contains("7 packets captured") || lengths.len() != 7 || !lengths.iter().all(is_cut) {
+        return Err(format!("seven packets, cut short: {said_of_short}, {lengths:?}"));
     }
-    let flags = entry(&json(&networks)?)?["flags"].to_string();
-    if flags.contains("captured") {
-        return Err(format!("an entry that is still captured: {flags}"));
-    }
-    ends_of_captures(&networks, &daemon, &talk, folder)?;
     Ok(note)
 }
 

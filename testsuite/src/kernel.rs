@@ -1,13 +1,15 @@
 //! The programs of the fast path, tried frame by frame without a network.
 
 use crate::system::{bpf, is_root};
+use millrace::base::id::CaptureId;
 use millrace::fastpath::entry::Passing;
 use millrace::fastpath::layout::{Endpoint, Flow, Keys, NextHop, Order, Stream};
 use millrace::fastpath::{Action, Entry, Protection, Slot};
-use millrace::io::xdp::Programs;
+use millrace::io::xdp::{CaptureRing, CapturedPorts, Programs};
 use millrace::rtp::Loan;
 use millrace::srtp::Windows;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// `XDP_DROP`, `XDP_PASS` and `XDP_REDIRECT`.
 const DROP: u32 = 1;
@@ -85,6 +87,18 @@ impl Kernel {
             bpf::update(map("keys_of")?, &0u32, &keys)?;
         }
         bpf::update(map("flows")?, &Endpoint::from(self.entry.local), &Flow::new(&self.entry, Slot(0), HOP))
+    }
+
+    /// Captures the flow's frames from now on.
+    pub fn capture(&mut self) -> Result<CaptureRing, String> {
+        let id = CaptureId(1);
+        self.entry.captures.push(id);
+        let ports = Arc::<CapturedPorts>::default();
+        ports.set(Endpoint::from(self.entry.local), &[id]);
+        let map = self.programs.map_descriptor("flows").map_err(|why| why.to_string())?;
+        let flow = Flow::new(&self.entry, Slot(0), HOP);
+        bpf::update(map, &Endpoint::from(self.entry.local), &flow).map_err(|error| error.to_string())?;
+        self.programs.take_captures(ports).map_err(|why| why.to_string())
     }
 
     /// What the flow has counted, and where its windows stand.

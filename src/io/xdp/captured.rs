@@ -24,7 +24,8 @@ pub struct CapturedPorts {
 }
 
 impl CapturedPorts {
-    pub(super) fn set(&self, port: Endpoint, captures: &[CaptureId]) {
+    /// Frames of a port's flow are for `captures`.
+    pub fn set(&self, port: Endpoint, captures: &[CaptureId]) {
         if !captures.is_empty() {
             self.lock().insert(port, Captures::from_slice(captures));
         }

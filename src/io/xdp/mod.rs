@@ -150,6 +150,15 @@ impl Programs {
         Ok(())
     }
 
+    /// The ring of frames that are captured, for whoever `ports` says.
+    ///
+    /// # Errors
+    /// The second time.
+    pub fn take_captures(&mut self, ports: Arc<CapturedPorts>) -> Result<CaptureRing, Unavailable> {
+        let (ring, lost) = (take_map(&mut self.ebpf, "captures")?, take_map(&mut self.ebpf, "captures_lost")?);
+        CaptureRing::new(ring, lost, ports)
+    }
+
     /// Whether SRTP is opened and protected.
     pub fn have_srtp(&self) -> bool {
         self.numbers.is_some()
@@ -279,9 +288,7 @@ impl FastPath {
     /// The ring of frames that are captured, and who captures what; none where nothing can be, and the second time.
     pub fn take_captures(&mut self) -> Option<(CaptureRing, Arc<CapturedPorts>)> {
         let ports = self.captured.clone()?;
-        let ring = self.programs.ebpf.take_map("captures")?;
-        let lost = self.programs.ebpf.take_map("captures_lost")?;
-        let ring = CaptureRing::new(ring, lost, ports.clone());
+        let ring = self.programs.take_captures(ports.clone());
         ring.inspect_err(|why| tracing::warn!(target: "core", "frames can't be captured: {why}"))
             .ok()
             .map(|ring| (ring, ports))
