@@ -44,14 +44,16 @@ pub(super) fn read(words: impl IntoIterator<Item = OsString>) -> Result<Invocati
     Ok(Invocation { address, order })
 }
 
-/// The definition, also for what is made from it.
-pub(super) fn command() -> Command {
+/// The definition of the command line, also for what is made from it.
+pub fn command() -> Command {
     Command::new("millracectl")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Shows what a millrace daemon does, and tells it what to do, through its CLI port.")
         .after_help(EXAMPLES)
         .subcommand_required(true)
         .arg_required_else_help(true)
+        // The daemon has its own.
+        .disable_help_subcommand(true)
         .allow_external_subcommands(true)
         .external_subcommand_value_parser(clap::value_parser!(String))
         .subcommand_help_heading("Commands")
@@ -157,6 +159,7 @@ mod tests {
     fn other_commands_go_on_as_they_are() {
         let order = |text| words(text).unwrap().order;
         assert_eq!(order("millracectl list totals"), Order::Line("list totals".to_owned()));
+        assert_eq!(order("millracectl help"), Order::Line("help".to_owned()));
         assert_eq!(order("millracectl set maxsessions -1"), Order::Line("set maxsessions -1".to_owned()));
         assert_eq!(order("millracectl -a 1 terminate a@b --x"), Order::Line("terminate a@b --x".to_owned()));
     }

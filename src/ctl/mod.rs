@@ -7,6 +7,7 @@ mod arguments;
 mod capture;
 mod connection;
 
+pub use arguments::command;
 use arguments::{Invocation, Order};
 use connection::Connection;
 use std::io::{self, Write};

@@ -285,13 +285,19 @@ impl FastPath {
         }))
     }
 
-    /// The ring of frames that are captured, and who captures what; none where nothing can be, and the second time.
+    /// The ring of frames that are captured, and who captures what; none where nothing can be. To be asked once, before
+    /// tables are made.
     pub fn take_captures(&mut self) -> Option<(CaptureRing, Arc<CapturedPorts>)> {
         let ports = self.captured.clone()?;
-        let ring = self.programs.take_captures(ports.clone());
-        ring.inspect_err(|why| tracing::warn!(target: "core", "frames can't be captured: {why}"))
-            .ok()
-            .map(|ring| (ring, ports))
+        match self.programs.take_captures(ports.clone()) {
+            Ok(ring) => Some((ring, ports)),
+            Err(why) => {
+                tracing::warn!(target: "core", "frames can't be captured: {why}");
+                // Tables take no entries that are captured then: packets go by the daemon.
+                self.captured = None;
+                None
+            }
+        }
     }
 
     /// What the program did with packets so far, by verdict.
