@@ -22,6 +22,9 @@ _millracectl() {
             millracectl,fastpath)
                 cmd="millracectl__subcmd__fastpath"
                 ;;
+            millracectl,top)
+                cmd="millracectl__subcmd__top"
+                ;;
             *)
                 ;;
         esac
@@ -29,7 +32,7 @@ _millracectl() {
 
     case "${cmd}" in
         millracectl)
-            opts="-a -h -V --address --help --version fastpath capture"
+            opts="-a -h -V --address --help --version fastpath capture top"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -91,6 +94,24 @@ _millracectl() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        millracectl__subcmd__top)
+            opts="-h --interval --once --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --interval)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;

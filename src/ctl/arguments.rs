@@ -1,6 +1,7 @@
 //! The command line of `millracectl`.
 
 use super::capture::Capture;
+use super::top::Top;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::ffi::OsString;
 use std::time::Duration;
@@ -27,6 +28,7 @@ pub(super) enum Order {
     /// A line for the daemon, whose answer is printed.
     Line(String),
     Capture(Capture),
+    Top(Top),
 }
 
 /// Reads the command line; the error is also the text of `--help`.
@@ -37,6 +39,10 @@ pub(super) fn read(words: impl IntoIterator<Item = OsString>) -> Result<Invocati
     let order = match matches.subcommand() {
         Some(("fastpath", flags)) => Order::Line(fast_path(flags)),
         Some(("capture", arguments)) => Order::Capture(capture(arguments)),
+        Some(("top", arguments)) => Order::Top(Top {
+            interval: Duration::from_secs(arguments.get_one("interval").copied().unwrap_or(1)),
+            is_once: arguments.get_flag("once"),
+        }),
         Some((first, rest)) => Order::Line(line(first, rest)),
         // clap has asked for one.
         None => return Err(command.error(clap::error::ErrorKind::MissingSubcommand, "a command is missing")),
@@ -59,6 +65,7 @@ pub fn command() -> Command {
         .subcommand_help_heading("Commands")
         .subcommand(fast_path_command())
         .subcommand(capture_command())
+        .subcommand(top_command())
         .arg(
             Arg::new("address")
                 .long("address")
@@ -104,6 +111,15 @@ fn capture_command() -> Command {
                 .default_value("2048")
                 .help("What is kept of each packet"),
         )
+}
+
+fn top_command() -> Command {
+    let interval = Arg::new("interval").long("interval").value_name("SECONDS").default_value("1");
+    let once = Arg::new("once").long("once").action(ArgAction::SetTrue);
+    Command::new("top")
+        .about("The calls with the most packets, until an interrupt")
+        .arg(interval.value_parser(clap::value_parser!(u64).range(1..)).help("Between two looks"))
+        .arg(once.help("The table of one interval, then no more"))
 }
 
 /// A word of a line.
@@ -190,6 +206,14 @@ mod tests {
         {
             assert!(words(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn the_table_of_calls_has_an_interval() {
+        let top = |seconds, is_once| Order::Top(Top { interval: Duration::from_secs(seconds), is_once });
+        assert_eq!(words("millracectl top").unwrap().order, top(1, false));
+        assert_eq!(words("millracectl top --once --interval 3").unwrap().order, top(3, true));
+        assert!(words("millracectl top --interval 0").is_err());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod arguments;
 mod capture;
 mod connection;
+mod top;
 
 pub use arguments::command;
 use arguments::{Invocation, Order};
@@ -52,13 +53,18 @@ pub fn main() -> ExitCode {
 }
 
 async fn carry_out(invocation: &Invocation) -> Result<(), Failure> {
-    let mut connection = Connection::open(&invocation.address).await.map_err(Failure::Said)?;
+    let address = &invocation.address;
     match &invocation.order {
         Order::Line(line) => {
+            let mut connection = Connection::open(address).await.map_err(Failure::Said)?;
             connection.say(line).await.map_err(Failure::Said)?;
             pass_on(&mut connection).await
         }
-        Order::Capture(capture) => capture::run(&mut connection, capture).await,
+        Order::Capture(capture) => {
+            let mut connection = Connection::open(address).await.map_err(Failure::Said)?;
+            capture::run(&mut connection, capture).await
+        }
+        Order::Top(top) => top::run(address, top).await,
     }
 }
 

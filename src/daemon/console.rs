@@ -47,6 +47,7 @@ pub(super) fn run(daemon: &Daemon, command: CliCommand, reply: CliReply) {
             daemon.sums(move |sums| reply.send(interfaces::text(&rows, &sums.interfaces)));
         }
         CliCommand::ListTranscoders => reply.send("No stats entries\n".to_owned()),
+        CliCommand::ListCalls { is_json } => listing::calls(daemon, is_json, reply),
         CliCommand::ListFastPath(form) => listing::list(daemon, form, reply),
         CliCommand::Capture { call_id, snap } => captures::start(daemon, call_id, usize::from(snap), reply),
         CliCommand::Get(setting) => reply.send(setting.show(get(daemon, setting))),

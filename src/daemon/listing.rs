@@ -1,4 +1,4 @@
-//! `list fastpath`: few entries at a time are asked for and sent on, so that no shard stops for long and no memory is
+//! `list fastpath` and `list calls`: few rows at a time are asked for and sent on, so that no shard stops for long and no memory is
 //! needed for all of them.
 
 use super::service::Daemon;
@@ -7,6 +7,7 @@ use crate::control::CliReply;
 use crate::control::cli::FastPathList;
 use crate::fastpath::verdict::Verdict;
 use crate::io::host::interface_name;
+use crate::observe::calls;
 use crate::observe::fastpath::{self, Row, Ways};
 use crate::wire::json;
 use crate::wire::value::Dictionary;
@@ -15,7 +16,7 @@ use std::collections::HashMap;
 use std::fmt::Write;
 use tokio::sync::{mpsc, oneshot};
 
-/// Entries that a shard is asked for at once.
+/// Rows that a shard is asked for at once.
 const CHUNK: usize = 128;
 const JSON_BEGINS: &str = "{\"entries\":[";
 
@@ -34,6 +35,39 @@ pub(super) fn list(daemon: &Daemon, form: FastPathList, reply: CliReply) {
     });
     let listing = Listing { shards: daemon.router.dispatch.shards.clone(), form, names: HashMap::new(), verdicts };
     daemon.tasks.spawn(listing.run(writer.parts));
+}
+
+/// Answers with all calls.
+pub(super) fn calls(daemon: &Daemon, is_json: bool, reply: CliReply) {
+    let Some(writer) = reply.begin(false) else { return };
+    daemon.tasks.spawn(list_calls(daemon.router.dispatch.shards.clone(), is_json, writer.parts));
+}
+
+async fn list_calls(shards: Vec<ShardHandle>, is_json: bool, parts: mpsc::Sender<Vec<u8>>) {
+    let mut text = if is_json { "{\"calls\":[" } else { calls::HEADINGS }.to_owned();
+    let mut is_first = true;
+    for shard in &shards {
+        let Some(places) = ask(shard, |work| work.shard.call_places()).await else { return };
+        for chunk in places.chunks(CHUNK) {
+            let chunk = chunk.to_vec();
+            let Some(rows) = ask(shard, move |work| work.shard.call_rows(work.now, &chunk)).await else { return };
+            for row in &rows {
+                match is_json {
+                    true => text += &format!("{}\n{}", if is_first { "" } else { "," }, as_json(&row.report())),
+                    false => row.write(&mut text),
+                }
+                is_first = false;
+            }
+            if parts.send(std::mem::take(&mut text).into_bytes()).await.is_err() {
+                return;
+            }
+        }
+    }
+    if is_json {
+        text += "]}\n";
+    }
+    // The client may have gone.
+    let _ = parts.send(text.into_bytes()).await;
 }
 
 /// Behind the last entry of a document in JSON.

@@ -1,6 +1,7 @@
 //! The fast path as `list fastpath` and `statistics` show it: its entries, what its programs counted, and why streams
 //! stay in userspace. Of keys, nothing but the name of their suite is looked at.
 
+use crate::base::text::printable;
 use crate::fastpath::entry::{Action, Entry, Passing};
 use crate::fastpath::layout::NextHop;
 use crate::fastpath::reason::Reason;
@@ -125,7 +126,7 @@ impl Row {
     pub fn write(&self, text: &mut String, interface: &dyn Fn(u32) -> String) {
         let counted = &self.counted;
         let _ = writeln!(text, "local {}", self.local);
-        let _ = writeln!(text, "    call {}", self.call_id);
+        let _ = writeln!(text, "    call {}", printable(&self.call_id));
         let _ = writeln!(text, "    expects {}, flags: {}", self.expects, listed(self.flags.iter().copied()));
         let _ = write!(text, "    SSRC {:08x}: {} packets, {} bytes", counted.ssrc, counted.packets, counted.bytes);
         let idle_ms = self.idle.as_millis();

@@ -72,6 +72,15 @@ fn list(kind: Kind, folder: &Path) -> Result<String, String> {
     if !totals.contains("Packets seen by XDP (forwarded)") {
         return Err(format!("no verdicts in: {totals}"));
     }
+    let table = netns::run(ctl(&networks).args(["top", "--once"]))?;
+    if !table.contains(" 1 calls, 0 packets/s, 0 kbit/s, 2 of 2 medias in the kernel") || !table.contains("  same\n") {
+        return Err(format!("a table of one call: {table}"));
+    }
+    let calls = netns::run(ctl(&networks).args(["list", "calls"]))?;
+    let all = 2 * u64::from(WARM_UP + PACKETS);
+    if !calls.contains(&format!("  {all}  ")) {
+        return Err(format!("{all} packets should be listed: {calls}"));
+    }
     Ok(format!("2 entries, {forwarded} packets forwarded"))
 }
 

@@ -11,6 +11,9 @@ pub enum CliCommand {
     ListInterfaces,
     ListTranscoders,
     ListFastPath(FastPathList),
+    ListCalls {
+        is_json: bool,
+    },
     /// A capture of a call, as pcapng; what is kept of each packet, in bytes.
     Capture {
         call_id: String,

@@ -79,6 +79,11 @@ fn plain_rows() -> Vec<CliRow> {
         plain("list jsonstats", "", "Show statistics as JSON.", |_| Ok(ListJsonStatistics)),
         plain("list interfaces", "", "Show the interfaces and their ports.", |_| Ok(ListInterfaces)),
         plain("list transcoders", "", "Show the transcoders in use.", |_| Ok(ListTranscoders)),
+        plain("list calls", "[json]", "List calls with what they have received.", |words| match *words {
+            [] => Ok(ListCalls { is_json: false }),
+            ["json"] => Ok(ListCalls { is_json: true }),
+            [other, ..] => Err(format!("Fail: `{other}` is not `json`\n")),
+        }),
         plain(
             "list fastpath",
             "[summary] [json]",
@@ -310,6 +315,7 @@ mod tests {
             ("list loglevel control", CliCommand::GetLogLevel(Some(11))),
             ("capture a@b", CliCommand::Capture { call_id: id(), snap: 2048 }),
             ("capture a@b 64", CliCommand::Capture { call_id: id(), snap: 64 }),
+            ("list calls json", CliCommand::ListCalls { is_json: true }),
             ("list fastpath", CliCommand::ListFastPath(FastPathList::default())),
             ("list fastpath json", CliCommand::ListFastPath(FastPathList { is_json: true, is_summary: false })),
             ("params diff", CliCommand::ParametersChanged),
@@ -334,6 +340,7 @@ mod tests {
             ("set timeout x", "Fail: `x` is not a whole number from 0 to 4294967295\n"),
             ("capture", MORE),
             ("capture a 5000", "Fail: `5000` is not a whole number from 64 to 2048\n"),
+            ("list calls x", "Fail: `x` is not `json`\n"),
             ("list fastpath x", "Fail: `x` is neither `summary` nor `json`\n"),
             ("call a bogus", "Unknown command: bogus\n"),
             ("ksadd 3", "`ksadd` does nothing: persistence is not built\n"),

@@ -2,14 +2,27 @@
 
 use super::Shard;
 use crate::base::id::StreamId;
-use crate::base::time::Mono;
+use crate::base::time::{Mono, Now};
 use crate::fastpath::Action;
+use crate::observe::calls;
 use crate::observe::fastpath::Row;
 
 impl Shard {
     /// The streams that have an entry, in no order.
     pub fn entries(&self) -> Vec<StreamId> {
         self.offload.installed.keys().copied().collect()
+    }
+
+    /// The places of calls, in no order.
+    pub fn call_places(&self) -> Vec<usize> {
+        self.calls.iter().map(|(place, _)| place).collect()
+    }
+
+    /// The calls at `places`, as far as there are some, with their counters up to date.
+    pub fn call_rows(&mut self, now: Now, places: &[usize]) -> Vec<calls::Row> {
+        places.iter().for_each(|place| self.count_ways(now, *place));
+        let known = places.iter().filter_map(|place| self.calls.get(*place));
+        known.map(|call| calls::Row::new(call, &self.relay, now)).collect()
     }
 
     /// The entries of `streams`, as far as they are still there.
