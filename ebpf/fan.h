@@ -87,3 +87,26 @@ INLINE int fan_out(struct xdp_md *context, const struct arrival *arrival, const 
 	end_with(VERDICT_FORWARDED, XDP_REDIRECT);
 	return bpf_redirect_map(fan->devices, 0, BPF_F_BROADCAST);
 }
+
+/* Sends plain RTP that belongs to a flow to all of its receivers. */
+INLINE int fan_out_plain(struct xdp_md *context, struct arrival *arrival)
+{
+	struct datagram *datagram = &arrival->datagram;
+	struct fan fan = { .payload_bytes = datagram->payload_bytes };
+	__u32 verdict = accept(context, arrival);
+	if (verdict)
+		return refuse(verdict);
+	if (!goes_on(arrival->stream, arrival->sequence))
+		return refuse(VERDICT_PASSED_JUMP);
+	struct rtp_header *rtp = (struct rtp_header *)(datagram->udp + 1);
+	if ((void *)(rtp + 1) > (void *)(long)context->data_end)
+		return refuse(VERDICT_PASSED_NOT_RTP);
+	verdict = prepare(arrival, fan.payload_bytes, rtp->first, &fan);
+	if (verdict)
+		return refuse(verdict);
+	__s64 sum = sum_of(datagram->udp + 1, (void *)(long)context->data_end, datagram->payload_bytes);
+	if (sum < 0)
+		return refuse(VERDICT_PASSED_TOO_LONG);
+	fan.sum = (__u32)sum + (__u32)((__u64)sum >> 32);
+	return fan_out(context, arrival, &fan);
+}

@@ -42,6 +42,9 @@ static long (*const bpf_l4_csum_replace)(struct __sk_buff *context, __u32 offset
 static __s64 (*const bpf_csum_diff)(__be32 *from, __u32 from_size, __be32 *to, __u32 to_size,
 				    __u32 seed) = (void *)BPF_FUNC_csum_diff;
 
+static long (*const bpf_ringbuf_output)(void *ring, void *data, __u64 bytes,
+				       __u64 flags) = (void *)BPF_FUNC_ringbuf_output;
+
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
 #define to_be16(x) ((__be16)__builtin_bswap16(x))
 #define to_be32(x) ((__be32)__builtin_bswap32(x))

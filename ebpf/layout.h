@@ -43,6 +43,7 @@ struct way {
 #define FLOW_IS_STRICT 2    /* other sources are dropped */
 #define FLOW_IS_SRTP 4	    /* there are struct keys and struct order at the index of its stream */
 #define FLOW_IS_FOR_TC 64   /* rx leaves it to rx_tc */
+#define FLOW_IS_CAPTURED 128 /* its frames are copied for the daemon */
 
 /* What is done with RTP that arrives at a local port, the map's key. Written as a whole, never changed in place. */
 struct flow {
@@ -198,6 +199,21 @@ struct next_hop {
 	__u16 vlan; /* 0: untagged */
 	__u8 source[6];
 	__u8 destination[6];
+};
+
+/* The longest part of a frame that is captured. */
+#define SNAP_BYTES 2048
+
+/* A frame of a flow that is captured. */
+struct captured {
+	__u64 time_ns;
+	struct endpoint port; /* the flow's key */
+	__u32 interface; /* it came from, or goes to */
+	__u32 verdict; /* VERDICT_FORWARDED, or why it is dropped */
+	__u32 frame_bytes;
+	__u32 is_sent; /* as it leaves, rather than as it came */
+	__u32 zero;
+	__u8 bytes[SNAP_BYTES]; /* as many as there are */
 };
 
 /* Verdicts, as counted for each processor. Those from PASSED on name what the program left to the daemon. */

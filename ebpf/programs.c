@@ -2,6 +2,7 @@
 /* All programs, in one object: so they share their maps. */
 #include "egress.c"
 #include "rx.c"
+#include "capture.c"
 #include "rx_tc.c"
 #include "srtp.c"
 

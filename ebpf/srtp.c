@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0 */
 /* SRTP that is opened, protected, or both, each with any suite. rx goes on to here. */
+#include "capture.h"
 #include "fan.h"
 #include "protect.h"
 
@@ -109,8 +110,14 @@ int srtp(struct xdp_md *context)
 	struct arrival arrival = {};
 	struct fan fan = {};
 	__u32 verdict = find_flow(context, &arrival);
-	if (!verdict)
-		verdict = accept(context, &arrival);
+	if (verdict)
+		return refuse(verdict);
+	__u32 is_captured = arrival.flow->flags & FLOW_IS_CAPTURED;
+	if (unlikely(is_captured))
+		keep_frame(context, &arrival);
+	verdict = accept(context, &arrival);
+	if (unlikely(is_captured) && verdict)
+		emit_frames(context, &arrival, 0, verdict);
 	if (verdict)
 		return refuse(verdict);
 	struct next_hop *hop = 0;
@@ -141,6 +148,8 @@ int srtp(struct xdp_md *context)
 		arrival.stream->wrong_tag++;
 	if (verdict == VERDICT_REPLAYED)
 		arrival.stream->replayed++;
+	if (unlikely(is_captured))
+		emit_frames(context, &arrival, hop, verdict);
 	if (verdict)
 		return refuse(verdict);
 	return group ? fan_out(context, &arrival, &fan) : finish(&arrival, hop);

@@ -43,4 +43,5 @@ pub mod io;
 pub mod control;
 
 // floor 10
+pub mod ctl;
 pub mod daemon;

@@ -7,3 +7,7 @@ pub struct StreamId(pub u32);
 /// An open port's place in its shard's receiver. Reused after the port has been closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PortToken(pub u32);
+
+/// Somebody who looks at the packets of a call. Never used twice while the daemon runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CaptureId(pub u32);

@@ -59,10 +59,20 @@ fn carried_byte(character: char) -> Option<u8> {
     }
 }
 
+/// What peers have chosen, for a terminal: characters that would steer it are shown as `?`.
+pub fn printable(text: &str) -> String {
+    text.chars().map(|char| if char.is_control() { '?' } else { char }).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_terminal_is_not_steered() {
+        assert_eq!(printable("a\x1b[2Jb\u{9b}c\r\n\u{e9}"), "a?[2Jb?c??\u{e9}");
+    }
 
     #[test]
     fn plain_text_is_borrowed() {

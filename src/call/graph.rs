@@ -5,6 +5,7 @@ mod merge;
 use super::media::{Media, MediaId};
 use super::participant::{Participant, ParticipantId, Role};
 use super::{Subscription, SubscriptionKind};
+use crate::base::id::CaptureId;
 use crate::base::time::{Mono, Now};
 use slab::Slab;
 use std::collections::HashSet;
@@ -39,6 +40,8 @@ pub struct Call {
     /// `block DTMF` for everybody.
     pub blocks_dtmf: bool,
     pub metadata: Option<String>,
+    /// Those who look at its packets.
+    pub captures: Vec<CaptureId>,
 }
 
 impl Call {
@@ -61,6 +64,7 @@ impl Call {
             blocks_media: false,
             blocks_dtmf: false,
             metadata: None,
+            captures: Vec::new(),
         }
     }
 

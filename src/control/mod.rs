@@ -14,6 +14,10 @@ pub mod udp;
 use crate::ng::{Dictionary, Request};
 use cli::CliCommand;
 use std::net::SocketAddr;
+use tokio::sync::{mpsc, oneshot};
+
+/// What a client is told who asked in a way that takes only short answers.
+const NOT_HERE: &str = "This command is answered on the CLI port only.\n";
 
 /// What stands behind the control protocols. Methods must return at once; the work may be done elsewhere.
 pub trait Service: Send + Sync + 'static {
@@ -28,8 +32,35 @@ pub trait Service: Send + Sync + 'static {
 /// thread that is gone.
 pub struct Reply(Option<Box<dyn FnOnce(Dictionary) + Send>>);
 
-/// The way back for the text of one command line.
-pub struct CliReply(Option<Box<dyn FnOnce(String) + Send>>);
+/// The way back for the answer to one command line.
+pub struct CliReply {
+    deliver: Option<Box<dyn FnOnce(CliAnswer) + Send>>,
+    takes_parts: bool,
+}
+
+/// The answer to a command line.
+pub enum CliAnswer {
+    Text(String),
+    /// One that is made while it is sent.
+    Parts(CliParts),
+}
+
+/// An answer's parts as they come.
+pub struct CliParts {
+    pub(super) parts: mpsc::Receiver<Vec<u8>>,
+    /// Told when the client sends no more, for answers that go on until then.
+    pub(super) stop: Option<oneshot::Sender<()>>,
+}
+
+/// Where the parts of an answer go. The answer ends when it is dropped; its end is closed when the client has gone.
+pub struct CliWriter {
+    pub parts: mpsc::Sender<Vec<u8>>,
+    /// Resolves when the client sends no more.
+    pub stop: oneshot::Receiver<()>,
+}
+
+/// How many parts may wait for a client.
+const PARTS_WAITING: usize = 4;
 
 impl Reply {
     /// Calls `deliver` with the reply, on the thread that gives it.
@@ -54,23 +85,48 @@ impl Drop for Reply {
 }
 
 impl CliReply {
-    /// Calls `deliver` with the text, on the thread that gives it.
+    /// Calls `deliver` with the text, on the thread that gives it. What can't be given as one text is not answered.
     pub fn new(deliver: impl FnOnce(String) + Send + 'static) -> CliReply {
-        CliReply(Some(Box::new(deliver)))
+        let text = |answer| match answer {
+            CliAnswer::Text(text) => text,
+            CliAnswer::Parts(_) => NOT_HERE.to_owned(),
+        };
+        CliReply { deliver: Some(Box::new(move |answer| deliver(text(answer)))), takes_parts: false }
+    }
+
+    /// Calls `deliver` with the answer, on the thread that gives it.
+    pub fn with_parts(deliver: impl FnOnce(CliAnswer) + Send + 'static) -> CliReply {
+        CliReply { deliver: Some(Box::new(deliver)), takes_parts: true }
     }
 
     /// Gives the text.
     pub fn send(mut self, text: String) {
-        if let Some(deliver) = self.0.take() {
-            deliver(text);
+        if let Some(deliver) = self.deliver.take() {
+            deliver(CliAnswer::Text(text));
         }
+    }
+
+    /// Begins an answer that is made while it is sent. One that `ends_with_input` goes on until the client sends no
+    /// more. None where only a text is taken, which the client has been told then.
+    pub fn begin(mut self, ends_with_input: bool) -> Option<CliWriter> {
+        if !self.takes_parts {
+            self.send(NOT_HERE.to_owned());
+            return None;
+        }
+        let (sender, parts) = mpsc::channel(PARTS_WAITING);
+        let (stop, stopped) = oneshot::channel();
+        let stop = ends_with_input.then_some(stop);
+        if let Some(deliver) = self.deliver.take() {
+            deliver(CliAnswer::Parts(CliParts { parts, stop }));
+        }
+        Some(CliWriter { parts: sender, stop: stopped })
     }
 }
 
 impl Drop for CliReply {
     fn drop(&mut self) {
-        if let Some(deliver) = self.0.take() {
-            deliver("Internal error\n".to_owned());
+        if let Some(deliver) = self.deliver.take() {
+            deliver(CliAnswer::Text("Internal error\n".to_owned()));
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::base::text;
 use crate::io::clock;
 use crate::io::control_socket::PathMtu;
 use crate::ng::{Command, Defaults};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,6 +20,29 @@ use tokio::time::timeout;
 struct Fake {
     seen: Mutex<Vec<Command>>,
     held: Mutex<Vec<Reply>>,
+    /// Answers that went on until their client sent no more, or was gone.
+    ended: Arc<AtomicUsize>,
+}
+
+/// Answers with parts that end by themselves.
+async fn count_parts(writer: CliWriter) {
+    for number in 0..20 {
+        writer.parts.send(format!("{number} ").repeat(10_000).into_bytes()).await.unwrap();
+    }
+}
+
+/// Answers until the client wants no more.
+async fn repeat(writer: CliWriter, ended: Arc<AtomicUsize>) {
+    let CliWriter { parts, mut stop } = writer;
+    loop {
+        tokio::select! {
+            _ = &mut stop => break,
+            sent = parts.send(b"more\n".to_vec()) => if sent.is_err() { break },
+        }
+    }
+    // The client may be gone.
+    let _ = parts.send(b"over\n".to_vec()).await;
+    ended.fetch_add(1, Ordering::Relaxed);
 }
 
 impl Service for Fake {
@@ -39,6 +63,13 @@ impl Service for Fake {
         match command {
             CliCommand::ListSessions(Sessions::Call(id)) => reply.send(format!("session {id}\n")),
             CliCommand::ListTotals => reply.send("x".repeat(500_000)),
+            CliCommand::ListFastPath(_) => {
+                reply.begin(false).into_iter().for_each(|writer| drop(tokio::spawn(count_parts(writer))));
+            }
+            CliCommand::Capture { .. } => {
+                let ended = &self.ended;
+                reply.begin(true).into_iter().for_each(|writer| drop(tokio::spawn(repeat(writer, ended.clone()))));
+            }
             _ => drop(reply),
         }
     }
@@ -212,4 +243,35 @@ async fn idle_connections_have_an_end() {
     drop(idle);
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(bench.cli(b"list sessions y\n").await, "session y\n");
+}
+
+#[tokio::test]
+async fn an_answer_may_be_made_while_it_is_sent() {
+    let bench = bench().await;
+    let numbers = (0..20).map(|number| format!("{number} ").repeat(10_000)).collect::<String>();
+    assert_eq!(bench.cli(b"list fastpath\n").await, numbers);
+    // A client that sends no more gets the end of an answer that waits for that; one that is gone ends it too.
+    let mut stream = TcpStream::connect(bench.cli).await.unwrap();
+    stream.write_all(b"capture a\n").await.unwrap();
+    let mut begun = [0; 5];
+    stream.read_exact(&mut begun).await.unwrap();
+    assert_eq!(&begun, b"more\n");
+    stream.shutdown().await.unwrap();
+    let mut rest = String::new();
+    timeout(Duration::from_secs(5), stream.read_to_string(&mut rest)).await.unwrap().unwrap();
+    assert!(rest.ends_with("more\nover\n") || rest == "over\n", "{}", rest.len());
+    let mut gone = TcpStream::connect(bench.cli).await.unwrap();
+    gone.write_all(b"capture a\n").await.unwrap();
+    gone.read_exact(&mut begun).await.unwrap();
+    drop(gone);
+    for _ in 0..500 {
+        if bench.fake.ended.load(Ordering::Relaxed) == 2 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(bench.fake.ended.load(Ordering::Relaxed), 2);
+    // NG has no room for it.
+    let refused = bench.ask(br#"1 {"command":"cli","body":"list fastpath"}"#).await;
+    assert!(refused.contains("answered on the CLI port only"), "{refused}");
 }

@@ -1,5 +1,6 @@
 //! From a configuration to shards that run.
 
+use super::captures::Captures;
 use super::dispatch::{Dispatch, NO_LIMIT};
 use super::numbers::SharedNumbers;
 use super::router::Router;
@@ -18,7 +19,7 @@ use crate::engine::{Settings, Shard};
 use crate::fastpath;
 use crate::io::random::SystemRandomness;
 use crate::io::steer::Steering;
-use crate::io::xdp::{self, FastPath, Place};
+use crate::io::xdp::{self, FastPath, Place, VerdictCounters};
 use crate::io::{affinity, clock};
 use crate::ng::Defaults;
 use crate::rtp::mos;
@@ -39,6 +40,7 @@ pub(super) fn shards(
     interfaces: &ResolvedInterfaces,
     fast_path: Option<&FastPath>,
     mut steering: Option<&mut Steering>,
+    captures: &Arc<Captures>,
 ) -> io::Result<(Router, Vec<JoinHandle<()>>)> {
     let interfaces = Arc::new(model(interfaces));
     let numbers = SharedNumbers::new(&interfaces, fast_path.and_then(FastPath::orphans));
@@ -56,7 +58,12 @@ pub(super) fn shards(
         }
         let (queue, work) = handshake_thread::queue();
         let processor = (!processors.is_empty()).then(|| processors[index % processors.len()]);
-        let shared = Shared { numbers: numbers.clone(), sessions: sessions.clone(), whereabouts: whereabouts.clone() };
+        let shared = Shared {
+            numbers: numbers.clone(),
+            sessions: sessions.clone(),
+            whereabouts: whereabouts.clone(),
+            captures: captures.clone(),
+        };
         let steered = steering.as_mut().map(|steering| steering.share(index)).transpose()?;
         let (handle, thread) = shard_thread::start(index, shard, shared, queue, steered, processor)?;
         handshake_thread::start(index, contexts.clone(), work, handle.clone())?;
@@ -153,6 +160,14 @@ fn place(pin: Option<&str>, control: Option<SocketAddr>) -> Option<Place> {
             None
         }
     }
+}
+
+/// What the programs count, to be read along.
+pub(super) fn verdict_counters(fast_path: &FastPath) -> Option<Arc<VerdictCounters>> {
+    let counters = fast_path.verdict_counters().inspect_err(|error| {
+        tracing::warn!(target: "core", "what the XDP programs count is not known: {error}");
+    });
+    counters.ok().map(Arc::new)
 }
 
 /// Says what the programs in the kernel have done with packets.

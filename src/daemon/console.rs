@@ -4,6 +4,7 @@ use super::build;
 use super::dispatch::NO_LIMIT;
 use super::logging::Levels;
 use super::service::Daemon;
+use super::{captures, listing};
 use crate::call::lifecycle::Termination;
 use crate::config::log::SUBSYSTEMS;
 use crate::config::{Config, Loaded, Value as OptionValue};
@@ -46,6 +47,9 @@ pub(super) fn run(daemon: &Daemon, command: CliCommand, reply: CliReply) {
             daemon.sums(move |sums| reply.send(interfaces::text(&rows, &sums.interfaces)));
         }
         CliCommand::ListTranscoders => reply.send("No stats entries\n".to_owned()),
+        CliCommand::ListCalls { is_json } => listing::calls(daemon, is_json, reply),
+        CliCommand::ListFastPath(form) => listing::list(daemon, form, reply),
+        CliCommand::Capture { call_id, snap } => captures::start(daemon, call_id, usize::from(snap), reply),
         CliCommand::Get(setting) => reply.send(setting.show(get(daemon, setting))),
         CliCommand::Set(setting, value) => reply.send(set(daemon, setting, value)),
         CliCommand::GetLogLevel(subsystem) => reply.send(log_levels(&daemon.console.levels, subsystem)),

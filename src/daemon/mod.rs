@@ -4,9 +4,11 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod build;
+mod captures;
 mod console;
 mod dispatch;
 mod handshake_thread;
+mod listing;
 pub mod logging;
 mod media_sockets;
 pub mod notify;

@@ -1,5 +1,6 @@
 //! What stands behind the control protocols: requests about one call go to its shard, the others are gathered.
 
+use super::captures::Captures;
 use super::router::{Router, merge_lists};
 use crate::base::random::Random;
 use crate::base::time::Mono;
@@ -7,12 +8,14 @@ use crate::control::request::Requests;
 use crate::control::{Reply, Service};
 use crate::io::clock;
 use crate::io::random::SystemRandomness;
+use crate::io::xdp::VerdictCounters;
 use crate::ng::tally::Tallies;
 use crate::ng::{Command, Dictionary, Request, Value};
 use crate::observe::sums::Sums;
 use crate::observe::{interfaces, statistics};
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock, Weak};
+use tokio::runtime::Handle;
 
 /// The call-ids that `list` gives when the request does not say how many.
 const DEFAULT_LIST_LIMIT: i64 = 32;
@@ -27,6 +30,11 @@ pub(super) struct Daemon {
     /// The requests that come here, for their counters.
     pub requests: OnceLock<Weak<Requests>>,
     pub console: super::console::Console,
+    /// None without programs in the kernel.
+    pub verdicts: Option<Arc<VerdictCounters>>,
+    pub captures: Arc<Captures>,
+    /// Where answers are made that take longer.
+    pub tasks: Handle,
 }
 
 impl Daemon {
@@ -42,7 +50,12 @@ impl Daemon {
 
     /// The state of the whole daemon.
     pub(super) fn sums(&self, deliver: impl FnOnce(Sums) + Send + 'static) {
-        self.router.sums(self.uptime_s(), deliver);
+        let verdicts = self.verdicts.clone();
+        self.router.sums(self.uptime_s(), move |mut sums| {
+            // What the kernel does not tell is left out.
+            sums.verdicts = verdicts.and_then(|counters| counters.read().ok()).unwrap_or_default();
+            deliver(sums);
+        });
     }
 
     /// The content of `statistics`.

@@ -1,5 +1,6 @@
 //! One shard's thread: an event loop that runs the engine.
 
+use super::captures::Captures;
 use super::handshake_thread::HandshakeQueue;
 use super::numbers::SharedNumbers;
 use super::whereabouts::Whereabouts;
@@ -96,6 +97,7 @@ pub(super) struct Shared {
     /// Calls of all shards.
     pub sessions: Arc<AtomicUsize>,
     pub whereabouts: Arc<Whereabouts>,
+    pub captures: Arc<Captures>,
 }
 
 /// Starts a shard's thread, on `processor` where one is given.
@@ -148,6 +150,11 @@ struct Runner {
 
 impl Handler for Runner {
     fn datagram(&mut self, now: Now, port: PortToken, from: SocketAddr, datagram: &mut [u8], transmit: &mut Batch) {
+        if self.shared.captures.are_active()
+            && let Some((local, captures)) = self.shard.captures_at(port)
+        {
+            self.shared.captures.datagram(captures, now, (from, local), false, datagram);
+        }
         let shard = &mut self.shard;
         let relayed = catch_unwind(AssertUnwindSafe(|| shard.datagram(now, port, from, datagram, transmit)));
         if relayed.is_err() {
@@ -198,6 +205,17 @@ impl Handler for Runner {
 
     fn send_failed(&mut self, port: PortToken) {
         self.shard.send_failed(port);
+    }
+
+    #[inline]
+    fn looks_on(&self) -> bool {
+        self.shared.captures.are_active()
+    }
+
+    fn leaves(&mut self, now: Now, port: PortToken, to: SocketAddr, datagram: &[u8]) {
+        if let Some((local, captures)) = self.shard.captures_at(port) {
+            self.shared.captures.datagram(captures, now, (local, to), true, datagram);
+        }
     }
 }
 
@@ -268,6 +286,7 @@ impl Runner {
                         termination.name()
                     );
                 }
+                Output::CaptureOver(capture) => self.shared.captures.over(capture),
                 Output::Warning { call_id, text } => tracing::warn!(target: "control", call_id, "{text}"),
                 Output::Fault { call_id, text } => tracing::error!(target: "core", call_id, "call ended: {text}"),
             }

@@ -1,6 +1,7 @@
 //! From the command line to a daemon that serves, and to its end.
 
 use super::build;
+use super::captures::Captures;
 use super::console::{self, Console};
 use super::logging::{self, Levels};
 use super::media_sockets;
@@ -19,6 +20,7 @@ use crate::control::udp::UdpListener;
 use crate::io::background::{self, Background, Fork};
 use crate::io::control_socket::PathMtu;
 use crate::io::host::Host;
+use crate::io::xdp::FastPath;
 use crate::io::{clock, limits};
 use std::io;
 use std::net::SocketAddr;
@@ -121,9 +123,13 @@ fn run(
     let cli: Vec<CliListener> =
         places.cli.iter().map(|address| CliListener::bind(*address)).collect::<io::Result<_>>()?;
     let pidfile = config.process.pidfile.as_deref().map(|path| Pidfile::write(Path::new(path))).transpose()?;
-    let fast_path = build::fast_path(&config, &places.interfaces, places.ng.first().copied())?;
+    let mut fast_path = build::fast_path(&config, &places.interfaces, places.ng.first().copied())?;
+    let (ring, captured) = fast_path.as_mut().and_then(FastPath::take_captures).unzip();
+    let captures = Arc::new(Captures::new(captured));
+    ring.into_iter().for_each(|ring| drop(runtime.spawn(captures.clone().read_ring(ring))));
     let mut steering = media_sockets::steering(&config, &places.interfaces, build::shard_count(&config));
-    let (router, threads) = build::shards(&config, &places.interfaces, fast_path.as_ref(), steering.as_mut())?;
+    let (router, threads) =
+        build::shards(&config, &places.interfaces, fast_path.as_ref(), steering.as_mut(), &captures)?;
     let daemon = Arc::new(Daemon {
         router,
         started: clock::mono(),
@@ -134,6 +140,9 @@ fn run(
             control_tos: AtomicI64::new(0),
             sockets: ng.iter().map(UdpListener::socket).collect(),
         },
+        verdicts: fast_path.as_ref().and_then(build::verdict_counters),
+        captures,
+        tasks: runtime.handle().clone(),
     });
     console::apply(&daemon, &config);
     let service: Arc<dyn Service> = daemon.clone();

@@ -4,6 +4,7 @@
 //! a clock: whoever runs it lends ports, port numbers and randomness with each command, and a transmit batch with
 //! each datagram.
 
+mod capture;
 mod commands;
 mod handover;
 mod handshakes;

@@ -1,5 +1,7 @@
 //! RTP that goes below the daemon: streams are compiled to entries, and entries put into the kernel's table.
 
+mod listing;
+
 use super::shard::Shard;
 use crate::base::id::StreamId;
 use crate::base::time::Now;
@@ -70,7 +72,9 @@ impl Shard {
         if self.relay.has_strays(id) {
             return Err(Reason::Strays);
         }
-        let tos = self.calls.get(stream.owner_call() as usize).and_then(|call| call.tos).unwrap_or_default();
+        let call = self.calls.get(stream.owner_call() as usize);
+        let tos = call.and_then(|call| call.tos).unwrap_or_default();
+        let captures = call.map_or(&[][..], |call| &call.captures);
         let ssrc = stream.newest_source().map(|source| source.ssrc());
         let egress = |sink: &Sink| {
             let egress = self.relay.stream(sink.egress)?;
@@ -78,8 +82,11 @@ impl Shard {
             (egress.owner_call() == stream.owner_call()).then(|| self::egress(now, egress, shown_ssrc, tos))
         };
         let egresses: SmallVec<[Option<Egress>; 2]> = stream.plan().media.iter().map(egress).collect();
-        let may_open = self.offload.table.as_ref().is_some_and(|table| table.takes_keys());
-        let entry = compile(&ingress(stream, may_open), &egresses)?;
+        let table = self.offload.table.as_ref();
+        let may_open = table.is_some_and(|table| table.takes_keys());
+        let may_capture = table.is_some_and(|table| table.captures());
+        let ingress = Ingress { captures, may_capture, ..ingress(stream, may_open) };
+        let entry = compile(&ingress, &egresses)?;
         drop(egresses);
         if self.relay.rests(now.mono, id) { Err(Reason::Strays) } else { Ok(entry) }
     }
@@ -204,7 +211,7 @@ impl Shard {
         }
     }
 
-    fn streams_of(&self, index: usize) -> Vec<StreamId> {
+    pub(super) fn streams_of(&self, index: usize) -> Vec<StreamId> {
         let Some(call) = self.calls.get(index) else { return Vec::new() };
         call.medias().flat_map(|(_, media)| media.rtp_stream.into_iter().chain(media.rtcp_stream)).collect()
     }
@@ -226,6 +233,8 @@ fn ingress(stream: &Stream, may_open: bool) -> Ingress<'_> {
         heard,
         keys: stream.keys().map(|keys| &keys.receive),
         may_open,
+        captures: &[],
+        may_capture: true,
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a shard tells its surroundings besides replies; rare things only.
 
+use crate::base::id::CaptureId;
 use crate::call::lifecycle::Termination;
 
 /// Something that happened.
@@ -11,6 +12,8 @@ pub enum Output {
     Merged { call_id: String, into: String },
     /// A call ended.
     Ended { call_id: String, aliases: Vec<String>, termination: Termination, duration_ms: u64, packets: u64 },
+    /// The call of a capture is over.
+    CaptureOver(CaptureId),
     /// A request was answered although something in it could not be honoured.
     Warning { call_id: String, text: String },
     /// A call was ended by a fault in the daemon itself.

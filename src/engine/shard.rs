@@ -191,6 +191,7 @@ impl Shard {
         let duration = now.mono.since(call.created.mono);
         self.totals.count_call(termination, duration, &summary);
         self.close_medias(now, index, call.take_medias(), ports, numbers);
+        self.outputs.extend(call.captures.iter().copied().map(Output::CaptureOver));
         self.outputs.push(Output::Ended {
             call_id: call.id,
             aliases: call.aliases,

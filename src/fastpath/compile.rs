@@ -2,6 +2,7 @@
 
 use super::entry::{Action, Entry, MOST_COPIES, Output, Passing, Protection};
 use super::reason::Reason;
+use crate::base::id::CaptureId;
 use crate::plan::{Block, Component, Feedback, ForwardingPlan, MidElement, Rewrite, Security, Sink};
 use crate::rtp::loan::PAYLOAD_TYPES;
 use crate::srtp::{CipherKind, Parameters, Schedule};
@@ -42,6 +43,10 @@ pub struct Ingress<'a> {
     pub keys: Option<&'a Parameters>,
     /// Keys may go into the kernel.
     pub may_open: bool,
+    /// Those who look at its packets.
+    pub captures: &'a [CaptureId],
+    /// Frames can be copied in the kernel.
+    pub may_capture: bool,
 }
 
 /// A stream that packets leave by.
@@ -68,6 +73,9 @@ pub fn compile(ingress: &Ingress, egresses: &[Option<Egress>]) -> Result<Entry, 
     if ingress.has_several_ports && !ingress.plan.has_ice {
         return Err(Reason::SeveralPorts);
     }
+    if !ingress.captures.is_empty() && !ingress.may_capture {
+        return Err(Reason::Captured);
+    }
     let egresses: Option<Vec<&Egress>> = egresses.iter().map(Option::as_ref).collect();
     let egresses = egresses.filter(|egresses| egresses.len() == sinks.len()).ok_or(Reason::NoReceiver)?;
     let pairs = || sinks.iter().zip(egresses.iter().copied());
@@ -78,6 +86,9 @@ pub fn compile(ingress: &Ingress, egresses: &[Option<Egress>]) -> Result<Entry, 
     let keying = keying(ingress, pairs())?;
     let longest_mean_bytes = keying.longest_mean_bytes();
     let (action, protection) = action(outputs, keying)?;
+    if !ingress.captures.is_empty() && matches!(action, Action::Copy(_)) {
+        return Err(Reason::Captured);
+    }
     let source = ingress.source.ok_or(Reason::SourceUnknown)?;
     if longest_mean_bytes.is_some_and(|longest| heard.mean_bytes > longest) {
         return Err(Reason::LargeSrtp);
@@ -91,6 +102,7 @@ pub fn compile(ingress: &Ingress, egresses: &[Option<Egress>]) -> Result<Entry, 
         payload_types,
         action,
         protection,
+        captures: SmallVec::from_slice(ingress.captures),
     })
 }
 

@@ -1,5 +1,6 @@
 //! What is done with one port's RTP, in words that every map can be filled from.
 
+use crate::base::id::CaptureId;
 use crate::plan::MidElement;
 use crate::rtp::loan::PAYLOAD_TYPES;
 use crate::srtp::{Parameters, suite};
@@ -123,6 +124,8 @@ pub struct Entry {
     pub action: Action,
     /// None: RTP comes and leaves plain.
     pub protection: Option<Box<Protection>>,
+    /// Those who get copies of its frames.
+    pub captures: SmallVec<[CaptureId; 1]>,
 }
 
 impl Entry {

@@ -25,6 +25,8 @@ pub const COPY_KEYS: u32 = 0x8000_0000;
 const COPY_PASSES: u32 = 2;
 /// `FLOW_IS_FOR_TC`: the program at the driver leaves it to the classifier.
 const IS_FOR_TC: u32 = 64;
+/// `FLOW_IS_CAPTURED`: its frames are copied for the daemon.
+const IS_CAPTURED: u32 = 128;
 /// `STEP_OPENS`, `STEP_DECRYPTS`, `STEP_PROTECTS`.
 const OPENS: u32 = 1;
 const DECRYPTS: u32 = 2;
@@ -156,7 +158,8 @@ impl Flow {
         Flow {
             flags: drops
                 | if entry.is_strict { IS_STRICT } else { 0 }
-                | if entry.protection.is_some() { IS_SRTP } else { 0 },
+                | if entry.protection.is_some() { IS_SRTP } else { 0 }
+                | if entry.captures.is_empty() { 0 } else { IS_CAPTURED },
             stream: slot.0,
             group,
             clock_rate_hz: entry.clock_rate_hz,

@@ -75,6 +75,8 @@ reasons! {
     TcRewritten, "tc_rewritten", Less;
     /// From or to a VLAN, where only the classifier (TC) could forward, which leaves tags alone.
     TcVlan, "tc_vlan", Less;
+    /// Somebody captures it, and no program of the kernel copies its frames: there is none, or there are several receivers.
+    Captured, "captured", Never;
     /// Packets came to the daemon that an entry should have taken: the stream stays for a while.
     Strays, "strays", Later;
     /// The maps have no room left, or did not take the entry.

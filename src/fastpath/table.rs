@@ -1,10 +1,12 @@
 //! The seam to the kernel's maps.
 
 use super::entry::Entry;
+use super::layout::NextHop;
 use super::reason::Reason;
 use crate::rtp::{Loan, Sent};
 use crate::srtp::{Window, Windows};
 use smallvec::SmallVec;
+use std::net::IpAddr;
 
 /// The place of an installed entry's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -86,6 +88,17 @@ pub trait Table: Send {
     /// The path that the entry at a slot takes.
     fn path(&self, _slot: Slot) -> Path {
         Path::Xdp
+    }
+
+    /// The way that copies take from a local address to a remote one; none while it is not known.
+    fn way(&self, from: IpAddr, to: IpAddr) -> Option<NextHop> {
+        let _ = (from, to);
+        None
+    }
+
+    /// Whether frames of its entries can be captured.
+    fn captures(&self) -> bool {
+        false
     }
 
     /// Whether it takes entries with keys.

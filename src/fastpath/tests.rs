@@ -3,6 +3,7 @@ use super::entry::Passing;
 use super::layout::{self, Endpoint, Flow, Slots, Target};
 use super::verdict::Verdict;
 use super::*;
+use crate::base::id::CaptureId;
 use crate::base::learning::Learning;
 use crate::base::random::Seeded;
 use crate::base::suite::Suite;
@@ -66,6 +67,8 @@ fn compiled(
         heard,
         keys: None,
         may_open: true,
+        captures: &[],
+        may_capture: true,
     };
     let mut egress = Egress {
         plan: &bare,
@@ -114,6 +117,8 @@ fn compiled_with(
         heard: Some(heard),
         keys: receive,
         may_open: true,
+        captures: &[],
+        may_capture: true,
     };
     change(&mut from, &mut ingress);
     let (local, destination) = (at(FOR_BOB), Some(at(BOB)));
@@ -140,6 +145,7 @@ fn the_simplest_call_is_forwarded_below() {
             clock_rate_hz: 8000,
             payload_types,
             action: Action::Forward(output()),
+            captures: SmallVec::new(),
             protection: None,
         }
     );
@@ -423,6 +429,23 @@ fn an_entry_fills_the_maps() {
     let loan =
         Loan { ssrc: 1, highest: 2, window: 3, last_sequence: 4, has_transit: true, packets: 5, ..Loan::default() };
     assert_eq!(Loan::from(&layout::Stream::from(&loan)), loan);
+}
+
+/// Whoever comes to look on, or goes, changes nothing that is counted.
+#[test]
+fn a_capture_is_a_flag_of_its_entry() {
+    let entry = compiled(|_, _, _, _| {}).unwrap();
+    let captured = compiled(|_, _, ingress, _| ingress.captures = &[CaptureId(1)]).unwrap();
+    assert_eq!(
+        (Flow::new(&entry, Slot(0), Target::Hop(0)).flags, Flow::new(&captured, Slot(0), Target::Hop(0)).flags),
+        (0, 128)
+    );
+    assert_eq!(diff(Some(&entry), Some(captured.clone())), Step::Reroute(captured));
+    let in_userspace = compiled(|_, _, ingress, _| {
+        ingress.captures = &[CaptureId(1)];
+        ingress.may_capture = false;
+    });
+    assert_eq!(in_userspace, Err(Reason::Captured));
 }
 
 /// `ebpf/layout.h`, as far as Rust repeats it.

@@ -35,6 +35,12 @@ impl Batch {
         self.datagrams.len() >= FULL
     }
 
+    /// What will be sent.
+    #[cold]
+    pub(super) fn waiting(&self) -> impl Iterator<Item = (PortToken, SocketAddr, &[u8])> {
+        self.datagrams.iter().map(|datagram| (datagram.from, datagram.to, &self.bytes[datagram.payload.clone()]))
+    }
+
     /// Sends everything; what goes from one port to one address keeps its order. `failed` hears of each port whose
     /// datagram was not taken.
     pub(super) fn flush(&mut self, receiver: &mut Receiver, failed: impl FnMut(PortToken)) {

@@ -57,6 +57,17 @@ impl Resolver for Host {
     }
 }
 
+/// The name of an interface by its number; none when there is none.
+pub fn interface_name(index: u32) -> Option<String> {
+    let mut name = [0; libc::IF_NAMESIZE];
+    // SAFETY: there is room for the longest name.
+    if unsafe { libc::if_indextoname(index, name.as_mut_ptr()) }.is_null() {
+        return None;
+    }
+    // SAFETY: the call has written a C string.
+    Some(unsafe { CStr::from_ptr(name.as_ptr()) }.to_string_lossy().into_owned())
+}
+
 /// # Safety
 /// `address` is null or points to a whole sockaddr of the family that it names.
 unsafe fn ip_address(address: *const libc::sockaddr) -> Option<IpAddr> {
@@ -89,6 +100,8 @@ mod tests {
         let loopback = IpAddr::from(Ipv4Addr::LOCALHOST);
         assert!(Host.local_addresses().contains(&("lo".to_owned(), loopback)));
         assert!(Host.can_bind(loopback));
+        assert_eq!(interface_name(1), Some("lo".to_owned()));
+        assert_eq!(interface_name(u32::MAX), None);
         assert!(!Host.can_bind("192.0.2.77".parse().unwrap()));
         assert!(Host.host("localhost").iter().all(IpAddr::is_loopback));
         assert_eq!(Host.host("no.such.host.invalid"), Vec::<IpAddr>::new());

@@ -52,6 +52,16 @@ pub trait Handler {
 
     /// The system did not take a datagram from this port.
     fn send_failed(&mut self, port: PortToken);
+
+    /// Whether `leaves` is to be called. Asked once for each batch.
+    fn looks_on(&self) -> bool {
+        false
+    }
+
+    /// A datagram is about to be sent from a port.
+    fn leaves(&mut self, now: Now, port: PortToken, to: SocketAddr, datagram: &[u8]) {
+        let _ = (now, port, to, datagram);
+    }
 }
 
 /// The ports of one shard and the loop over them.
@@ -225,6 +235,10 @@ impl EventLoop {
 
     #[inline]
     fn flush(&mut self, handler: &mut impl Handler) {
+        if handler.looks_on() {
+            let now = self.clock.now();
+            self.batch.waiting().for_each(|(port, to, datagram)| handler.leaves(now, port, to, datagram));
+        }
         self.batch.flush(&mut self.receiver, |port| handler.send_failed(port));
     }
 }

@@ -1,5 +1,7 @@
 //! Floor 7: metrics and the views of a call that clients read.
 
+pub mod calls;
+pub mod fastpath;
 pub mod interfaces;
 pub mod query;
 pub mod requests;

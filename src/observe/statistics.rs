@@ -2,9 +2,12 @@
 //!
 //! One table gives both the keys of the reply and the lines of the text.
 
+use super::fastpath;
 use super::requests;
 use super::sums::{Sums, average, deviation};
+use super::totals::Rates;
 use crate::ng::tally::Tallies;
+use crate::relay::Traffic;
 use crate::relay::interface::{QualityTotals, Samples};
 use crate::wire::value::{Dictionary, Value};
 use std::fmt::Write;
@@ -36,7 +39,7 @@ const fn row(key: &'static str, text: &'static str, read: fn(&Sums) -> Figure) -
 
 const ZERO: fn(&Sums) -> Figure = |_| Count(0);
 
-/// Over running calls; what has no kernel path, cache or transcoder yet is zero.
+/// Over running calls; what has no cache or transcoder yet is zero. A media counts by the way that its packets take now.
 const CURRENT: &[Row] = &[
     row("sessionsown", "Owned sessions", |sums| Count(sums.sessions)),
     row("sessionsforeign", "Foreign sessions", ZERO),
@@ -44,19 +47,38 @@ const CURRENT: &[Row] = &[
     row("transcodedmedia", "Transcoded media", ZERO),
     row("mediacache", "Media cache size", ZERO),
     row("playercache", "Player cache size", ZERO),
-    row("packetrate_user", "Packets per second (userspace)", |sums| Count(sums.totals.rates.packets)),
-    row("byterate_user", "Bytes per second (userspace)", |sums| Count(sums.totals.rates.bytes)),
-    row("errorrate_user", "Errors per second (userspace)", |sums| Count(sums.totals.rates.errors)),
-    row("packetrate_kernel", "Packets per second (kernel)", ZERO),
-    row("byterate_kernel", "Bytes per second (kernel)", ZERO),
-    row("errorrate_kernel", "Errors per second (kernel)", ZERO),
+    row("packetrate_user", "Packets per second (userspace)", |sums| Count(in_userspace(sums).packets)),
+    row("byterate_user", "Bytes per second (userspace)", |sums| Count(in_userspace(sums).bytes)),
+    row("errorrate_user", "Errors per second (userspace)", |sums| Count(in_userspace(sums).errors)),
+    row("packetrate_kernel", "Packets per second (kernel)", |sums| Count(sums.totals.kernel_rates.packets)),
+    row("byterate_kernel", "Bytes per second (kernel)", |sums| Count(sums.totals.kernel_rates.bytes)),
+    row("errorrate_kernel", "Errors per second (kernel)", |sums| Count(sums.totals.kernel_rates.errors)),
     row("packetrate", "Packets per second (total)", |sums| Count(sums.totals.rates.packets)),
     row("byterate", "Bytes per second (total)", |sums| Count(sums.totals.rates.bytes)),
     row("errorrate", "Errors per second (total)", |sums| Count(sums.totals.rates.errors)),
-    row("media_userspace", "Userspace-only media streams", |sums| Count(sums.media_streams)),
-    row("media_kernel", "Kernel-only media streams", ZERO),
+    row("media_userspace", "Userspace-only media streams", |sums| Count(sums.media_streams - sums.kernel_streams)),
+    row("media_kernel", "Kernel-only media streams", |sums| Count(sums.kernel_streams)),
     row("media_mixed", "Mixed kernel/userspace media streams", ZERO),
 ];
+
+/// What is not the kernel's.
+fn in_userspace(sums: &Sums) -> Rates {
+    let (all, kernel) = (sums.totals.rates, sums.totals.kernel_rates);
+    Rates {
+        packets: all.packets.saturating_sub(kernel.packets),
+        bytes: all.bytes.saturating_sub(kernel.bytes),
+        errors: all.errors.saturating_sub(kernel.errors),
+    }
+}
+
+fn received_in_userspace(sums: &Sums) -> Traffic {
+    let (all, kernel) = (sums.received, sums.received_in_kernel);
+    Traffic {
+        packets: all.packets.saturating_sub(kernel.packets),
+        bytes: all.bytes.saturating_sub(kernel.bytes),
+        errors: all.errors.saturating_sub(kernel.errors),
+    }
+}
 
 /// Over calls that have ended, and everything that was ever relayed.
 const TOTAL: &[Row] = &[
@@ -75,12 +97,16 @@ const TOTAL: &[Row] = &[
     }),
     row("regularterminatedsessions", "Total regular terminated sessions", |sums| Count(sums.totals.regular)),
     row("forcedterminatedsessions", "Total forced terminated sessions", |sums| Count(sums.totals.forced)),
-    row("relayedpackets_user", "Total relayed packets (userspace)", |sums| Count(sums.received.packets)),
-    row("relayedpacketerrors_user", "Total relayed packet errors (userspace)", |sums| Count(sums.received.errors)),
-    row("relayedbytes_user", "Total relayed bytes (userspace)", |sums| Count(sums.received.bytes)),
-    row("relayedpackets_kernel", "Total relayed packets (kernel)", ZERO),
-    row("relayedpacketerrors_kernel", "Total relayed packet errors (kernel)", ZERO),
-    row("relayedbytes_kernel", "Total relayed bytes (kernel)", ZERO),
+    row("relayedpackets_user", "Total relayed packets (userspace)", |sums| Count(received_in_userspace(sums).packets)),
+    row("relayedpacketerrors_user", "Total relayed packet errors (userspace)", |sums| {
+        Count(received_in_userspace(sums).errors)
+    }),
+    row("relayedbytes_user", "Total relayed bytes (userspace)", |sums| Count(received_in_userspace(sums).bytes)),
+    row("relayedpackets_kernel", "Total relayed packets (kernel)", |sums| Count(sums.received_in_kernel.packets)),
+    row("relayedpacketerrors_kernel", "Total relayed packet errors (kernel)", |sums| {
+        Count(sums.received_in_kernel.errors)
+    }),
+    row("relayedbytes_kernel", "Total relayed bytes (kernel)", |sums| Count(sums.received_in_kernel.bytes)),
     row("relayedpackets", "Total relayed packets", |sums| Count(sums.received.packets)),
     row("relayedpacketerrors", "Total relayed packet errors", |sums| Count(sums.received.errors)),
     row("relayedbytes", "Total relayed bytes", |sums| Count(sums.received.bytes)),
@@ -217,6 +243,7 @@ pub fn statistics(sums: &Sums, tallies: &Tallies, interfaces: Value) -> Dictiona
         .with("interfaces", interfaces)
         .with("transcoders", Value::List(Vec::new()))
         .with("drops", drops(sums))
+        .with("fastpath", fastpath::report(&sums.ways, &sums.verdicts))
 }
 
 /// Dropped datagrams by reason.
@@ -248,6 +275,8 @@ pub fn totals_text(sums: &Sums, tallies: &Tallies, names: impl Fn(std::net::IpAd
         let _ = writeln!(text, "VoIP metrics for interface {}/{}:", names(interface.address), interface.address);
         quality_lines(&mut text, true, &interface.quality);
     }
+    text += "\nFast path:\n\n";
+    fastpath::lines(&mut text, &sums.ways, &sums.verdicts, |text, words, count| line(text, words, Count(count)));
     text
 }
 
@@ -285,6 +314,25 @@ mod tests {
         assert!(text.contains("\n Sum of all jitter (reported) square values sampled:0.000000\n"), "{text}");
         assert!(text.contains("\n Sum of all MOS values sampled                   :0.000000\n"), "{text}");
         assert!(text.contains("\n MOS standard deviation                          :0.000000\n"), "{text}");
+    }
+
+    #[test]
+    fn what_the_kernel_forwards_is_told_apart() {
+        let traffic = |packets| Traffic { packets, bytes: packets * 100, errors: 1 };
+        let mut sums = Sums { received: traffic(7), received_in_kernel: traffic(5), ..Sums::default() };
+        (sums.media_streams, sums.kernel_streams) = (3, 2);
+        let report = statistics(&sums, &Tallies::default(), Value::List(Vec::new()));
+        let count = |section, key| report.get(section).and_then(Value::as_dictionary).and_then(|part| part.get(key));
+        for (section, key, expected) in [
+            ("currentstatistics", "media_userspace", 1),
+            ("currentstatistics", "media_kernel", 2),
+            ("totalstatistics", "relayedpackets_user", 2),
+            ("totalstatistics", "relayedpackets_kernel", 5),
+            ("totalstatistics", "relayedpackets", 7),
+            ("totalstatistics", "relayedpacketerrors_user", 0),
+        ] {
+            assert_eq!(count(section, key), Some(&Value::from(expected)), "{key}");
+        }
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! The state of the whole daemon at one moment: sums over its shards.
 
+use super::fastpath::Ways;
 use super::totals::Totals;
 use crate::base::address::Family;
 use crate::call::Call;
+use crate::fastpath::verdict::Verdict;
 use crate::relay::interface::{QualityTotals, Samples, SequenceTotals};
 use crate::relay::{DropCounters, Interface, Relay, Traffic};
 
@@ -15,13 +17,20 @@ pub struct Sums {
     pub mixed_sessions: u64,
     /// Medias through which packets go.
     pub media_streams: u64,
+    /// Those of them that the kernel forwards.
+    pub kernel_streams: u64,
     pub totals: Totals,
     /// Calls refused at a limit.
     pub rejected_sessions: u64,
     pub received: Traffic,
+    /// The part of it that the kernel received and forwarded by itself.
+    pub received_in_kernel: Traffic,
     pub interfaces: Vec<Interface>,
     pub dropped: DropCounters,
     pub uptime_s: u64,
+    pub ways: Ways,
+    /// What the programs in the kernel have counted; empty without programs.
+    pub verdicts: Vec<(Verdict, u64)>,
 }
 
 impl Sums {
@@ -30,8 +39,10 @@ impl Sums {
         let mut sums = Sums {
             totals: totals.clone(),
             received: Totals::received(relay),
+            received_in_kernel: Totals::received_in_kernel(relay),
             interfaces: relay.interfaces().to_vec(),
             dropped: relay.dropped().clone(),
+            ways: Ways::of(relay),
             ..Sums::default()
         };
         for call in calls {
@@ -56,7 +67,10 @@ impl Sums {
         };
         *counter += 1;
         let streams = call.medias().filter_map(|(_, media)| relay.stream(media.rtp_stream?));
-        self.media_streams += streams.filter(|stream| stream.received().packets > 0).count() as u64;
+        for stream in streams.filter(|stream| stream.received().packets > 0) {
+            self.media_streams += 1;
+            self.kernel_streams += u64::from(stream.is_away());
+        }
     }
 
     /// Adds another shard.
@@ -66,10 +80,13 @@ impl Sums {
         self.ip6_sessions += other.ip6_sessions;
         self.mixed_sessions += other.mixed_sessions;
         self.media_streams += other.media_streams;
+        self.kernel_streams += other.kernel_streams;
         self.totals.add(&other.totals);
         self.rejected_sessions += other.rejected_sessions;
         add_traffic(&mut self.received, other.received);
+        add_traffic(&mut self.received_in_kernel, other.received_in_kernel);
         self.dropped.add(&other.dropped);
+        self.ways.add(&other.ways);
         for interface in &other.interfaces {
             match self.interfaces.iter_mut().find(|own| own.address == interface.address) {
                 Some(own) => add_interface(own, interface),
@@ -103,6 +120,7 @@ fn add_traffic(sum: &mut Traffic, other: Traffic) {
 
 fn add_interface(own: &mut Interface, other: &Interface) {
     add_traffic(&mut own.received, other.received);
+    add_traffic(&mut own.received_elsewhere, other.received_elsewhere);
     add_traffic(&mut own.sent, other.sent);
     add_sequence(&mut own.sequence, other.sequence);
     add_quality(&mut own.quality, &other.quality);

@@ -25,7 +25,9 @@ pub struct Totals {
     pub one_way_sessions: u64,
     /// Over the last second.
     pub rates: Rates,
-    last_sample: Option<(Mono, Traffic)>,
+    /// What the kernel received of it.
+    pub kernel_rates: Rates,
+    last_sample: Option<(Mono, [Traffic; 2])>,
 }
 
 /// Per second.
@@ -34,6 +36,22 @@ pub struct Rates {
     pub packets: u64,
     pub bytes: u64,
     pub errors: u64,
+}
+
+impl Rates {
+    fn add(&mut self, other: Rates) {
+        self.packets += other.packets;
+        self.bytes += other.bytes;
+        self.errors += other.errors;
+    }
+}
+
+fn sum(all: impl Iterator<Item = Traffic>) -> Traffic {
+    all.fold(Traffic::default(), |sum, traffic| Traffic {
+        packets: sum.packets + traffic.packets,
+        bytes: sum.bytes + traffic.bytes,
+        errors: sum.errors + traffic.errors,
+    })
 }
 
 /// What a call has relayed.
@@ -90,32 +108,33 @@ impl Totals {
         self.call_seconds_squared += other.call_seconds_squared;
         self.zero_packet_streams += other.zero_packet_streams;
         self.one_way_sessions += other.one_way_sessions;
-        self.rates.packets += other.rates.packets;
-        self.rates.bytes += other.rates.bytes;
-        self.rates.errors += other.rates.errors;
+        self.rates.add(other.rates);
+        self.kernel_rates.add(other.kernel_rates);
     }
 
     /// Everything that the relay has received so far, streams that are gone included.
     pub fn received(relay: &Relay) -> Traffic {
-        relay.interfaces().iter().fold(Traffic::default(), |mut sum, interface| {
-            sum.packets += interface.received.packets;
-            sum.bytes += interface.received.bytes;
-            sum.errors += interface.received.errors;
-            sum
-        })
+        sum(relay.interfaces().iter().map(|interface| interface.received))
+    }
+
+    /// The part of it that the kernel has received and forwarded by itself.
+    pub fn received_in_kernel(relay: &Relay) -> Traffic {
+        sum(relay.interfaces().iter().map(|interface| interface.received_elsewhere))
     }
 
     /// Takes the sample from which the rates per second come.
     pub fn sample_rates(&mut self, now: Now, relay: &Relay) {
-        let received = Totals::received(relay);
+        let received = [Totals::received(relay), Totals::received_in_kernel(relay)];
         if let Some((at, before)) = self.last_sample {
             let seconds = now.mono.since(at).as_secs_f64().max(0.001);
             let rate = |after: u64, before: u64| (after.saturating_sub(before) as f64 / seconds).round() as u64;
-            self.rates = Rates {
-                packets: rate(received.packets, before.packets),
-                bytes: rate(received.bytes, before.bytes),
-                errors: rate(received.errors, before.errors),
+            let rates = |after: Traffic, before: Traffic| Rates {
+                packets: rate(after.packets, before.packets),
+                bytes: rate(after.bytes, before.bytes),
+                errors: rate(after.errors, before.errors),
             };
+            self.rates = rates(received[0], before[0]);
+            self.kernel_rates = rates(received[1], before[1]);
         }
         self.last_sample = Some((now.mono, received));
     }

@@ -180,6 +180,11 @@ impl Relay {
         }
     }
 
+    /// Something outside has changed that decides a stream's way.
+    pub fn look_again(&mut self, id: StreamId) {
+        self.note_plan(id);
+    }
+
     pub(super) fn note(&mut self, id: StreamId) {
         let Some(stream) = self.streams.get_mut(id.0 as usize) else { return };
         if stream.way.away.is_none() {
@@ -376,8 +381,11 @@ impl Relay {
             stream.way.last_elsewhere = stream.last_packet.unix;
         }
         let interface = self.interfaces.get_mut(stream.interface());
-        interface.received.add(growth.packets, growth.bytes);
-        interface.received.errors += refused.iter().map(|(_, count)| count).sum::<u64>();
+        let errors = refused.iter().map(|(_, count)| count).sum::<u64>();
+        for traffic in [&mut interface.received, &mut interface.received_elsewhere] {
+            traffic.add(growth.packets, growth.bytes);
+            traffic.errors += errors;
+        }
         interface.add_growth(growth);
         refused.iter().for_each(|(reason, count)| self.dropped.add_count(*reason, *count));
     }

@@ -71,6 +71,8 @@ pub struct QualityTotals {
 pub struct Interface {
     pub address: IpAddr,
     pub received: Traffic,
+    /// The part of it that another path has received.
+    pub received_elsewhere: Traffic,
     pub sent: Traffic,
     pub sequence: SequenceTotals,
     pub quality: QualityTotals,
@@ -83,6 +85,7 @@ impl Interface {
         Interface {
             address,
             received: Traffic::default(),
+            received_elsewhere: Traffic::default(),
             sent: Traffic::default(),
             sequence: SequenceTotals::default(),
             quality: QualityTotals::default(),

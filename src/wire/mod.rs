@@ -3,6 +3,7 @@
 pub mod bencode;
 pub mod demux;
 pub mod json;
+pub mod pcapng;
 pub mod rtcp;
 pub mod rtp;
 pub mod stun;

@@ -53,8 +53,8 @@ pub fn ours(kind: Kind) -> Result<(), String> {
     if kind == Kind::Millrace { Ok(()) } else { Err("Debian's rtpengine has no XDP programs".into()) }
 }
 
-const SSRC: u32 = 0x00c0_ffee;
-const PCMA: u8 = 8;
+pub const SSRC: u32 = 0x00c0_ffee;
+pub const PCMA: u8 = 8;
 const EVENT: u8 = 101;
 /// Between two datagrams: longer than packets gather, so that order does not depend on the way.
 const PACE: Duration = Duration::from_millis(2);
@@ -157,7 +157,7 @@ fn tc_family(kind: Kind, folder: &Path) -> Result<String, String> {
     let daemon = start_daemon_with(&networks, kind, "--fastpath=tc", folder)?;
     let mut client = daemon.client(Encoding::Bencode)?;
     let (caller, callee) = (at(CALLER, 6000)?, at(CALLEE_IP6, 7000)?);
-    let (to, _) = set_up(&mut client, caller, callee, Cover::None)?;
+    let ([to, _], _) = set_up(&mut client, caller, callee, Cover::None)?;
     let mouth = networks.socket(Role::Caller, caller)?;
     let _ear = networks.socket(Role::Callee, callee)?;
     for number in 0..WARM_UP {
@@ -239,7 +239,7 @@ fn pass(kind: Kind, folder: &Path, ends: Ends, mode: Mode) -> Result<Run, String
     let daemon = start_daemon_with(&networks, kind, &format!("--fastpath={}", mode.option), &folder)?;
     let mut client = daemon.client(Encoding::Bencode)?;
     let (caller, callee) = (at(ends.caller, 6000)?, at(ends.callee, 7000)?);
-    let (to, on_arrival) = set_up(&mut client, caller, callee, ends.cover)?;
+    let ([to, _], on_arrival) = set_up(&mut client, caller, callee, ends.cover)?;
     let mouth = networks.socket(Role::Caller, caller)?;
     let stranger = networks.socket(Role::Caller, at(ends.caller, 6666)?)?;
     // Somebody is there: a port that is closed would answer. And who hears checks what a tap does not.
@@ -336,13 +336,13 @@ fn uncover(keys: &[(u16, Parameters)], arrived: &mut Vec<Arrived>) -> Result<(),
     Ok(())
 }
 
-/// Where the caller's packets go, and what is on them when the callee gets them.
-fn set_up(
+/// Places the call; where caller and callee send to, and what is on the caller's packets when the callee gets them.
+pub fn set_up(
     client: &mut Client,
     caller: SocketAddr,
     callee: SocketAddr,
     cover: Cover,
-) -> Result<(SocketAddr, Option<Parameters>), String> {
+) -> Result<([SocketAddr; 2], Option<Parameters>), String> {
     let mut ask = |request: Value| {
         let reply = client.ask(&request).map_err(|error| error.to_string())?;
         if reply["result"] == "ok" { Ok(reply) } else { Err(format!("{}: {reply}", request["command"])) }
@@ -361,9 +361,12 @@ fn set_up(
     }))?;
     let shown = reply["sdp"].as_str().unwrap_or_default();
     let answer = describe(callee, false, shown);
-    let reply = ask(json!({"command": "answer", "call-id": "same", "from-tag": "a", "to-tag": "b", "sdp": answer}))?;
-    let to = sdp::media_address(reply["sdp"].as_str().unwrap_or_default()).ok_or(format!("no address in {reply}"))?;
-    Ok((to, cover.off(shown)?))
+    let answered = ask(json!({"command": "answer", "call-id": "same", "from-tag": "a", "to-tag": "b", "sdp": answer}))?;
+    let address = |reply: &Value| {
+        let body = reply["sdp"].as_str().unwrap_or_default();
+        sdp::media_address(body).ok_or(format!("no address in {reply}"))
+    };
+    Ok(([address(&answered)?, address(&reply)?], cover.off(shown)?))
 }
 
 /// Has somebody listen to the caller: on either side in turns, some of them with another number for events, and, where
@@ -560,7 +563,7 @@ impl Talk<'_> {
 }
 
 /// An RTP packet whose timestamp goes with its number.
-fn packet(sequence: u16, payload_type: u8, payload: &[u8]) -> Vec<u8> {
+pub fn packet(sequence: u16, payload_type: u8, payload: &[u8]) -> Vec<u8> {
     let mut packet = vec![0x80, payload_type];
     packet.extend(sequence.to_be_bytes());
     packet.extend((u32::from(sequence) * 160).to_be_bytes());

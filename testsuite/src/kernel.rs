@@ -1,15 +1,17 @@
 //! The programs of the fast path, tried frame by frame without a network.
 
 use crate::system::{bpf, is_root};
+use millrace::base::id::CaptureId;
 use millrace::fastpath::entry::Passing;
 use millrace::fastpath::layout::{Endpoint, Flow, Keys, NextHop, Order, Stream, Target};
 use millrace::fastpath::{Action, Entry, Output, Protection, Slot};
-use millrace::io::xdp::Programs;
+use millrace::io::xdp::{CaptureRing, CapturedPorts, Programs};
 use millrace::rtp::Loan;
 use millrace::srtp::Windows;
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// `XDP_DROP`, `XDP_PASS` and `XDP_REDIRECT`.
 const DROP: u32 = 1;
@@ -97,6 +99,7 @@ impl Kernel {
                 mid: None,
             }),
             protection: protection.map(Box::new),
+            captures: Default::default(),
         };
         let kernel = Kernel { programs, slot, entry };
         kernel.install(highest, windows).map_err(|error| error.to_string())?;
@@ -118,6 +121,21 @@ impl Kernel {
         }
         let flow = Flow::new(&self.entry, self.slot, Target::Hop(HOP));
         bpf::update(map("flows")?, &Endpoint::from(self.entry.local), &flow)
+    }
+
+    /// Captures the flow's frames from now on.
+    pub fn capture(&mut self) -> Result<CaptureRing, String> {
+        let id = CaptureId(1);
+        self.entry.captures.push(id);
+        let ports = Arc::<CapturedPorts>::default();
+        ports.set(Endpoint::from(self.entry.local), &[id]);
+        let map = self.programs.map_descriptor("flows").map_err(|why| why.to_string())?;
+        let flow = Flow::new(&self.entry, self.slot, Target::Hop(HOP));
+        bpf::update(map, &Endpoint::from(self.entry.local), &flow).map_err(|error| error.to_string())?;
+        // Others get programs of their own from now on: there is one ring.
+        PROGRAMS.set(None);
+        let programs = Rc::get_mut(&mut self.programs).ok_or("other flows are in the same programs")?;
+        programs.take_captures(ports).map_err(|why| why.to_string())
     }
 
     /// What the flow has counted, and where its windows stand.

@@ -22,7 +22,8 @@ impl Call {
     /// participants and medias of this call stay what they are. What was asked for either call as a whole holds for
     /// both, where it takes something away from them.
     pub fn absorb(&mut self, other: Call) {
-        let Call { id, aliases, participants, medias, subscriptions, next_media_serial, .. } = other;
+        let Call { id, aliases, participants, medias, subscriptions, next_media_serial, captures, .. } = other;
+        self.captures.extend(captures);
         self.aliases.push(id);
         self.aliases.extend(aliases);
         self.is_answered |= other.is_answered;
@@ -65,6 +66,7 @@ impl Call {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::id::CaptureId;
     use crate::base::time::Now;
     use crate::call::SubscriptionKind;
     use crate::call::participant::Role;
@@ -91,9 +93,11 @@ mod tests {
         let mut one = call("one", ["a", "b"], 0);
         let mut other = call("two", ["c", "d"], 3);
         other.blocks_media = true;
+        (one.captures, other.captures) = (vec![CaptureId(1)], vec![CaptureId(2)]);
         one.absorb(other);
         assert_eq!(one.ids().collect::<Vec<_>>(), ["one", "two"]);
         assert!(one.blocks_media);
+        assert_eq!(one.captures, [CaptureId(1), CaptureId(2)]);
         let names = |one: &Call, tag: &str| -> Vec<String> {
             let id = one.find_tag(tag).unwrap();
             one.sources_of(id).iter().map(|(source, _)| one.participant(*source).display_tag(*source)).collect()

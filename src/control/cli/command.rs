@@ -10,6 +10,15 @@ pub enum CliCommand {
     ListJsonStatistics,
     ListInterfaces,
     ListTranscoders,
+    ListFastPath(FastPathList),
+    ListCalls {
+        is_json: bool,
+    },
+    /// A capture of a call, as pcapng; what is kept of each packet, in bytes.
+    Capture {
+        call_id: String,
+        snap: u16,
+    },
     Get(Setting),
     Set(Setting, i64),
     /// The common log level, or that of a subsystem by its place in `config::log::SUBSYSTEMS`.
@@ -26,6 +35,14 @@ pub enum CliCommand {
     ParametersChanged,
     /// Undo what `set` changed.
     ParametersRevert,
+}
+
+/// What is listed of the fast path, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FastPathList {
+    pub is_json: bool,
+    /// Counters only, no entries.
+    pub is_summary: bool,
 }
 
 /// The sessions that are listed.

@@ -4,7 +4,7 @@ mod command;
 mod server;
 mod table;
 
-pub use command::{CliCommand, Sessions, Setting, Terminated};
+pub use command::{CliCommand, FastPathList, Sessions, Setting, Terminated};
 pub use server::CliListener;
 pub use table::{CliRow, CliStatus, rows};
 

@@ -1,6 +1,6 @@
 //! The command line interface over TCP: a line, its answer, and the connection ends.
 
-use super::super::{CliReply, Service};
+use super::super::{CliAnswer, CliParts, CliReply, Service};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -81,16 +81,17 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 async fn serve(mut stream: TcpStream, service: &Arc<dyn Service>) -> io::Result<()> {
-    let text = match timeout(CLIENT_PATIENCE, read_line(&mut stream)).await?? {
+    let answer = match timeout(CLIENT_PATIENCE, read_line(&mut stream)).await?? {
         Some(line) => answer(service, &line).await,
-        None => format!("The line is longer than {LONGEST_LINE_BYTES} bytes.\n"),
+        None => CliAnswer::Text(format!("The line is longer than {LONGEST_LINE_BYTES} bytes.\n")),
     };
-    timeout(CLIENT_PATIENCE, stream.write_all(text.as_bytes())).await??;
+    match answer {
+        CliAnswer::Text(text) => timeout(CLIENT_PATIENCE, stream.write_all(text.as_bytes())).await??,
+        CliAnswer::Parts(parts) => pass_on(&mut stream, parts).await?,
+    }
     stream.shutdown().await?;
     // Closing with unread input would reset the connection and could cost the client its answer.
-    let mut rest = [0; 1024];
-    let drain = async { while matches!(stream.read(&mut rest).await, Ok(bytes) if bytes > 0) {} };
-    let _ = timeout(Duration::from_secs(1), drain).await;
+    let _ = timeout(Duration::from_secs(1), end_of(&mut stream)).await;
     Ok(())
 }
 
@@ -114,15 +115,38 @@ async fn read_line(stream: &mut TcpStream) -> io::Result<Option<String>> {
     Ok(Some(crate::base::text::decode(&line).into_owned()))
 }
 
-async fn answer(service: &Arc<dyn Service>, line: &str) -> String {
+async fn answer(service: &Arc<dyn Service>, line: &str) -> CliAnswer {
     let (sender, receiver) = oneshot::channel();
-    let reply = CliReply::new(move |text| {
+    let reply = CliReply::with_parts(move |answer| {
         // The client may have gone.
-        let _ = sender.send(text);
+        let _ = sender.send(answer);
     });
     super::run(service, line, reply);
     match timeout(COMMAND_PATIENCE, receiver).await {
-        Ok(Ok(text)) => text,
-        _ => "The daemon does not answer.\n".to_owned(),
+        Ok(Ok(answer)) => answer,
+        _ => CliAnswer::Text("The daemon does not answer.\n".to_owned()),
     }
+}
+
+/// Sends an answer's parts as they come, and tells their maker when the client sends no more.
+async fn pass_on(stream: &mut TcpStream, CliParts { mut parts, mut stop }: CliParts) -> io::Result<()> {
+    let (mut input, mut output) = stream.split();
+    loop {
+        tokio::select! {
+            part = parts.recv() => match part {
+                Some(part) => timeout(CLIENT_PATIENCE, output.write_all(&part)).await??,
+                None => return Ok(()),
+            },
+            () = end_of(&mut input), if stop.is_some() => {
+                // The maker may have ended by itself.
+                let _ = stop.take().map(|stop| stop.send(()));
+            }
+        }
+    }
+}
+
+/// Reads until nothing more can come.
+async fn end_of(input: &mut (impl AsyncReadExt + Unpin)) {
+    let mut rest = [0; 256];
+    while matches!(input.read(&mut rest).await, Ok(bytes) if bytes > 0) {}
 }

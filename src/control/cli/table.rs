@@ -1,6 +1,6 @@
 //! The command tree: every command line that is understood, as a table.
 
-use super::command::{CliCommand, SETTINGS, Sessions, SettingRow, Terminated};
+use super::command::{CliCommand, FastPathList, SETTINGS, Sessions, SettingRow, Terminated};
 use crate::config::log::SUBSYSTEMS;
 use std::fmt::Write;
 use std::sync::LazyLock;
@@ -79,6 +79,17 @@ fn plain_rows() -> Vec<CliRow> {
         plain("list jsonstats", "", "Show statistics as JSON.", |_| Ok(ListJsonStatistics)),
         plain("list interfaces", "", "Show the interfaces and their ports.", |_| Ok(ListInterfaces)),
         plain("list transcoders", "", "Show the transcoders in use.", |_| Ok(ListTranscoders)),
+        plain("list calls", "[json]", "List calls with what they have received.", |words| match *words {
+            [] => Ok(ListCalls { is_json: false }),
+            ["json"] => Ok(ListCalls { is_json: true }),
+            [other, ..] => Err(format!("Fail: `{other}` is not `json`\n")),
+        }),
+        plain(
+            "list fastpath",
+            "[summary] [json]",
+            "Show what is forwarded in the kernel, and why the rest is not.",
+            fast_path,
+        ),
         plain("list loglevels", "", "Show the subsystems with log levels.", |_| Err(log_subsystems())),
         plain("list loglevel", "[SUBSYSTEM]", "Show a log level.", |words| match words.first() {
             Some(name) => Ok(GetLogLevel(Some(subsystem(name)?))),
@@ -88,6 +99,7 @@ fn plain_rows() -> Vec<CliRow> {
         plain("terminate", "CALLID|all|own|foreign", "End calls.", terminate),
         plain("debug", "CALLID [on|off]", "Log everything about a call.", debug),
         plain("call", "CALLID info|terminate|debug [on|off]", "Show, end or debug a call.", call),
+        plain("capture", "CALLID [BYTES]", "Copy a call's packets, until you hang up (pcapng).", capture),
         plain("params start", "", "Show the options at the start.", |_| Ok(ParametersAtStart)),
         plain("params current", "", "Show the options.", |_| Ok(ParametersNow)),
         plain("params diff", "", "Show the options that were changed.", |_| Ok(ParametersChanged)),
@@ -203,6 +215,27 @@ fn sessions(parameters: &[&str]) -> Result<CliCommand, String> {
     Ok(CliCommand::ListSessions(which))
 }
 
+/// What can be kept of each packet: no more is copied in the kernel.
+const SNAP_BYTES: (i64, i64) = (64, 2048);
+
+fn capture(parameters: &[&str]) -> Result<CliCommand, String> {
+    let call_id = (*parameters.first().ok_or(MORE)?).to_owned();
+    let snap = parameters.get(1).map_or(Ok(SNAP_BYTES.1), |text| number(text, SNAP_BYTES))?;
+    Ok(CliCommand::Capture { call_id, snap: snap as u16 })
+}
+
+fn fast_path(parameters: &[&str]) -> Result<CliCommand, String> {
+    let mut list = FastPathList::default();
+    for word in parameters {
+        match *word {
+            "json" => list.is_json = true,
+            "summary" => list.is_summary = true,
+            other => return Err(format!("Fail: `{other}` is neither `summary` nor `json`\n")),
+        }
+    }
+    Ok(CliCommand::ListFastPath(list))
+}
+
 fn terminate(parameters: &[&str]) -> Result<CliCommand, String> {
     let which = match *parameters.first().ok_or(MORE)? {
         "all" => Terminated::All,
@@ -280,6 +313,11 @@ mod tests {
             ("set loglevel 7", CliCommand::SetLogLevel(None, 7)),
             ("set loglevel ice 3", CliCommand::SetLogLevel(Some(7), 3)),
             ("list loglevel control", CliCommand::GetLogLevel(Some(11))),
+            ("capture a@b", CliCommand::Capture { call_id: id(), snap: 2048 }),
+            ("capture a@b 64", CliCommand::Capture { call_id: id(), snap: 64 }),
+            ("list calls json", CliCommand::ListCalls { is_json: true }),
+            ("list fastpath", CliCommand::ListFastPath(FastPathList::default())),
+            ("list fastpath json", CliCommand::ListFastPath(FastPathList { is_json: true, is_summary: false })),
             ("params diff", CliCommand::ParametersChanged),
         ];
         for (line, command) in expected {
@@ -300,6 +338,10 @@ mod tests {
             ("set loglevel gnu 3", "Unknown subsystem: gnu\n"),
             ("set maxopenfiles 9", "Fail: `9` is not a whole number of at least 65536\n"),
             ("set timeout x", "Fail: `x` is not a whole number from 0 to 4294967295\n"),
+            ("capture", MORE),
+            ("capture a 5000", "Fail: `5000` is not a whole number from 64 to 2048\n"),
+            ("list calls x", "Fail: `x` is not `json`\n"),
+            ("list fastpath x", "Fail: `x` is neither `summary` nor `json`\n"),
             ("call a bogus", "Unknown command: bogus\n"),
             ("ksadd 3", "`ksadd` does nothing: persistence is not built\n"),
         ];

@@ -29,7 +29,8 @@ impl Bench {
         let arguments = words.map(str::to_owned);
         let Ok(Outcome::Run(loaded)) = config::load(&arguments, &Host) else { panic!("a configuration") };
         let interfaces = interface::resolve(&loaded.config.interfaces, ports, &[], &Host).expect("an address");
-        let (router, threads) = build::shards(&loaded.config, &interfaces, None, None).expect("threads");
+        let (router, threads) =
+            build::shards(&loaded.config, &interfaces, None, None, &std::sync::Arc::default()).expect("threads");
         Bench { router, threads }
     }
 

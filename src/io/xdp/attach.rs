@@ -1,5 +1,6 @@
 //! The programs attached to the interfaces of local addresses, with all that keeps their maps.
 
+use super::captured::{CaptureRing, CapturedPorts};
 use super::copies::Copies;
 use super::devices::{DeviceLists, Devices};
 use super::links::{self, Interface, Interfaces};
@@ -10,12 +11,13 @@ use super::orphans::{Found, Orphans};
 use super::pins::{Pins, Place};
 use super::shared::Shared;
 use super::table::XdpTable;
+use super::verdicts::VerdictCounters;
 use super::{Unavailable, unavailable};
 use crate::fastpath::layout::{COPY_KEYS, Sent, Stream};
 use crate::fastpath::verdict::Verdict;
 use crate::fastpath::{self, Slot, Table};
 use aya::maps::xdp::DevMapHash;
-use aya::maps::{Array, ArrayOfMaps, PerCpuArray};
+use aya::maps::{Array, ArrayOfMaps};
 use std::collections::HashSet;
 use std::io;
 use std::net::IpAddr;
@@ -56,6 +58,8 @@ pub struct FastPath {
     orphans: Option<Arc<Orphans>>,
     watcher: Option<JoinHandle<()>>,
     flows: u32,
+    /// Who captures what; none where nothing can be captured.
+    captured: Option<Arc<CapturedPorts>>,
     /// Slots that entries of a dead daemon use.
     taken: HashSet<u32>,
     /// Numbers of their groups, and of counters of their copies.
@@ -83,6 +87,8 @@ impl FastPath {
         let is_partial = links.by_number.values().any(|link| link.is_virtual);
         let mut programs = Programs::load_pinned(wanted.flows, is_partial, wanted.with_srtp, pins.as_ref())?;
         refused.extend(programs.without_srtp.iter().map(|why| format!("SRTP: {why}")));
+        refused.extend(programs.without_captures.iter().map(|why| format!("capturing: {why}")));
+        let captured = programs.watchers.is_some().then(Arc::default);
         let (streams, sent) = (programs.shared("streams", wanted.flows)?, programs.shared("sent", wanted.flows)?);
         let found = Found::look(&programs, wanted.flows)?;
         let (taken, taken_groups) = (found.slots(), found.groups());
@@ -106,6 +112,7 @@ impl FastPath {
             orphans: None,
             watcher: None,
             flows: wanted.flows,
+            captured,
             taken,
             taken_groups,
             interfaces: links,
@@ -180,10 +187,26 @@ impl FastPath {
             free: numbers(&self.taken).into_iter().map(Slot).collect(),
             keys: self.programs.key_maps()?,
             copies: Some(copies),
+            captured: self.captured.clone(),
             reach: Arc::new(self.interfaces.reach()),
             by_tc: HashSet::new(),
             orphans: self.orphans.clone(),
         }))
+    }
+
+    /// The ring of frames that are captured, and who captures what; none where nothing can be. To be asked once, before
+    /// tables are made.
+    pub fn take_captures(&mut self) -> Option<(CaptureRing, Arc<CapturedPorts>)> {
+        let ports = self.captured.clone()?;
+        match self.programs.take_captures(ports.clone()) {
+            Ok(ring) => Some((ring, ports)),
+            Err(why) => {
+                tracing::warn!(target: "core", "frames can't be captured: {why}");
+                // Tables take no entries that are captured then: packets go by the daemon.
+                self.captured = None;
+                None
+            }
+        }
     }
 
     /// What the program did with packets so far, by verdict.
@@ -191,13 +214,15 @@ impl FastPath {
     /// # Errors
     /// When the kernel does not tell.
     pub fn verdicts(&self) -> io::Result<Vec<(Verdict, u64)>> {
-        let map = self.programs.ebpf.map("verdicts").ok_or(io::ErrorKind::NotFound)?;
-        let counters = PerCpuArray::<_, u64>::try_from(map).map_err(io::Error::other)?;
-        let count = |verdict: &Verdict| {
-            let values = counters.get(&(*verdict as u32), 0).map_err(io::Error::other)?;
-            Ok((*verdict, values.iter().sum()))
-        };
-        Verdict::ALL.iter().map(count).collect()
+        self.verdict_counters().map_err(io::Error::other)?.read()
+    }
+
+    /// The same for those who read it again and again.
+    ///
+    /// # Errors
+    /// When the process has no descriptors left.
+    pub fn verdict_counters(&self) -> Result<VerdictCounters, Unavailable> {
+        VerdictCounters::new(self.programs.map_descriptor("verdicts")?)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The programs of `ebpf/`, loaded, with their maps.
 
+use super::captured::{CaptureRing, CapturedPorts};
 use super::keys::KeyMaps;
 use super::pins::Pins;
 use super::shared::Shared;
@@ -42,6 +43,9 @@ pub struct Programs {
     numbers: Option<ProgramArray<MapData>>,
     /// Why there is none for SRTP, where one was wanted.
     pub(super) without_srtp: Option<String>,
+    /// The programs that capture; none where the kernel refuses them.
+    pub(super) watchers: Option<ProgramArray<MapData>>,
+    pub(super) without_captures: Option<String>,
 }
 
 // SAFETY: 20 bytes without padding, any of which may have any value.
@@ -104,7 +108,10 @@ impl Programs {
         for name in ["egress", "rx"] {
             program(&mut ebpf, name)?.load().map_err(|error| unavailable(&error))?;
         }
-        let mut programs = Programs { ebpf, numbers: None, without_srtp: None };
+        let mut programs = Programs { ebpf, numbers: None, without_srtp: None, watchers: None, without_captures: None };
+        if let Err(why) = programs.load_captures() {
+            programs.without_captures = Some(why.to_string());
+        }
         if with_srtp && let Err(why) = programs.load_srtp() {
             programs.without_srtp = Some(why.to_string());
         }
@@ -133,6 +140,27 @@ impl Programs {
     ) -> Result<Programs, Unavailable> {
         let _ = (pins, PINNED);
         Programs::load(flows, checksums_are_partial, with_srtp)
+    }
+
+    fn load_captures(&mut self) -> Result<(), Unavailable> {
+        let program = program(&mut self.ebpf, "rx_captured")?;
+        program.load().map_err(|error| unavailable(&error))?;
+        let number = program.fd().and_then(|fd| fd.try_clone().map_err(Into::into));
+        let number = number.map_err(|error| unavailable(&error))?;
+        let mut watchers =
+            ProgramArray::try_from(take_map(&mut self.ebpf, "watchers")?).map_err(|error| unavailable(&error))?;
+        watchers.set(0, &number, 0).map_err(|error| unavailable(&error))?;
+        self.watchers = Some(watchers);
+        Ok(())
+    }
+
+    /// The ring of frames that are captured, for whoever `ports` says.
+    ///
+    /// # Errors
+    /// The second time.
+    pub fn take_captures(&mut self, ports: Arc<CapturedPorts>) -> Result<CaptureRing, Unavailable> {
+        let (ring, lost) = (take_map(&mut self.ebpf, "captures")?, take_map(&mut self.ebpf, "captures_lost")?);
+        CaptureRing::new(ring, lost, ports)
     }
 
     fn load_srtp(&mut self) -> Result<(), Unavailable> {
@@ -228,7 +256,7 @@ pub(super) fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp,
 
 fn map_data<'a>(ebpf: &'a Ebpf, name: &str) -> Result<&'a MapData, Unavailable> {
     match ebpf.map(name) {
-        Some(Map::Array(data) | Map::HashMap(data) | Map::DevMapHash(data)) => Ok(data),
+        Some(Map::Array(data) | Map::HashMap(data) | Map::DevMapHash(data) | Map::PerCpuArray(data)) => Ok(data),
         _ => Err(Unavailable::Kernel(format!("no map named {name}"))),
     }
 }

@@ -1,6 +1,7 @@
 //! The programs of `ebpf/` in the kernel: loaded, attached to interfaces, their maps filled by the shards.
 
 mod attach;
+mod captured;
 mod copies;
 mod devices;
 mod features;
@@ -14,13 +15,17 @@ mod pins;
 mod raw;
 mod shared;
 mod table;
+mod verdicts;
+
 #[cfg(test)]
 mod tests;
 
 pub use attach::{FastPath, Wanted};
+pub use captured::{CaptureRing, CapturedFrame, CapturedPorts};
 pub use load::Programs;
 pub use orphans::Orphans;
 pub use pins::{Place, remove_left};
+pub use verdicts::VerdictCounters;
 
 use std::io;
 

@@ -39,8 +39,8 @@ struct Known {
 struct Place {
     pair: Pair,
     users: u32,
-    /// The interface and the MTU of the way that the map holds; an interface of zero where it holds none.
-    leads: Leads,
+    /// What the map holds; interface 0 where no way is known.
+    hop: NextHop,
     state: State,
     /// A daemon before this one has found the way: it is good until another is found.
     is_adopted: bool,
@@ -145,7 +145,16 @@ impl NextHops {
 
     /// Where a next hop leads now.
     pub(super) fn leads(&self, index: u32) -> Leads {
-        self.lock().places.get(index as usize).map(|place| place.leads).unwrap_or_default()
+        let known = self.lock();
+        let hop = known.places.get(index as usize).map(|place| place.hop).unwrap_or_default();
+        Leads { interface: hop.interface, mtu: hop.mtu }
+    }
+
+    /// The way from a local address to a remote one; none while it is not known.
+    pub(super) fn way(&self, from: IpAddr, to: IpAddr, path: Path) -> Option<NextHop> {
+        let known = self.lock();
+        let index = *known.indices.get(&(from, to, path))?;
+        known.places.get(index as usize).map(|place| place.hop).filter(|hop| hop.interface != 0)
     }
 
     /// One use less. What nobody uses is given up some time later.
@@ -198,7 +207,7 @@ impl Known {
         let index = self.places.insert(Place {
             pair,
             users: 0,
-            leads: Leads::default(),
+            hop: NextHop::default(),
             state: State::Unknown,
             is_adopted: false,
         }) as u32;
@@ -214,7 +223,7 @@ fn adopt(map: &Array<MapData, NextHop>, adopted: &[Adopted]) -> (Known, HashMap<
     let none = Place {
         pair: (nowhere, nowhere, Path::Xdp),
         users: 1,
-        leads: Leads::default(),
+        hop: NextHop::default(),
         state: State::Unknown,
         is_adopted: false,
     };
@@ -226,16 +235,9 @@ fn adopt(map: &Array<MapData, NextHop>, adopted: &[Adopted]) -> (Known, HashMap<
     let (mut places, mut written) = (vec![(0, none)], HashMap::new());
     for one in adopted {
         let hop = map.get(&one.index, 0).unwrap_or_default();
-        let leads = Leads { interface: hop.interface, mtu: hop.mtu };
         places.push((
             one.index as usize,
-            Place {
-                pair: (one.from, one.to, one.path),
-                users: one.users,
-                leads,
-                state: State::Known,
-                is_adopted: true,
-            },
+            Place { pair: (one.from, one.to, one.path), users: one.users, hop, state: State::Known, is_adopted: true },
         ));
         written.insert(one.index, (hop, None));
     }
@@ -328,7 +330,7 @@ impl Seeker {
             tracing::debug!(target: "core", "the way from {from} to {to} by {}: {hop:?}", path.name());
         }
         if let Some(place) = self.hops.lock().places.get_mut(index as usize) {
-            place.leads = Leads { interface: hop.interface, mtu: hop.mtu };
+            place.hop = hop;
             place.state = state;
         }
         self.written.insert(index, (hop, neighbour));

@@ -1,11 +1,12 @@
 //! One shard's part of the maps.
 
+use super::captured::CapturedPorts;
 use super::copies::Copies;
 use super::keys::KeyMaps;
 use super::next_hops::NextHops;
 use super::orphans::Orphans;
 use super::shared::Shared;
-use crate::fastpath::layout::{Endpoint, Flow, Stream, Target};
+use crate::fastpath::layout::{Endpoint, Flow, NextHop, Stream, Target};
 use crate::fastpath::{Action, CopyWindows, Counted, Entry, Path, Reason, Slot, Table, Withdrawn};
 use crate::rtp::Loan;
 use crate::srtp::{Window, Windows};
@@ -29,6 +30,8 @@ pub(super) struct XdpTable {
     pub(super) keys: Option<KeyMaps>,
     /// None: packets go to one receiver at most.
     pub(super) copies: Option<Copies>,
+    /// None: frames can't be captured.
+    pub(super) captured: Option<Arc<CapturedPorts>>,
 }
 
 /// The programs on the interface of a local address.
@@ -56,6 +59,7 @@ fn limits_of_tc(entry: &Entry, reach: Reach) -> Result<(), Reason> {
         Action::Copy(_) => return Err(Reason::TcRewritten),
     };
     match output {
+        _ if !entry.captures.is_empty() => Err(Reason::Captured),
         _ if entry.protection.is_some() => Err(Reason::TcEncrypted),
         _ if reach.is_vlan => Err(Reason::TcVlan),
         Some(output) if output.from.is_ipv4() != entry.local.is_ipv4() => Err(Reason::TcFamily),
@@ -115,6 +119,9 @@ impl XdpTable {
 
     fn set(&mut self, slot: Slot, entry: &Entry, windows: &[Option<Window>]) -> Result<(), Reason> {
         let (path, target) = self.take_target(slot, entry, windows)?;
+        if let Some(captured) = &self.captured {
+            captured.set(Endpoint::from(entry.local), &entry.captures);
+        }
         let set = self.flows.insert(Endpoint::from(entry.local), Flow::new(entry, slot, target).by(path), 0);
         set.map_err(|error| {
             tracing::warn!(target: "core", "an entry of the fast path was not taken: {error}");
@@ -184,6 +191,15 @@ impl Table for XdpTable {
 
     fn path(&self, slot: Slot) -> Path {
         if self.by_tc.contains(&slot) { Path::Tc } else { Path::Xdp }
+    }
+
+    fn way(&self, from: IpAddr, to: IpAddr) -> Option<NextHop> {
+        let by = |path| self.next_hops.way(from, to, path);
+        by(Path::Xdp).or_else(|| by(Path::Tc))
+    }
+
+    fn captures(&self) -> bool {
+        self.captured.is_some()
     }
 
     fn takes_keys(&self) -> bool {

@@ -109,6 +109,7 @@ fn live_and_die(pins: Pins) {
         orphans: None,
         keys: programs.key_maps().unwrap(),
         copies: Some(copies),
+        captured: None,
     };
     let suite = Suite::AesCm128Sha1_80;
     let open = Parameters::new(suite, MasterKey::generate(suite, &mut Seeded(7)));
@@ -120,6 +121,7 @@ fn live_and_die(pins: Pins) {
         clock_rate_hz: 8000,
         payload_types: [Passing { number: 8, is_event: false }].into_iter().collect(),
         action: Action::Drop,
+        captures: Default::default(),
         protection: Some(Box::new(Protection { open: Some(open), protect: None, passes: false, mid: None })),
     };
     let windows = Windows { opened: Some(Window { highest: 1, seen: 1 }), protected: None };
