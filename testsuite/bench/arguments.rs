@@ -7,7 +7,19 @@ pub fn all() -> Command {
     Command::new("millrace-bench")
         .about("Measures media daemons on loopback.")
         .subcommand_required(true)
-        .subcommands([compare(), fanout(), forward(), calls(), changes(), kernel(), cycles(), large(), srtp(), dtls()])
+        .subcommands([
+            compare(),
+            fanout(),
+            forward(),
+            copies(),
+            calls(),
+            changes(),
+            kernel(),
+            cycles(),
+            large(),
+            srtp(),
+            dtls(),
+        ])
         .subcommand(Command::new("all").about("Everything, with its defaults"))
         .subcommand(Command::new("ceiling").about("What the generator can do without a daemon").arg(generator_core()))
 }
@@ -44,6 +56,15 @@ fn forward() -> Command {
         .arg(number("rounds", "3", "Rounds; the medians count"))
         .arg(number("seconds", "4", "Measured seconds a run"))
         .arg(number("calls", "300", "Calls with RTP both ways"))
+        .arg(generator_core())
+}
+
+fn copies() -> Command {
+    Command::new("copies")
+        .about("One to n in the kernel: what each copy costs, beside forwarding to one")
+        .arg(number("rounds", "3", "Rounds; the medians count"))
+        .arg(number("seconds", "3", "Measured seconds a run"))
+        .arg(number("copies-a-second", "40000", "Copies in all, whatever the number of receivers"))
         .arg(generator_core())
 }
 

@@ -78,7 +78,7 @@ const MEDIA: [Media; 3] = [
 
 /// What is between the ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+pub(crate) enum Way {
     Dropped,
     Nftables,
     Xdp,
@@ -315,7 +315,7 @@ fn load(plan: &Plan, generator: &mut Generator, frame: &[u8], daemon: Option<&Da
     Ok(Figures { ns_a_packet, lost: packets.saturating_sub(arrived), packets })
 }
 
-fn start<'a>(way: Way, proxy: &'a Namespace, folder: &Path) -> Result<Daemon<'a>, String> {
+pub(crate) fn start<'a>(way: Way, proxy: &'a Namespace, folder: &Path) -> Result<Daemon<'a>, String> {
     let address = |text: &str| text.parse::<SocketAddr>().map_err(|error| format!("{text}: {error}"));
     let (kind, options) = match way {
         Way::Xdp => (Kind::Millrace, vec!["--fastpath=xdp".to_owned(), "--no-fallback".to_owned()]),

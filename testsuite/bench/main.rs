@@ -4,6 +4,7 @@ mod arguments;
 mod calls;
 mod compare;
 mod control;
+mod copies;
 mod cover;
 mod dtls;
 mod endurance;
@@ -82,6 +83,12 @@ fn run(arguments: &ArgMatches) -> Result<bool, String> {
             changes_a_second: if name == "changes" { number("changes-a-second").max(1) } else { 0 },
             generator_core: generator_core(),
         }),
+        "copies" => copies::run(&copies::Plan {
+            rounds: number("rounds").max(1) as usize,
+            seconds: number("seconds").max(1),
+            copies_a_second: number("copies-a-second").max(1),
+            generator_core: generator_core(),
+        }),
         "kernel" => kernel::run(number("packets").max(1) as usize),
         "srtp" => srtp::run(number("rounds").max(1) as usize, number("batches").max(1) as usize),
         _ => endurance::ceiling(generator_core()).map(|()| true),
@@ -91,9 +98,10 @@ fn run(arguments: &ArgMatches) -> Result<bool, String> {
 /// Every measurement; whether every goal was met.
 fn all() -> Result<bool, String> {
     let mut met = true;
-    for name in
-        ["srtp", "ceiling", "compare", "fanout", "forward", "calls", "changes", "kernel", "cycles", "large", "dtls"]
-    {
+    for name in [
+        "srtp", "ceiling", "compare", "fanout", "forward", "copies", "calls", "changes", "kernel", "cycles", "large",
+        "dtls",
+    ] {
         met &= run(&arguments::all().get_matches_from(["millrace-bench", name]))?;
     }
     Ok(met)

@@ -22,7 +22,7 @@ const HEADER_BYTES: usize = 14 + 20 + 8;
 /// The SSRC of packets of [`crate::srtp::rtp_packet`].
 pub const SSRC: u32 = 0x1234_5678;
 /// Redirected frames go there, in theory: the loopback device, which every host has.
-const INTERFACE: u32 = 1;
+pub const INTERFACE: u32 = 1;
 const HOP: u32 = 1;
 
 /// What became of a packet.
