@@ -93,6 +93,18 @@ impl Mode {
     fn is_whole(self) -> bool {
         self.cables == WHOLE_CHECKSUMS
     }
+
+    fn prepare(self, networks: &Networks) -> Result<(), String> {
+        for home in [&networks.caller, &networks.callee] {
+            if !self.cables.is_empty() {
+                netns::run(home.command("ethtool").args(["-K", "out"]).args(self.cables))?;
+            }
+        }
+        for device in ["external", "internal"].iter().filter(|_| self.is_whole()) {
+            netns::run(networks.proxy.command("ethtool").args(["-K", device, "tx", "off"]))?;
+        }
+        Ok(())
+    }
 }
 
 /// Without GRO at their far ends, the devices of the proxy send no frames of XDP programs.
@@ -226,16 +238,7 @@ fn pass(kind: Kind, folder: &Path, ends: Ends, mode: Mode) -> Result<Run, String
     let folder = folder.join(mode.name);
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let networks = Networks::make()?;
-    for home in [&networks.caller, &networks.callee] {
-        if !mode.cables.is_empty() {
-            netns::run(home.command("ethtool").args(["-K", "out"]).args(mode.cables))?;
-        }
-    }
-    if mode.is_whole() {
-        for device in ["external", "internal"] {
-            netns::run(networks.proxy.command("ethtool").args(["-K", device, "tx", "off"]))?;
-        }
-    }
+    mode.prepare(&networks)?;
     let daemon = start_daemon_with(&networks, kind, &format!("--fastpath={}", mode.option), &folder)?;
     let mut client = daemon.client(Encoding::Bencode)?;
     let (caller, callee) = (at(ends.caller, 6000)?, at(ends.callee, 7000)?);
