@@ -17,8 +17,9 @@ use std::time::{Duration, Instant};
 /// The first port of the phones, and of the daemon.
 const FIRST_PHONE: u16 = 2_000;
 const PORTS: (u16, u16) = (10_000, 65_535);
-/// Frames that are sent at once: fewer than a cable between namespaces holds.
-const BURST: u32 = 128;
+/// Frames that are sent in one go, and of these at once: fewer than a cable between namespaces holds.
+const BURST: u32 = 2048;
+const BATCH: u32 = 64;
 /// RTP of 20 ms of G.711.
 const PACKET_BYTES: usize = 172;
 /// Phones that a call may have in turns, so that a packet of the one before shows.
@@ -34,7 +35,8 @@ pub struct Plan {
     pub generator_core: usize,
 }
 
-/// Runs the plan in the fast path and in userspace. Whether nothing was lost and nothing went astray.
+/// Runs the plan in the fast path and in userspace. Whether nothing was lost in the former, and nothing went astray in
+/// either: what comes in one go is more than the daemon's queues are for.
 pub fn run(plan: &Plan) -> Result<bool, String> {
     system::pin_to_core(plan.generator_core).map_err(|error| format!("core {}: {error}", plan.generator_core))?;
     let changes = match plan.changes_a_second {
@@ -89,7 +91,7 @@ fn measure(plan: &Plan, mode: &str) -> Result<bool, String> {
     let text = daemon.cli("list totals")?;
     let sessions = text.lines().find(|line| line.contains("Total sessions") || line.contains("Own sessions"));
     println!("    {}", sessions.unwrap_or_default().trim());
-    Ok(outcome.lost == 0 && outcome.astray == 0)
+    Ok(outcome.astray == 0 && (outcome.lost == 0 || mode == "off"))
 }
 
 struct Outcome {
@@ -196,7 +198,7 @@ impl Side {
         let (begin, cpu, mut bursts) = (Instant::now(), system::thread_time(), 0);
         while begin.elapsed() < time {
             check_interrupt()?;
-            self.generator.send(&self.frame, BURST)?;
+            self.generator.send(&self.frame, BURST, BATCH)?;
             bursts += 1;
             std::thread::sleep((begin + interval * bursts).saturating_duration_since(Instant::now()));
         }

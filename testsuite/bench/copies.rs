@@ -16,8 +16,9 @@ use std::time::{Duration, Instant};
 const RECEIVERS: [usize; 4] = [1, 2, 8, 32];
 const PACKET_BYTES: usize = 172;
 const WARM_UP: Duration = Duration::from_secs(2);
-/// Copies that are made of what is sent at once: fewer than a cable between namespaces holds.
-const COPIES_AT_ONCE: usize = 192;
+/// Copies that are made of what is sent in one go, and at once: fewer than a cable between namespaces holds.
+const COPIES_IN_A_GO: usize = 3072;
+const COPIES_AT_ONCE: usize = 64;
 /// What a copy may cost at the most receivers, of what a packet to one costs.
 const GOAL: f64 = 1.2;
 
@@ -138,14 +139,15 @@ fn load(
         let own = daemon.map_or(Ok(Duration::ZERO), Daemon::cpu_time)?;
         Ok(system::thread_time() + kernel_threads() + own)
     };
-    let burst = (COPIES_AT_ONCE / receivers).max(1) as u32;
+    let burst = (COPIES_IN_A_GO / receivers).max(1) as u32;
+    let batch = (COPIES_AT_ONCE / receivers).max(1) as u32;
     let interval =
         Duration::from_nanos(1_000_000_000 * u64::from(burst) * receivers as u64 / plan.copies_a_second.max(1));
     let send_for = |generator: &mut Generator, time: Duration| -> Result<u64, String> {
         let (begin, mut bursts) = (Instant::now(), 0);
         while begin.elapsed() < time {
             check_interrupt()?;
-            generator.send(frame, burst)?;
+            generator.send(frame, burst, batch)?;
             bursts += 1;
             std::thread::sleep((begin + interval * bursts).saturating_duration_since(Instant::now()));
         }

@@ -33,6 +33,8 @@ const FIRST_PORT: u16 = 30_000;
 const WARM_UP: Duration = Duration::from_secs(2);
 /// Frames that are sent at once: fewer than a cable between namespaces holds.
 const BURST: u32 = 192;
+/// Frames that the kernel makes at once.
+const BATCH: u32 = 64;
 /// Headers of Ethernet, IPv4 and UDP.
 const HEADER_BYTES: usize = 14 + 20 + 8;
 
@@ -294,7 +296,7 @@ fn load(plan: &Plan, generator: &mut Generator, frame: &[u8], daemon: Option<&Da
         let (begin, mut sent) = (Instant::now(), 0);
         while begin.elapsed() < time {
             check_interrupt()?;
-            generator.send(frame, BURST)?;
+            generator.send(frame, BURST, BATCH)?;
             sent += u64::from(BURST);
             let due = begin + each * (sent / u64::from(BURST)) as u32;
             std::thread::sleep(due.saturating_duration_since(Instant::now()));

@@ -10,8 +10,6 @@ use std::os::fd::{AsFd, AsRawFd};
 /// `BPF_PROG_TEST_RUN` and `BPF_F_TEST_XDP_LIVE_FRAMES` of linux/bpf.h.
 const TEST_RUN: libc::c_long = 10;
 const LIVE_FRAMES: u32 = 2;
-/// Frames that the kernel makes at once.
-const BATCH: u32 = 64;
 
 /// One flow as the program reads it.
 #[derive(Clone, Copy)]
@@ -163,8 +161,9 @@ impl Generator {
         Ok(())
     }
 
-    /// Sends `count` frames, in the calling thread's network.
-    pub fn send(&mut self, frame: &[u8], count: u32) -> Result<(), String> {
+    /// Sends `count` frames, in the calling thread's network, `batch` at once: between batches the kernel works off what they
+    /// bring about. A call takes some milliseconds, in which it mostly waits.
+    pub fn send(&mut self, frame: &[u8], count: u32, batch: u32) -> Result<(), String> {
         let fault = |error: io::Error| format!("live frames: {error}");
         let program = self.program("generate")?.fd().map_err(|error| format!("{error:?}"))?;
         let run = TestRun {
@@ -173,7 +172,7 @@ impl Generator {
             data_in: frame.as_ptr() as u64,
             repeat: count,
             flags: LIVE_FRAMES,
-            batch_size: BATCH,
+            batch_size: batch,
             ..TestRun::default()
         };
         // Sound: the attributes, and what they point to, live as long as the call, which only reads them.
