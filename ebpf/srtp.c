@@ -42,6 +42,12 @@ INLINE __u32 open_work(const struct arrival *arrival, struct work *work, struct 
 	return problem;
 }
 
+/* How long the packet in work is once it is opened: one that is only authenticated keeps its tag. */
+INLINE __u32 opened_bytes(const struct arrival *arrival, const struct work *work, const struct keys *keys)
+{
+	return keys->steps & STEP_DECRYPTS ? work->bytes : arrival->datagram.payload_bytes;
+}
+
 /* From a packet that belongs to the flow to what its only receiver gets. */
 INLINE __u32 pass_on(struct xdp_md *context, const struct arrival *arrival, struct work *work, struct keys *keys,
 		     struct order *order, const struct next_hop *hop)
@@ -55,7 +61,7 @@ INLINE __u32 pass_on(struct xdp_md *context, const struct arrival *arrival, stru
 		return VERDICT_PASSED_EXTENSION;
 	if (keys->insert_bytes && work->bytes > LONGEST_PACKET - MOST_INSERTED)
 		return VERDICT_PASSED_TOO_LONG;
-	if (hop && ip_bytes_of(way) + sizeof(struct udphdr) + work->bytes + grows > hop->mtu)
+	if (hop && ip_bytes_of(way) + sizeof(struct udphdr) + opened_bytes(arrival, work, keys) + grows > hop->mtu)
 		return VERDICT_PASSED_TOO_LONG;
 	problem = open_work(arrival, work, keys, order);
 	if (problem)
@@ -83,7 +89,7 @@ INLINE __u32 open_for_all(struct xdp_md *context, const struct arrival *arrival,
 	__u32 header_bytes = arrival->datagram.header_bytes;
 	__u32 problem = take(context, arrival, keys, work);
 	if (!problem)
-		problem = prepare(arrival, work->bytes, work->packet[0], fan);
+		problem = prepare(arrival, opened_bytes(arrival, work, keys), work->packet[0], fan);
 	if (!problem)
 		problem = open_work(arrival, work, keys, order);
 	if (problem)

@@ -209,7 +209,7 @@ fn compare_datagrams(slow: &[Arrived], fast: &[Arrived]) -> Result<(), String> {
         return Ok(());
     }
     let only = |of: &[Arrived], not: &[Arrived]| {
-        let all: Vec<String> = of.iter().filter(|one| !not.contains(one)).map(|one| head(one)).collect();
+        let all: Vec<String> = of.iter().filter(|one| !not.contains(one)).map(head).collect();
         format!("{} in all, {} of them alone: {}", of.len(), all.len(), all[..all.len().min(5)].join(", "))
     };
     Err(format!("by userspace {}; in the kernel {}", only(&slow, &fast), only(&fast, &slow)))

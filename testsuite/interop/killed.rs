@@ -28,6 +28,7 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "killed", what: "media outlives a killed daemon", needs: ours, run: keep },
     Scenario { name: "killed-tc", what: "the same where TC forwards", needs: ours, run: keep_tc },
     Scenario { name: "killed-srtp", what: "the same with SRTP on one side", needs: ours, run: keep_srtp },
+    Scenario { name: "killed-copies", what: "the same with a third who listens", needs: ours, run: keep_copies },
     Scenario { name: "killed-flush", what: "what a killed daemon left is removed", needs: ours, run: flush },
 ];
 
@@ -50,6 +51,10 @@ fn keep_srtp(kind: Kind, folder: &Path) -> Result<String, String> {
     survive(kind, folder, &Networks::make()?, &SRTP, KILLS / 5)
 }
 
+fn keep_copies(kind: Kind, folder: &Path) -> Result<String, String> {
+    survive(kind, folder, &Networks::make()?, &COPIES, KILLS / 5)
+}
+
 fn keep_tc(kind: Kind, folder: &Path) -> Result<String, String> {
     let networks = Networks::make()?;
     for home in [&networks.caller, &networks.callee] {
@@ -66,6 +71,7 @@ fn survive(kind: Kind, folder: &Path, networks: &Networks, play: &Play, kills: u
     let mut daemon = theatre.start(0)?;
     objects.add(&daemon)?;
     let call = Call::set_up(networks, &daemon, "first", [6000, 7000], play.is_secure)?;
+    let listener = if play.has_listener { Some(listen(networks, &daemon, "first")?) } else { None };
     let mut longest = Duration::ZERO;
     let (received, rest) = call.talk(|| {
         wait_for(path, || call.ways(&daemon))?;
@@ -77,12 +83,19 @@ fn survive(kind: Kind, folder: &Path, networks: &Networks, play: &Play, kills: u
             std::thread::sleep(Duration::from_millis(kill * 7 % 200));
         }
         let ports = ports_used(&daemon)?;
-        if ports != 4 {
-            return Err(format!("{ports} ports are in use, 4 belong to the call that goes on"));
+        let own = if play.has_listener { 6 } else { 4 };
+        if ports != own {
+            return Err(format!("{ports} ports are in use, {own} belong to the call that goes on"));
         }
         newcomer(networks, &daemon, path)?;
         Ok(daemon)
     })?;
+    if let Some(listener) = &listener {
+        let heard = drain(listener)?;
+        if heard != received[0] {
+            return Err(format!("of {} packets {heard} came to the listener", received[0]));
+        }
+    }
     daemon = rest;
     let deadline = Instant::now() + Duration::from_secs(SILENT_S) + PATIENCE;
     while ports_used(&daemon)? > 0 {
@@ -137,11 +150,14 @@ struct Play {
     path: &'static str,
     /// The caller speaks SRTP.
     is_secure: bool,
+    /// Somebody listens to the caller.
+    has_listener: bool,
 }
 
-const PLAIN: Play = Play { path: "xdp", is_secure: false };
-const BY_TC: Play = Play { path: "tc", is_secure: false };
-const SRTP: Play = Play { path: "xdp", is_secure: true };
+const PLAIN: Play = Play { path: "xdp", is_secure: false, has_listener: false };
+const BY_TC: Play = Play { path: "tc", ..PLAIN };
+const SRTP: Play = Play { is_secure: true, ..PLAIN };
+const COPIES: Play = Play { has_listener: true, ..SRTP };
 
 /// Where daemons play one after the other.
 struct Theatre<'a> {
@@ -220,6 +236,37 @@ impl Drop for Bpffs {
             eprintln!("{why}");
         }
     }
+}
+
+/// Has somebody listen to the caller of a call; a socket with room for all that comes.
+fn listen(networks: &Networks, daemon: &Daemon, call_id: &str) -> Result<UdpSocket, String> {
+    let mut client: Client = daemon.client(Encoding::Bencode)?;
+    let mut ask = |request: Value| client.ask(&request).map_err(|error| error.to_string());
+    let reply = ask(json!({
+        "command": "subscribe request", "call-id": call_id, "from-tag": "a", "transport-protocol": "RTP/AVP",
+        "interface": "internal",
+    }))?;
+    let to = at(CALLEE, 7300)?;
+    let answer = sdp::audio(to, 1, &["a=recvonly"]);
+    let reply = ask(json!({
+        "command": "subscribe answer", "call-id": call_id, "from-tag": "a", "to-tag": reply["to-tag"], "sdp": answer,
+    }))?;
+    if reply["result"] != "ok" {
+        return Err(format!("subscribe answer: {reply}"));
+    }
+    let socket = networks.socket(Role::Callee, to)?;
+    system::set_buffers(&socket, 16 << 20).map_err(|error| error.to_string())?;
+    socket.set_nonblocking(true).map_err(|error| error.to_string())?;
+    Ok(socket)
+}
+
+/// How many datagrams have come.
+fn drain(socket: &UdpSocket) -> Result<u32, String> {
+    let (mut count, mut buffer) = (0, [0; 2048]);
+    while socket.recv(&mut buffer).is_ok() {
+        count += 1;
+    }
+    Ok(count)
 }
 
 /// What daemons had in the kernel, by kind and number.
