@@ -142,11 +142,15 @@ impl Programs {
         Programs::load(flows, checksums_are_partial, with_srtp)
     }
 
-    fn load_captures(&mut self) -> Result<(), Unavailable> {
-        let program = program(&mut self.ebpf, "rx_captured")?;
+    /// Has the verifier look at one more program; what a program array takes for it.
+    fn load_program(&mut self, name: &str) -> Result<ProgramFd, Unavailable> {
+        let program = program(&mut self.ebpf, name)?;
         program.load().map_err(|error| unavailable(&error))?;
-        let number = program.fd().and_then(|fd| fd.try_clone().map_err(Into::into));
-        let number = number.map_err(|error| unavailable(&error))?;
+        program.fd().and_then(|fd| fd.try_clone().map_err(Into::into)).map_err(|error| unavailable(&error))
+    }
+
+    fn load_captures(&mut self) -> Result<(), Unavailable> {
+        let number = self.load_program("rx_captured")?;
         let mut watchers =
             ProgramArray::try_from(take_map(&mut self.ebpf, "watchers")?).map_err(|error| unavailable(&error))?;
         watchers.set(0, &number, 0).map_err(|error| unavailable(&error))?;
@@ -164,10 +168,7 @@ impl Programs {
     }
 
     fn load_srtp(&mut self) -> Result<(), Unavailable> {
-        let program = program(&mut self.ebpf, "srtp")?;
-        program.load().map_err(|error| unavailable(&error))?;
-        let number = program.fd().and_then(|fd| fd.try_clone().map_err(Into::into));
-        let number = number.map_err(|error| unavailable(&error))?;
+        let number = self.load_program("srtp")?;
         let tables = take_map(&mut self.ebpf, "tables")?;
         let mut tables = Array::try_from(tables).map_err(|error| unavailable(&error))?;
         let words = Tables { words: aes_key::tables() };
