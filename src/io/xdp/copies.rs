@@ -90,8 +90,9 @@ impl Copies {
         };
         let put =
             self.take_places(outputs, hops, &mut installed).and_then(|()| self.write(entry, &mut installed, hops));
+        // Keys are last: they are put as a whole or not at all, and no flow leads to the group yet.
         let put =
-            put.and_then(|()| put_keys(entry, &installed, windows, keys)).and_then(|()| self.write_group(&installed));
+            put.and_then(|()| self.write_group(&installed)).and_then(|()| put_keys(entry, &installed, windows, keys));
         if let Err(reason) = put {
             self.free(&installed, hops);
             return Err(reason);

@@ -77,7 +77,6 @@ impl Programs {
     ///
     /// # Errors
     /// See [`Unavailable`].
-    #[cfg(has_ebpf)]
     pub fn load(flows: u32, checksums_are_partial: bool, with_srtp: bool) -> Result<Programs, Unavailable> {
         Programs::load_pinned(flows, checksums_are_partial, with_srtp, None)
     }
@@ -124,22 +123,14 @@ impl Programs {
     /// # Errors
     /// Always: there is no program.
     #[cfg(not(has_ebpf))]
-    pub fn load(flows: u32, checksums_are_partial: bool, with_srtp: bool) -> Result<Programs, Unavailable> {
-        let _ = (flows, checksums_are_partial, with_srtp, SRTP);
-        Err(Unavailable::NotBuilt)
-    }
-
-    /// # Errors
-    /// Always: there is no program.
-    #[cfg(not(has_ebpf))]
     pub(super) fn load_pinned(
         flows: u32,
         checksums_are_partial: bool,
         with_srtp: bool,
         pins: Option<&Pins>,
     ) -> Result<Programs, Unavailable> {
-        let _ = (pins, PINNED);
-        Programs::load(flows, checksums_are_partial, with_srtp)
+        let _ = (flows, checksums_are_partial, with_srtp, pins, PINNED, SRTP);
+        Err(Unavailable::NotBuilt)
     }
 
     /// Has the verifier look at one more program; what a program array takes for it.
