@@ -1,5 +1,8 @@
 //! Control protocols over real sockets, in front of a service that the tests make up.
 
+mod http;
+mod streams;
+
 use super::cli::{CliListener, Sessions};
 use super::request::Requests;
 use super::udp::{LARGEST_DATAGRAM_BYTES, UdpListener};
@@ -102,7 +105,7 @@ async fn bench() -> Bench {
     let cli = CliListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = cli.local_address().unwrap();
     serve(udp, Arc::downgrade(&requests));
-    tokio::spawn(cli.run(fake.clone()));
+    tokio::spawn(cli.run(requests.clone()));
     Bench { fake, requests, client, cli: address }
 }
 

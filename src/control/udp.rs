@@ -1,12 +1,11 @@
 //! NG over UDP: one datagram, one message, either way.
 
-use super::request::Requests;
+use super::request::{Requests, guarded};
 use crate::io::control_socket::{ControlSocket, PathMtu, Route};
 use std::io;
 use std::net::SocketAddr;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use tracing::{debug, error, warn};
+use tracing::{debug, warn};
 
 /// The largest datagram.
 pub const LARGEST_DATAGRAM_BYTES: usize = 65_535;
@@ -51,8 +50,10 @@ impl UdpListener {
     }
 }
 
-/// A fault in working off one message must not end the listener.
 fn handle(requests: &Arc<Requests>, socket: &Arc<ControlSocket>, message: &[u8], route: Route) {
+    if !requests.access().permits(route.from.ip()) {
+        return debug!(target: "control", "Message from {} is dropped: see control-allow", route.from);
+    }
     let socket = socket.clone();
     let deliver = move |reply: &[u8]| {
         // The client asks again when a reply is lost.
@@ -60,8 +61,5 @@ fn handle(requests: &Arc<Requests>, socket: &Arc<ControlSocket>, message: &[u8],
             warn!(target: "control", "Reply of {} bytes to {} is lost: {error}", reply.len(), route.from);
         }
     };
-    let work = AssertUnwindSafe(|| requests.handle(message, route.from, deliver));
-    if std::panic::catch_unwind(work).is_err() {
-        error!(target: "control", "A message of {} bytes from {} made a fault", message.len(), route.from);
-    }
+    guarded(message.len(), route.from, || requests.handle(message, route.from, deliver));
 }

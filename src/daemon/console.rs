@@ -193,6 +193,7 @@ fn parameters(daemon: &Daemon, is_now: bool) -> String {
         let current = changed.iter().find(|(name, _, now)| *name == row.name && is_now && now.is_some());
         let value = match (current, value) {
             (Some((_, _, Some(now))), _) => now.to_string(),
+            (_, Some(_)) if row.is_secret => "(not shown)".to_owned(),
             (_, Some(value)) => show(&value),
             (_, None) => String::new(),
         };

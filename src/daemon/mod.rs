@@ -8,6 +8,7 @@ mod captures;
 mod console;
 mod dispatch;
 mod handshake_thread;
+mod listeners;
 mod listing;
 pub mod logging;
 mod media_sockets;

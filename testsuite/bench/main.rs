@@ -13,6 +13,7 @@ mod forward;
 mod kernel;
 mod load;
 mod report;
+mod requests;
 mod srtp;
 
 use clap::ArgMatches;
@@ -90,6 +91,12 @@ fn run(arguments: &ArgMatches) -> Result<bool, String> {
             generator_core: generator_core(),
         }),
         "kernel" => kernel::run(number("packets").max(1) as usize),
+        "requests" => requests::run(&requests::Plan {
+            streams: number("streams") as usize,
+            packets_a_second: number("packets-a-second").max(1),
+            requests_a_second: number("requests-a-second").max(4),
+            seconds: number("seconds").max(1),
+        }),
         "srtp" => srtp::run(number("rounds").max(1) as usize, number("batches").max(1) as usize),
         _ => endurance::ceiling(generator_core()).map(|()| true),
     }
@@ -100,7 +107,7 @@ fn all() -> Result<bool, String> {
     let mut met = true;
     for name in [
         "srtp", "ceiling", "compare", "fanout", "forward", "copies", "calls", "changes", "kernel", "cycles", "large",
-        "dtls",
+        "dtls", "requests",
     ] {
         met &= run(&arguments::all().get_matches_from(["millrace-bench", name]))?;
     }

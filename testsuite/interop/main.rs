@@ -16,6 +16,7 @@ mod sip;
 mod siprec;
 mod stage;
 mod tap;
+mod transports;
 
 use clap::{Arg, ArgAction, Command};
 use millrace_testsuite::daemon::Kind;

@@ -3,7 +3,7 @@
 use crate::sip::{Offered, Role, Sipp, Step};
 use crate::stage::{CALLEE, CALLEE_IP6, CALLER, EXAMPLE_FLAGS, INSIDE, Networks, OUTSIDE, Stage};
 use crate::tap::{Tap, recorded_packets};
-use crate::{Scenario, baresip, browser, conversations, ctl, eyes, fastpath, killed, siprec};
+use crate::{Scenario, baresip, browser, conversations, ctl, eyes, fastpath, killed, siprec, transports};
 use millrace_testsuite::daemon::{Daemon, Kind};
 use millrace_testsuite::endpoint::{Reception, Stream, receive};
 use millrace_testsuite::netns;
@@ -15,7 +15,9 @@ use std::time::{Duration, Instant};
 
 /// All of them, in the order in which they run.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
-    [PHONES, fastpath::ALL, killed::ALL, eyes::ALL, siprec::ALL, browser::ALL, baresip::ALL].into_iter().flatten()
+    [PHONES, transports::ALL, fastpath::ALL, killed::ALL, eyes::ALL, siprec::ALL, browser::ALL, baresip::ALL]
+        .into_iter()
+        .flatten()
 }
 
 const PHONES: &[Scenario] = &[
@@ -212,9 +214,19 @@ pub fn place(
     places: Option<Places>,
     body: impl FnOnce(&mut Call) -> Result<String, String>,
 ) -> Result<String, String> {
+    place_over(|networks| Stage::open(networks, kind, EXAMPLE_FLAGS, folder), steps, places, body)
+}
+
+/// The same on a stage that `open` makes.
+pub fn place_over(
+    open: impl for<'a> FnOnce(&'a Networks) -> Result<Stage<'a>, String>,
+    steps: &[Step],
+    places: Option<Places>,
+    body: impl FnOnce(&mut Call) -> Result<String, String>,
+) -> Result<String, String> {
     let places = places.unwrap_or_default();
     let networks = Networks::make()?;
-    let mut stage = Stage::open(&networks, kind, EXAMPLE_FLAGS, folder)?;
+    let mut stage = open(&networks)?;
     let idle = Held::by(&stage.daemon)?;
     let note = {
         let ends = Ends::open(&networks, at(CALLER, MEDIA_PORT)?, at(places.callee, MEDIA_PORT)?)?;
@@ -242,7 +254,7 @@ impl Call<'_> {
     }
 
     /// Waits for the end, and for `$rtpestat` to count `packets`.
-    fn hang_up(&mut self, packets: usize) -> Result<String, String> {
+    pub fn hang_up(&mut self, packets: usize) -> Result<String, String> {
         self.finish()?;
         expect_statistics(self.stage, packets)
     }

@@ -141,9 +141,21 @@ impl<'a> Stage<'a> {
     /// Starts the daemon and Kamailio; everything they write goes into `folder`. `flags` are what the script says about
     /// the first offer in place of its own `ICE=remove`.
     pub fn open(networks: &'a Networks, kind: Kind, flags: &str, folder: &Path) -> Result<Stage<'a>, String> {
+        Stage::open_over(networks, kind, &[], &EXAMPLE.replace(EXAMPLE_FLAGS, flags), folder)
+    }
+
+    /// The same with further options of the daemon and this script for Kamailio.
+    pub fn open_over(
+        networks: &'a Networks,
+        kind: Kind,
+        options: &[String],
+        script: &str,
+        folder: &Path,
+    ) -> Result<Stage<'a>, String> {
         fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-        let daemon = start_daemon(networks, kind, folder)?;
-        let kamailio = Kamailio::start(&networks.proxy, flags, folder)?;
+        let mut daemon = launch_daemon(networks, kind, options, folder)?;
+        daemon.wait_for_answer()?;
+        let kamailio = Kamailio::start(&networks.proxy, script, folder)?;
         let stage = Stage { networks, daemon, kamailio, folder: folder.to_owned() };
         stage.wait_for_kamailio()?;
         Ok(stage)
@@ -219,7 +231,8 @@ fn is_bound(port: u16) -> bool {
     lines.any(|line| line.split_whitespace().nth(1).is_some_and(|address| address.ends_with(&local)))
 }
 
-const EXAMPLE: &str = include_str!("../../config/kamailio-rtpengine.cfg.example");
+/// Kamailio's script.
+pub const EXAMPLE: &str = include_str!("../../config/kamailio-rtpengine.cfg.example");
 /// What the example says about the first offer, and all that scenarios change in it.
 pub const EXAMPLE_FLAGS: &str = "ICE=remove";
 
@@ -229,9 +242,9 @@ struct Kamailio {
 }
 
 impl Kamailio {
-    fn start(home: &Namespace, flags: &str, folder: &Path) -> Result<Kamailio, String> {
+    fn start(home: &Namespace, text: &str, folder: &Path) -> Result<Kamailio, String> {
         let script = folder.join("kamailio.cfg");
-        fs::write(&script, EXAMPLE.replace(EXAMPLE_FLAGS, flags)).map_err(|error| format!("kamailio.cfg: {error}"))?;
+        fs::write(&script, text).map_err(|error| format!("kamailio.cfg: {error}"))?;
         let log = folder.join("kamailio.log");
         let run = folder.join("kamailio-run");
         fs::create_dir_all(&run).map_err(|error| format!("{}: {error}", run.display()))?;
