@@ -237,6 +237,7 @@ pub fn place_over(
         call.finish()?;
         note
     };
+    stage.stop_proxy();
     idle.wait_for(&mut stage.daemon)?;
     Ok(format!("{note}; all freed"))
 }
@@ -345,7 +346,7 @@ impl Held {
         Ok(Held { sessions, ports, descriptors })
     }
 
-    /// Waits until the daemon holds just this again.
+    /// Waits until the daemon holds no more than this again.
     pub fn wait_for(&self, daemon: &mut Daemon) -> Result<(), String> {
         self.wait_within(daemon, Duration::from_secs(5))
     }
@@ -356,7 +357,8 @@ impl Held {
         loop {
             daemon.check_alive()?;
             let now = Held::by(daemon)?;
-            if now == *self {
+            let is_free = (now.sessions, now.ports) == (self.sessions, self.ports);
+            if is_free && now.descriptors <= self.descriptors {
                 return Ok(());
             }
             if Instant::now() > deadline || system::interrupted() {

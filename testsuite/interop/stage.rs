@@ -133,7 +133,9 @@ fn settings<'a>(
 pub struct Stage<'a> {
     pub networks: &'a Networks,
     pub daemon: Daemon<'a>,
-    kamailio: Kamailio,
+    /// None once it was stopped.
+    kamailio: Option<Kamailio>,
+    kamailio_log: PathBuf,
     folder: PathBuf,
 }
 
@@ -156,7 +158,8 @@ impl<'a> Stage<'a> {
         let mut daemon = launch_daemon(networks, kind, options, folder)?;
         daemon.wait_for_answer()?;
         let kamailio = Kamailio::start(&networks.proxy, script, folder)?;
-        let stage = Stage { networks, daemon, kamailio, folder: folder.to_owned() };
+        let kamailio_log = kamailio.log.clone();
+        let stage = Stage { networks, daemon, kamailio: Some(kamailio), kamailio_log, folder: folder.to_owned() };
         stage.wait_for_kamailio()?;
         Ok(stage)
     }
@@ -181,9 +184,14 @@ impl<'a> Stage<'a> {
         Ok((first, second))
     }
 
+    /// Stops Kamailio, and so ends the connections that it keeps to the daemon.
+    pub fn stop_proxy(&mut self) {
+        self.kamailio = None;
+    }
+
     /// The line with `$rtpestat` that Kamailio wrote for the BYE.
     pub fn logged_statistics(&self) -> Result<String, String> {
-        let text = fs::read(&self.kamailio.log).map_err(|error| error.to_string())?;
+        let text = fs::read(&self.kamailio_log).map_err(|error| error.to_string())?;
         let text = String::from_utf8_lossy(&text);
         let line = text.lines().find(|line| line.contains("media of call "));
         line.map(str::to_owned).ok_or("Kamailio logged no media statistics".into())
@@ -207,7 +215,7 @@ impl<'a> Stage<'a> {
                 Err(error) => return Err(fault(error)),
             }
         }
-        Err(format!("Kamailio does not answer\n{}", millrace_testsuite::daemon::tail(&self.kamailio.log)))
+        Err(format!("Kamailio does not answer\n{}", millrace_testsuite::daemon::tail(&self.kamailio_log)))
     }
 
     /// Waits until somebody has bound the callee's SIP port.

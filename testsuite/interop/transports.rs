@@ -203,7 +203,10 @@ fn npm(kind: Kind, folder: &Path) -> Result<String, String> {
 
 fn lwsc(kind: Kind, folder: &Path) -> Result<String, String> {
     let script = EXAMPLE
-        .replace("loadmodule \"rtpengine.so\"", "loadmodule \"lwsc.so\"\nloadmodule \"rtpengine.so\"")
+        .replace(
+            "loadmodule \"rtpengine.so\"",
+            "loadmodule \"lwsc.so\"\nloadmodule \"rtpengine.so\"\nmodparam(\"rtpengine\", \"wsapi\", \"lwsc\")",
+        )
         .replace("udp:127.0.0.1:2223", &format!("ws://127.0.0.1:{HTTP}/ng"));
     let steps = [TWO_WAY, Step::Talk(TALK), Step::Bye(Role::Caller)];
     let options = [format!("--listen-http={HTTP}")];
