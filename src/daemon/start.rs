@@ -129,7 +129,7 @@ fn run(
     ring.into_iter().for_each(|ring| drop(runtime.spawn(captures.clone().read_ring(ring))));
     let mut steering = media_sockets::steering(&config, &places.interfaces, build::shard_count(&config));
     let (router, threads) =
-        build::shards(&config, &places.interfaces, fast_path.as_ref(), steering.as_mut(), &captures)?;
+        build::shards(&config, &places.interfaces, fast_path.as_mut(), steering.as_mut(), &captures)?;
     let daemon = Arc::new(Daemon {
         router,
         started: clock::mono(),
