@@ -9,6 +9,7 @@ use crate::base::id::CaptureId;
 use crate::base::time::{Mono, Now};
 use slab::Slab;
 use std::collections::HashSet;
+use std::net::SocketAddr;
 
 /// Room for more is made when they come.
 const USUAL_PARTICIPANTS: usize = 2;
@@ -39,6 +40,10 @@ pub struct Call {
     pub blocks_media: bool,
     /// `block DTMF` for everybody.
     pub blocks_dtmf: bool,
+    /// Somebody is told which digits its parties press.
+    pub tells_digits: bool,
+    /// Who is, besides those who are for all calls.
+    pub digit_destination: Option<SocketAddr>,
     pub metadata: Option<String>,
     /// Those who look at its packets.
     pub captures: Vec<CaptureId>,
@@ -63,6 +68,8 @@ impl Call {
             drops_traffic: false,
             blocks_media: false,
             blocks_dtmf: false,
+            tells_digits: false,
+            digit_destination: None,
             metadata: None,
             captures: Vec::new(),
         }

@@ -209,6 +209,8 @@ pub struct Threads {
 pub struct Reporting {
     pub ssrc: SsrcReporting,
     pub mos: Mos,
+    /// Where digits of all calls are reported to.
+    pub digits: Option<std::net::SocketAddr>,
 }
 
 /// Which SSRC entries replies hold.

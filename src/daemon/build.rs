@@ -1,6 +1,7 @@
 //! From a configuration to shards that run.
 
 use super::captures::Captures;
+use super::digits::Digits;
 use super::dispatch::{Dispatch, NO_LIMIT};
 use super::numbers::SharedNumbers;
 use super::router::Router;
@@ -47,6 +48,7 @@ pub(super) fn shards(
     let contexts = Arc::new(contexts(config)?);
     let settings = settings(config, interfaces.clone(), &contexts);
     let sessions = Arc::new(AtomicUsize::new(0));
+    let digits = Arc::new(Digits::new(config.reporting.digits));
     let processors = affinity::allowed().unwrap_or_default();
     let count = shard_count(config);
     let whereabouts = Arc::new(Whereabouts::new(count));
@@ -63,6 +65,7 @@ pub(super) fn shards(
             sessions: sessions.clone(),
             whereabouts: whereabouts.clone(),
             captures: captures.clone(),
+            digits: digits.clone(),
         };
         let steered = steering.as_mut().map(|steering| steering.share(index)).transpose()?;
         let lines = fast_path.as_mut().and_then(|fast_path| fast_path.take_lines(index));
@@ -247,6 +250,7 @@ fn settings(config: &Config, interfaces: Arc<Interfaces>, contexts: &Contexts) -
         delete_delay: Duration::from_secs(u64::from(config.timeouts.delete_delay_s)),
         learning: config.media.learning,
         tos: config.media.tos,
+        tells_digits: config.reporting.digits.is_some(),
         instance_id: SystemRandomness::new().hex(16),
         fingerprints: HASH_FUNCTIONS.iter().map(|row| identity.fingerprint(row.0).clone()).collect(),
         software: config.process.software_id.clone(),

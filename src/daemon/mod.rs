@@ -6,6 +6,7 @@
 mod build;
 mod captures;
 mod console;
+mod digits;
 mod dispatch;
 mod handshake_thread;
 mod listing;

@@ -1,6 +1,7 @@
 //! One shard's thread: an event loop that runs the engine.
 
 use super::captures::Captures;
+use super::digits::Digits;
 use super::handshake_thread::HandshakeQueue;
 use super::numbers::SharedNumbers;
 use super::whereabouts::Whereabouts;
@@ -99,6 +100,7 @@ pub(super) struct Shared {
     pub sessions: Arc<AtomicUsize>,
     pub whereabouts: Arc<Whereabouts>,
     pub captures: Arc<Captures>,
+    pub digits: Arc<Digits>,
 }
 
 /// Starts a shard's thread, on `processor` where one is given.
@@ -170,6 +172,9 @@ impl Handler for Runner {
     #[inline]
     fn turned(&mut self, now: Now, transmit: &mut Batch) {
         self.shard.settle_ways(now, transmit);
+        if self.shard.has_outputs() {
+            self.report();
+        }
     }
 
     fn is_early(&mut self) -> bool {
@@ -290,6 +295,7 @@ impl Runner {
                         termination.name()
                     );
                 }
+                Output::Digit(digit) => self.shared.digits.tell(&digit),
                 Output::CaptureOver(capture) => self.shared.captures.over(capture),
                 Output::Warning { call_id, text } => tracing::warn!(target: "control", call_id, "{text}"),
                 Output::Fault { call_id, text } => tracing::error!(target: "core", call_id, "call ended: {text}"),

@@ -6,6 +6,7 @@
 
 mod capture;
 mod commands;
+mod digits;
 mod handover;
 mod handshakes;
 mod media_ports;
@@ -16,6 +17,7 @@ mod shard;
 mod timers;
 
 pub use commands::Lent;
+pub use digits::PressedDigit;
 pub use handover::{Departure, Immovable};
 pub use handshakes::Handshakes;
 pub use output::Output;

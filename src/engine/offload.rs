@@ -51,6 +51,9 @@ impl Shard {
         if self.relay.has_released() {
             self.relay.release_held(now, transmit);
         }
+        if self.relay.has_digits() {
+            self.tell_digits(now);
+        }
     }
 
     #[cold]

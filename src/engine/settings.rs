@@ -17,6 +17,8 @@ pub struct Settings {
     pub learning: Learning,
     /// The type-of-service octet of media; none leaves the system's default.
     pub tos: Option<u8>,
+    /// Somebody is told which digits parties of any call press.
+    pub tells_digits: bool,
     /// Names this daemon in `a=rtpengine`.
     pub instance_id: String,
     /// Digests of this daemon's certificate, by every hash function.

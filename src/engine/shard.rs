@@ -60,6 +60,12 @@ impl Shard {
         &mut self.settings
     }
 
+    /// Whether something has happened that nobody was told of.
+    #[inline]
+    pub fn has_outputs(&self) -> bool {
+        !self.outputs.is_empty()
+    }
+
     /// What has happened since this was last asked.
     pub fn take_outputs(&mut self) -> Vec<Output> {
         std::mem::take(&mut self.outputs)

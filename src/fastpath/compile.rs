@@ -3,7 +3,9 @@
 use super::entry::{Action, Entry, MOST_COPIES, Output, Passing, Protection};
 use super::reason::Reason;
 use crate::base::id::CaptureId;
-use crate::plan::{Block, Component, Feedback, ForwardingPlan, MidElement, Muting, Rewrite, Security, Sink};
+use crate::plan::{
+    Block, Component, Feedback, ForwardingPlan, MidElement, Muting, PayloadType, Rewrite, Security, Sink,
+};
 use crate::rtp::loan::PAYLOAD_TYPES;
 use crate::srtp::{CipherKind, Parameters, Schedule};
 use smallvec::SmallVec;
@@ -80,10 +82,16 @@ pub fn compile(ingress: &Ingress, egresses: &[Option<Egress>]) -> Result<Entry, 
     let egresses = egresses.filter(|egresses| egresses.len() == sinks.len()).ok_or(Reason::NoReceiver)?;
     let pairs = || sinks.iter().zip(egresses.iter().copied());
     let heard = ingress.heard.ok_or(Reason::NoPackets)?;
+    if ingress.plan.tells_digits && is_event(ingress.plan, heard.payload_type) {
+        return Err(Reason::NoPackets);
+    }
     let payload_types = payload_types(ingress.plan, heard);
     let outputs = pairs().map(|(sink, egress)| output(ingress, (sink, egress), &payload_types));
     let outputs: Vec<Output> = outputs.filter_map(Result::transpose).collect::<Result<_, Reason>>()?;
     let keying = keying(ingress, pairs())?;
+    if ingress.plan.tells_digits && keying.all().next().is_some() {
+        return Err(Reason::Digits);
+    }
     let longest_mean_bytes = keying.longest_mean_bytes();
     let (action, protection) = action(outputs, keying)?;
     if !ingress.captures.is_empty() && matches!(action, Action::Copy(_)) {
@@ -266,9 +274,15 @@ fn is_routed(address: SocketAddr) -> bool {
     }
 }
 
+fn is_event(plan: &ForwardingPlan, payload_type: u8) -> bool {
+    plan.ingress.payload_types.iter().any(|known| known.number == payload_type && known.is_dtmf)
+}
+
 /// The payload type in use, and those that signalling allows besides and that can be measured by the same clock.
 fn payload_types(plan: &ForwardingPlan, heard: Heard) -> SmallVec<[Passing; PAYLOAD_TYPES]> {
-    let signalled = &plan.ingress.payload_types;
+    // Who tells of digits has to see them.
+    let passes = |known: &&PayloadType| !(plan.tells_digits && known.is_dtmf);
+    let signalled: SmallVec<[&PayloadType; PAYLOAD_TYPES]> = plan.ingress.payload_types.iter().filter(passes).collect();
     let is_event = signalled.iter().any(|known| known.number == heard.payload_type && known.is_dtmf);
     let mut all: SmallVec<[Passing; PAYLOAD_TYPES]> = SmallVec::new();
     all.push(Passing { number: heard.payload_type, is_event });

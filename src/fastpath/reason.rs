@@ -43,6 +43,7 @@ impl Reason {
             Reason::ManyReceivers
             | Reason::Rewritten
             | Reason::Silenced
+            | Reason::Digits
             | Reason::SeveralPorts
             | Reason::DeviceSendsNone => true,
             Reason::TcEncrypted | Reason::TcFamily | Reason::TcRewritten | Reason::TcVlan => true,
@@ -75,6 +76,8 @@ reasons! {
     Rewritten, "rewritten", Never;
     /// Some receiver gets silence in place of media.
     Silenced, "silenced", Never;
+    /// SRTP whose digits somebody is told of: packets of the same SSRC can't be opened at two places.
+    Digits, "digits", Never;
     /// The stream has or had several ports.
     SeveralPorts, "several_ports", Never;
     /// One of the addresses is of the loopback device, or of a link only.

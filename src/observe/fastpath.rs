@@ -318,7 +318,9 @@ pub fn report(ways: &Ways, verdicts: &[(Verdict, u64)]) -> Dictionary {
 /// The same as lines, without what is zero; `line` is how one is laid out.
 pub fn lines(text: &mut String, ways: &Ways, verdicts: &[(Verdict, u64)], line: fn(&mut String, &str, u64)) {
     line(text, "Streams forwarded in the kernel", ways.away);
-    line(text, "Streams in userspace past the network stack", ways.lifted);
+    if ways.lifted > 0 {
+        line(text, "Streams in userspace past the network stack", ways.lifted);
+    }
     for (reason, count) in ways.userspace().filter(|(_, count)| *count > 0) {
         line(text, &format!("Streams in userspace ({})", reason.name()), count);
     }

@@ -65,6 +65,7 @@ fn media_plan(flows: &Flows, id: MediaId, rtp: StreamId) -> ForwardingPlan {
         keyframes: keyframes(call, id),
         reports: if has_own_reports { media.rtcp_stream } else { Some(rtp) },
         sources: Some(rtp),
+        tells_digits: call.tells_digits,
         ..protected(component, ingress, media)
     }
 }

@@ -332,6 +332,8 @@ pub struct ForwardingPlan {
     /// describe what it received, reception reports what was sent through it. The stream itself when muxed; none
     /// leaves RTCP unread.
     pub sources: Option<StreamId>,
+    /// Somebody is to hear of the digits that the peer presses.
+    pub tells_digits: bool,
 }
 
 impl ForwardingPlan {
@@ -352,6 +354,7 @@ impl ForwardingPlan {
             keyframes: None,
             feedback: None,
             reports: None,
+            tells_digits: false,
             sources: None,
         }
     }

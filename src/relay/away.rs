@@ -227,8 +227,11 @@ impl Relay {
     pub(super) fn look_at_way(&mut self, now: Mono, id: StreamId, header: &Header, bytes: usize) -> bool {
         self.note(id);
         let Some(stream) = self.streams.get_mut(id.0 as usize) else { return false };
+        let is_told_digit = stream.plan().tells_digits && stream.is_event(header.payload_type);
         let Some(away) = &mut stream.way.away else { return false };
-        away.strays += u64::from(now.since(away.since) >= GRACE);
+        // Digits that somebody is told of come here by right.
+        let is_stray = !is_told_digit && now.since(away.since) >= GRACE;
+        away.strays += u64::from(is_stray);
         if away.loan.ssrc != header.ssrc {
             return false;
         }

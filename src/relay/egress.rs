@@ -26,6 +26,9 @@ impl Relay {
     ) -> Result<Verdict, DropReason> {
         match &accepted.kind {
             Kind::Rtp(header) => {
+                if accepted.is_event {
+                    self.note_digit(accepted, header, packet);
+                }
                 if self.watch(now, accepted, header, packet) {
                     return self.repair_arrived(now, accepted, header, packet, transmit);
                 }

@@ -9,6 +9,7 @@ mod attach;
 pub mod away;
 mod bundle;
 mod connectivity;
+pub mod digits;
 mod egress;
 mod extension;
 mod feedback;
@@ -79,6 +80,8 @@ pub struct Relay {
     way_notes: Vec<StreamId>,
     /// Datagrams whose state has come back.
     released: Vec<held::Held>,
+    /// Those that nobody has taken yet.
+    digits: Vec<digits::Digit>,
 }
 
 /// The largest datagram that may come.
@@ -106,6 +109,7 @@ impl Relay {
             mos,
             has_other_path: false,
             way_notes: Vec::new(),
+            digits: Vec::new(),
             released: Vec::new(),
         }
     }

@@ -270,6 +270,38 @@ fn silence_takes_the_place_of_a_payload_and_of_nothing_else() {
 }
 
 #[test]
+fn a_digit_is_told_once() {
+    let event = |sequence: u16, timestamp: u32, payload: [u8; 4]| {
+        Header { payload_type: 101, timestamp, ..header(sequence) }.write(&payload)
+    };
+    // Pressed for 120 ms, its end three times; pressed, and the end is lost; pressed again; and a late packet.
+    let packets = [
+        event(1, 1000, [5, 10, 0, 160]),
+        event(2, 1000, [5, 10, 1, 64]),
+        event(3, 1000, [5, 0x8a, 3, 192]),
+        event(4, 1000, [5, 0x8a, 3, 192]),
+        event(5, 1000, [5, 0x8a, 3, 192]),
+        event(6, 3000, [11, 7, 0, 160]),
+        event(7, 3000, [11, 7, 0, 240]),
+        event(8, 9000, [1, 0x87, 0, 80]),
+        event(2, 1000, [5, 10, 1, 64]),
+    ];
+    for tells in [true, false] {
+        let (mut relay, [a, ..], mut sent) = call();
+        replan(&mut relay, a, |plan| {
+            plan.tells_digits = tells;
+            plan.media[0].block = Some(Block::Dtmf);
+        });
+        for packet in &packets {
+            relay.datagram(ms(0), PortToken(0), at(ALICE), &mut packet.clone(), &mut sent);
+        }
+        let told: Vec<_> =
+            relay.take_digits().into_iter().map(|digit| (digit.event, digit.duration_ms, digit.volume)).collect();
+        assert_eq!(told, if tells { vec![(5, 120, 10), (11, 30, 7), (1, 10, 7)] } else { vec![] });
+    }
+}
+
+#[test]
 fn every_reason_to_drop_is_counted_where_it_belongs() {
     type Change = fn(&mut Relay, &[StreamId; 4]);
     let cases: [(DropReason, Change); 6] = [

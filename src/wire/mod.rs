@@ -7,6 +7,7 @@ pub mod pcapng;
 pub mod rtcp;
 pub mod rtp;
 pub mod stun;
+pub mod telephone_event;
 pub mod value;
 
 use thiserror::Error;

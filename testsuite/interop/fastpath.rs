@@ -457,6 +457,13 @@ fn listen(
     Ok((networks.socket(role, at(address, port)?)?, parameters))
 }
 
+/// The way that the caller's RTP takes, as the daemon says.
+pub fn caller_way(client: &mut Client) -> Result<String, String> {
+    let query = query(client)?;
+    let stream = caller_stream(&query).ok_or("no stream")?;
+    Ok(stream["fast path"].as_str().unwrap_or("no way").to_owned())
+}
+
 fn query(client: &mut Client) -> Result<Value, String> {
     client.ask(&json!({"command": "query", "call-id": "same"})).map_err(|error| error.to_string())
 }

@@ -8,6 +8,7 @@ mod browser;
 mod conversations;
 mod cover;
 mod ctl;
+mod digits;
 mod eyes;
 mod fastpath;
 mod killed;

@@ -77,6 +77,7 @@ impl World {
             delete_delay: Duration::from_secs(30),
             learning: Default::default(),
             tos: None,
+            tells_digits: false,
             instance_id: "0123456789abcdef".to_owned(),
             fingerprints: HASH_FUNCTIONS.iter().map(|row| contexts.identity().fingerprint(row.0).clone()).collect(),
             software: "millrace-test".to_owned(),
