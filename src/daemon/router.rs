@@ -8,7 +8,6 @@ use crate::engine::Settings;
 use crate::ng::{Dictionary, Request, Value};
 use crate::observe::interfaces::Row;
 use crate::observe::sums::Sums;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// All shards, for those who ask them.
@@ -61,7 +60,7 @@ impl Router {
 
     /// The state of the whole daemon.
     pub(super) fn sums(&self, uptime_s: u64, deliver: impl FnOnce(Sums) + Send + 'static) {
-        let rejected = self.dispatch.rejected.load(Ordering::Relaxed);
+        let rejected = self.dispatch.admission.rejected();
         let of_shard = |work: &mut Work| Sums::of_shard(work.shard.calls(), work.shard.relay(), work.shard.totals());
         self.gather(of_shard, move |list| {
             let mut sums = Sums { uptime_s, rejected_sessions: rejected, ..Sums::default() };

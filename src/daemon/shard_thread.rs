@@ -1,6 +1,7 @@
 //! One shard's thread: an event loop that runs the engine.
 
 use super::captures::Captures;
+use super::export::homer::Homer;
 use super::handshake_thread::HandshakeQueue;
 use super::numbers::SharedNumbers;
 use super::whereabouts::Whereabouts;
@@ -98,6 +99,8 @@ pub(super) struct Shared {
     pub sessions: Arc<AtomicUsize>,
     pub whereabouts: Arc<Whereabouts>,
     pub captures: Arc<Captures>,
+    /// Who is shown RTCP.
+    pub homer: Option<Arc<Homer>>,
 }
 
 /// Starts a shard's thread, on `processor` where one is given.
@@ -161,6 +164,9 @@ impl Handler for Runner {
             self.shard.condemn(port);
         }
         self.pass_on_handshakes();
+        if let Some(homer) = &self.shared.homer {
+            homer.take_reports(&mut self.shard);
+        }
     }
 
     #[inline]

@@ -3,6 +3,7 @@
 use super::build;
 use super::captures::Captures;
 use super::console::{self, Console};
+use super::export::Exports;
 use super::logging::{self, Levels};
 use super::media_sockets;
 use super::notify::Notifier;
@@ -127,9 +128,16 @@ fn run(
     let (ring, captured) = fast_path.as_mut().and_then(FastPath::take_captures).unzip();
     let captures = Arc::new(Captures::new(captured));
     ring.into_iter().for_each(|ring| drop(runtime.spawn(captures.clone().read_ring(ring))));
+    let exports = Exports::start(&config);
     let mut steering = media_sockets::steering(&config, &places.interfaces, build::shard_count(&config));
-    let (router, threads) =
-        build::shards(&config, &places.interfaces, fast_path.as_ref(), steering.as_mut(), &captures)?;
+    let (router, threads) = build::shards(
+        &config,
+        &places.interfaces,
+        fast_path.as_ref(),
+        steering.as_mut(),
+        &captures,
+        exports.reports(),
+    )?;
     let daemon = Arc::new(Daemon {
         router,
         started: clock::mono(),
@@ -142,12 +150,17 @@ fn run(
         },
         verdicts: fast_path.as_ref().and_then(build::verdict_counters),
         captures,
+        receivers: exports.receivers(),
+        interval: Mutex::new(None),
         tasks: runtime.handle().clone(),
     });
     console::apply(&daemon, &config);
+    let dispatch = &daemon.router.dispatch;
+    runtime.spawn(dispatch.admission.clone().watch(dispatch.shards.clone()));
     let service: Arc<dyn Service> = daemon.clone();
     let requests = Requests::new(service.clone(), build::defaults(&config), clock::now);
     connect(&daemon, &requests);
+    exports.attach(&daemon, &requests, &config, places.ng.first().copied());
     let mut signals = Signals::new()?;
     let front = Arc::new(Front { listeners: ng, requests: requests.clone() });
     daemon.router.dispatch.shards.iter().for_each(|shard| shard.listen(front.clone()));

@@ -22,6 +22,7 @@ mod layers;
 mod nonce;
 mod pierce;
 pub mod ports;
+pub mod reports;
 mod rewriting;
 mod rtcp;
 mod secure;
@@ -57,6 +58,9 @@ pub struct Relay {
     by_port: Vec<Option<StreamId>>,
     interfaces: Interfaces,
     dropped: DropCounters,
+    /// Datagrams that were forwarded, and those that ended here.
+    forwarded: u64,
+    consumed: u64,
     piercer: Piercer,
     agenda: Agenda,
     feedback_agenda: Agenda,
@@ -79,6 +83,7 @@ pub struct Relay {
     way_notes: Vec<StreamId>,
     /// Datagrams whose state has come back.
     released: Vec<held::Held>,
+    reports: reports::Reports,
 }
 
 /// The largest datagram that may come.
@@ -96,6 +101,8 @@ impl Relay {
             by_port: Vec::new(),
             interfaces: Interfaces::default(),
             dropped: DropCounters::default(),
+            forwarded: 0,
+            consumed: 0,
             piercer: Piercer::default(),
             agenda: Agenda::default(),
             feedback_agenda: Agenda::default(),
@@ -107,6 +114,7 @@ impl Relay {
             has_other_path: false,
             way_notes: Vec::new(),
             released: Vec::new(),
+            reports: reports::Reports::default(),
         }
     }
 
@@ -163,8 +171,10 @@ impl Relay {
             Some(Some(id)) => self.relay(now, *id, port, from, datagram, transmit),
             _ => Verdict::Dropped(DropReason::UnknownPort),
         };
-        if let Verdict::Dropped(reason) = verdict {
-            self.dropped.count(reason);
+        match verdict {
+            Verdict::Forwarded => self.forwarded += 1,
+            Verdict::Consumed => self.consumed += 1,
+            Verdict::Dropped(reason) => self.dropped.count(reason),
         }
         verdict
     }
@@ -205,6 +215,12 @@ impl Relay {
     /// Totals by local address, of streams that are gone too.
     pub fn interfaces(&self) -> &[Interface] {
         self.interfaces.all()
+    }
+
+    /// Datagrams that came to this relay and were forwarded, and those that ended here: keep-alives, connectivity checks,
+    /// handshakes.
+    pub fn settled(&self) -> (u64, u64) {
+        (self.forwarded, self.consumed)
     }
 
     /// Datagrams dropped, by reason, of streams that are gone too.

@@ -11,11 +11,13 @@ mod ctl;
 mod eyes;
 mod fastpath;
 mod killed;
+mod measured;
 mod scenarios;
 mod sip;
 mod siprec;
 mod stage;
 mod tap;
+mod tree;
 
 use clap::{Arg, ArgAction, Command};
 use millrace_testsuite::daemon::Kind;
