@@ -12,6 +12,7 @@ mod eyes;
 mod fastpath;
 mod killed;
 mod measured;
+mod receivers;
 mod scenarios;
 mod sip;
 mod siprec;
