@@ -88,6 +88,8 @@ pub struct FastPath {
     pub is_required: bool,
     /// How many streams they can forward at once.
     pub flows: u32,
+    /// What the daemon forwards itself, it gets past the network stack.
+    pub lifts: bool,
     /// They get keys of SRTP.
     pub opens_srtp: bool,
     /// The directory under which maps and programs stay when the daemon dies; none: they end with it.
@@ -109,6 +111,8 @@ pub enum FastPathUse {
     Xdp,
     /// As classifiers alone; the same.
     Tc,
+    /// Nothing is forwarded there: the daemon gets it all, past the network stack.
+    AfXdp,
     Off,
 }
 
@@ -274,6 +278,7 @@ impl Default for Config {
                 use_of: FastPathUse::Auto,
                 is_required: false,
                 flows: 65_536,
+                lifts: true,
                 opens_srtp: true,
                 pin: Some(DEFAULT_PIN.to_owned()),
                 keeps_left: true,

@@ -41,13 +41,13 @@ use std::time::Duration;
 pub(super) fn shards(
     config: &Config,
     interfaces: &ResolvedInterfaces,
-    fast_path: Option<&FastPath>,
+    mut fast_path: Option<&mut FastPath>,
     mut steering: Option<&mut Steering>,
     captures: &Arc<Captures>,
     homer: Option<&Arc<Homer>>,
 ) -> io::Result<(Router, Vec<JoinHandle<()>>)> {
     let interfaces = Arc::new(model(interfaces));
-    let numbers = SharedNumbers::new(&interfaces, fast_path.and_then(FastPath::orphans));
+    let numbers = SharedNumbers::new(&interfaces, fast_path.as_deref().and_then(FastPath::orphans));
     let contexts = Arc::new(contexts(config)?);
     let settings = settings(config, interfaces.clone(), &contexts);
     let sessions = Arc::new(AtomicUsize::new(0));
@@ -60,7 +60,7 @@ pub(super) fn shards(
         if homer.is_some() {
             shard.keep_reports();
         }
-        if let Some(fast_path) = fast_path {
+        if let Some(fast_path) = &fast_path {
             shard.use_table(fast_path.table(index, count).map_err(io::Error::other)?);
         }
         let (queue, work) = handshake_thread::queue();
@@ -73,7 +73,8 @@ pub(super) fn shards(
             homer: homer.cloned(),
         };
         let steered = steering.as_mut().map(|steering| steering.share(index)).transpose()?;
-        let (handle, thread) = shard_thread::start(index, shard, shared, queue, steered, processor)?;
+        let lines = fast_path.as_mut().and_then(|fast_path| fast_path.take_lines(index));
+        let (handle, thread) = shard_thread::start(index, shard, shared, queue, (steered, lines), processor)?;
         handshake_thread::start(index, contexts.clone(), work, handle.clone())?;
         shards.push(handle);
         threads.push(thread);
@@ -111,7 +112,9 @@ pub(super) fn fast_path(
     let opened = FastPath::open(&xdp::Wanted {
         addresses: addresses.map(|address| address.address).collect(),
         by_xdp: wanted.use_of != FastPathUse::Tc,
-        by_tc: wanted.use_of != FastPathUse::Xdp,
+        by_tc: matches!(wanted.use_of, FastPathUse::Auto | FastPathUse::Tc),
+        forwards: wanted.use_of != FastPathUse::AfXdp,
+        lines_for: if wanted.lifts || wanted.use_of == FastPathUse::AfXdp { shard_count(config) as u32 } else { 0 },
         flows: wanted.flows,
         with_srtp: wanted.opens_srtp,
         place: place.filter(|_| wanted.pin.is_some()),
@@ -144,8 +147,12 @@ fn announce(path: &FastPath) {
     for (kind, name) in [(fastpath::Path::Xdp, "XDP programs"), (fastpath::Path::Tc, "TC")] {
         let interfaces = path.interfaces(kind).join(", ");
         if !interfaces.is_empty() {
-            tracing::info!(target: "core", "RTP is forwarded by {name} on {interfaces}{ends}");
+            let what = if path.forwards() { "is forwarded" } else { "is given to the daemon" };
+            tracing::info!(target: "core", "RTP {what} by {name} on {interfaces}{ends}");
         }
+    }
+    if path.has_lines() {
+        tracing::info!(target: "core", "what the daemon forwards itself, it gets past the network stack (AF_XDP)");
     }
     if let Some(orphans) = path.orphans() {
         tracing::info!(target: "core", "{} streams of the daemon before this one go on", orphans.count());

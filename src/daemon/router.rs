@@ -9,6 +9,7 @@ use crate::ng::{Dictionary, Request, Value};
 use crate::observe::interfaces::Row;
 use crate::observe::sums::Sums;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::runtime::Runtime;
 
 /// All shards, for those who ask them.
 pub(super) struct Router {
@@ -67,6 +68,11 @@ impl Router {
             list.iter().for_each(|other| sums.add(other));
             deliver(sums);
         });
+    }
+
+    /// Looks at what limits need to know, as long as `runtime` runs.
+    pub(super) fn watch_limits(&self, runtime: &Runtime) {
+        runtime.spawn(self.dispatch.admission.clone().watch(self.dispatch.shards.clone()));
     }
 
     /// Changes the settings of all shards.

@@ -13,6 +13,7 @@ use crate::control::udp::{LARGEST_DATAGRAM_BYTES, UdpListener};
 use crate::engine::{Lent, Output, Shard};
 use crate::io::random::SystemRandomness;
 use crate::io::steer::SteeredPorts;
+use crate::io::xdp::ShardLines;
 use crate::io::{Batch, EventLoop, Handler, Receiver, Waker, affinity};
 use std::cell::Cell;
 use std::io;
@@ -112,12 +113,15 @@ pub(super) fn start(
     shard: Shard,
     shared: Shared,
     handshakes: HandshakeQueue,
-    steered: Option<SteeredPorts>,
+    (steered, lines): (Option<SteeredPorts>, Option<ShardLines>),
     processor: Option<usize>,
 ) -> io::Result<(ShardHandle, JoinHandle<()>)> {
     let mut events = EventLoop::new()?;
     if let Some(steered) = steered {
         events.ports().steer(steered)?;
+    }
+    if let Some(lines) = lines {
+        events.ports().use_lines(lines)?;
     }
     let (sender, jobs) = mpsc::channel();
     let handle = ShardHandle { index, sender, waker: events.waker() };

@@ -111,11 +111,7 @@ fn run(
     if let Err(error) = limits::raise_descriptors() {
         tracing::warn!(target: "core", "the limit of open files stays as it is: {error}");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(CONTROL_THREADS)
-        .thread_name("control")
-        .enable_all()
-        .build()?;
+    let runtime = runtime()?;
     // Bound before any thread starts: a port that is taken must end the start.
     let path_mtu = path_mtu(&config);
     let ng: Vec<UdpListener> =
@@ -133,21 +129,22 @@ fn run(
     let (router, threads) = build::shards(
         &config,
         &places.interfaces,
-        fast_path.as_ref(),
+        fast_path.as_mut(),
         steering.as_mut(),
         &captures,
         exports.reports(),
     )?;
+    let console = Console {
+        loaded: Mutex::new(loaded),
+        levels,
+        control_tos: AtomicI64::new(0),
+        sockets: ng.iter().map(UdpListener::socket).collect(),
+    };
     let daemon = Arc::new(Daemon {
         router,
         started: clock::mono(),
         requests: OnceLock::new(),
-        console: Console {
-            loaded: Mutex::new(loaded),
-            levels: levels.clone(),
-            control_tos: AtomicI64::new(0),
-            sockets: ng.iter().map(UdpListener::socket).collect(),
-        },
+        console,
         verdicts: fast_path.as_ref().and_then(build::verdict_counters),
         captures,
         receivers: exports.receivers(),
@@ -155,8 +152,7 @@ fn run(
         tasks: runtime.handle().clone(),
     });
     console::apply(&daemon, &config);
-    let dispatch = &daemon.router.dispatch;
-    runtime.spawn(dispatch.admission.clone().watch(dispatch.shards.clone()));
+    daemon.router.watch_limits(&runtime);
     let service: Arc<dyn Service> = daemon.clone();
     let requests = Requests::new(service.clone(), build::defaults(&config), clock::now);
     connect(&daemon, &requests);
@@ -167,9 +163,7 @@ fn run(
     cli.into_iter().for_each(|listener| drop(runtime.spawn(listener.run(service.clone()))));
     let notifier = Notifier::from_environment();
     announce(&notifier, &places);
-    if let Some(parent) = parent {
-        parent.running()?;
-    }
+    parent.map_or(Ok(()), Background::running)?;
     runtime.block_on(serve(arguments, &daemon, &requests, &mut signals, &notifier, &places));
     tell(notifier.stopping());
     drop(pidfile);
@@ -179,6 +173,12 @@ fn run(
     drop(fast_path);
     drop(steering);
     Ok(())
+}
+
+/// Where control connections are served, and statistics sent.
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(CONTROL_THREADS).thread_name("control").enable_all().build()
 }
 
 fn path_mtu(config: &Config) -> PathMtu {

@@ -462,6 +462,7 @@ fn both_sides_lay_the_maps_out_alike() {
         ("endpoint", size_of::<Endpoint>(), 20),
         ("way", size_of::<layout::Way>(), 40 + 12 + 8),
         ("flow", size_of::<Flow>(), 16 + 20 + 60 + 4 + 128),
+        ("interface_lines", size_of::<layout::InterfaceLines>(), 8),
         ("run", size_of::<layout::Run>(), 8),
         ("group", size_of::<layout::Group>(), 8 + 16 + 4 * 8),
         ("copy_key", size_of::<layout::CopyKey>(), 8),

@@ -14,6 +14,7 @@ pub mod clock;
 pub mod control_socket;
 mod epoll;
 mod gather;
+mod headers;
 pub mod host;
 pub mod limits;
 pub mod poller;

@@ -237,7 +237,7 @@ fn stream_report(media: &Media, stream: &Stream, component: &str, advertised: Op
     if let Some(path) = stream.other_path() {
         report.set("fast path", path);
     } else if let Some(reason) = stream.reason_to_stay() {
-        report.set("fast path", "userspace").set("fast path reason", reason);
+        report.set("fast path", stream.way_here().unwrap_or("userspace")).set("fast path reason", reason);
     }
     report
 }

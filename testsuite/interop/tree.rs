@@ -40,7 +40,7 @@ const ASKED: &[(&str, Like)] = &[
     ("list sessions", Like::Same),
     ("list totals", Like::Labels),
     ("list counters", Like::Same),
-    ("list maxopenfiles", Like::Begin(49)),
+    ("list maxopenfiles", Like::Begin(44)),
     ("list maxsessions", Like::Same),
     ("list maxcpu", Like::Same),
     ("list maxload", Like::Same),

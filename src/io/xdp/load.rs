@@ -5,7 +5,9 @@ use super::keys::KeyMaps;
 use super::pins::Pins;
 use super::shared::Shared;
 use super::{Unavailable, unavailable};
-use crate::fastpath::layout::{Copy, CopyKey, Endpoint, Flow, Group, Keys, NextHop, Order, Sent, Stream, Tables};
+use crate::fastpath::layout::{
+    Copy, CopyKey, Endpoint, Flow, Group, InterfaceLines, Keys, NextHop, Order, Sent, Stream, Tables,
+};
 use crate::srtp::aes_key;
 use aya::maps::{Array, HashMap, Map, MapData, ProgramArray};
 use aya::programs::{ProgramError, ProgramFd, Xdp};
@@ -66,6 +68,8 @@ unsafe impl aya::Pod for Stream {}
 unsafe impl aya::Pod for Sent {}
 // SAFETY: the same.
 unsafe impl aya::Pod for Group {}
+// SAFETY: the same.
+unsafe impl aya::Pod for InterfaceLines {}
 // SAFETY: the same.
 unsafe impl aya::Pod for CopyKey {}
 // SAFETY: the same.
@@ -262,7 +266,7 @@ mod tests {
     use super::PINNED;
 
     /// Maps that hold nothing of value when their daemon is gone.
-    const MADE_ANEW: [&str; 2] = ["no_devices", "tables"];
+    const MADE_ANEW: [&str; 4] = ["lines", "lines_of", "no_devices", "tables"];
 
     #[test]
     fn every_map_is_pinned_or_known_to_be_made_anew() {
