@@ -71,9 +71,9 @@ fn list_sessions(daemon: &Daemon, which: Sessions, reply: CliReply) {
     match which {
         Sessions::All | Sessions::Own => daemon.router.gather(
             |work| work.shard.calls().map(sessions::line).collect::<String>(),
-            |lists| {
-                let text = lists.concat();
-                reply.send(if text.is_empty() { "No sessions on this media relay.\n".to_owned() } else { text });
+            move |lists| {
+                let (text, own) = (lists.concat(), if which == Sessions::Own { "own " } else { "" });
+                reply.send(if text.is_empty() { format!("No {own}sessions on this media relay.\n") } else { text });
             },
         ),
         Sessions::Foreign => reply.send("No foreign sessions on this media relay.\n".to_owned()),

@@ -193,7 +193,7 @@ fn without_numbers(text: &str) -> String {
 
 /// What stands before colons; figures of intervals are given with Graphite only.
 fn labels(text: &str) -> impl Iterator<Item = &str> {
-    let is_interval = |label: &&str| label.starts_with("Min") || label.starts_with("Graphite");
+    let is_interval = |label: &&str| ["Min", "Max managed", "Graphite"].iter().any(|begin| label.starts_with(begin));
     let labels = text.lines().filter_map(|line| line.split_once(':').map(|(label, _)| label.trim()));
     labels.filter(move |label| !is_interval(label))
 }
