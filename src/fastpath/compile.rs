@@ -3,7 +3,7 @@
 use super::entry::{Action, Entry, MOST_COPIES, Output, Passing, Protection};
 use super::reason::Reason;
 use crate::base::id::CaptureId;
-use crate::plan::{Block, Component, Feedback, ForwardingPlan, MidElement, Rewrite, Security, Sink};
+use crate::plan::{Block, Component, Feedback, ForwardingPlan, MidElement, Muting, Rewrite, Security, Sink};
 use crate::rtp::loan::PAYLOAD_TYPES;
 use crate::srtp::{CipherKind, Parameters, Schedule};
 use smallvec::SmallVec;
@@ -208,6 +208,9 @@ fn output(
 ) -> Result<Option<Output>, Reason> {
     if sink.block == Some(Block::All) {
         return Ok(None);
+    }
+    if sink.block.is_some_and(|block| block.muting() == Muting::Silenced) {
+        return Err(Reason::Silenced);
     }
     if is_rewritten(ingress.plan, sink, egress.plan.security != Security::Plain && !sink.passes) {
         return Err(Reason::Rewritten);

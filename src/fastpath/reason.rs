@@ -40,7 +40,11 @@ impl Reason {
             Reason::SourceUnknown | Reason::DestinationUnknown | Reason::NoPackets | Reason::WayUnknown => false,
             Reason::Strays => false,
             Reason::Bundle | Reason::Feedback | Reason::Encrypted | Reason::Suite | Reason::LargeSrtp => true,
-            Reason::ManyReceivers | Reason::Rewritten | Reason::SeveralPorts | Reason::DeviceSendsNone => true,
+            Reason::ManyReceivers
+            | Reason::Rewritten
+            | Reason::Silenced
+            | Reason::SeveralPorts
+            | Reason::DeviceSendsNone => true,
             Reason::TcEncrypted | Reason::TcFamily | Reason::TcRewritten | Reason::TcVlan => true,
             Reason::Captured | Reason::NotForwarded | Reason::TableFull => true,
         }
@@ -69,6 +73,8 @@ reasons! {
     NoReceiver, "no_receiver", Never;
     /// Packets are changed on the way.
     Rewritten, "rewritten", Never;
+    /// Some receiver gets silence in place of media.
+    Silenced, "silenced", Never;
     /// The stream has or had several ports.
     SeveralPorts, "several_ports", Never;
     /// One of the addresses is of the loopback device, or of a link only.

@@ -27,7 +27,7 @@ fn at(text: &str) -> SocketAddr {
 }
 
 fn payload_type(number: u8, clock_rate_hz: u32, is_dtmf: bool) -> PayloadType {
-    PayloadType { number, clock_rate_hz, is_dtmf }
+    PayloadType { number, clock_rate_hz, is_dtmf, silence: None }
 }
 
 fn plan(media: &[Sink]) -> ForwardingPlan {

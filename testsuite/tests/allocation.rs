@@ -80,7 +80,7 @@ fn plan(stream: u32, sinks: &[u32]) -> ForwardingPlan {
         wait_for_peer: false,
         pierce_nat: false,
         payload_types: [(8, false), (101, true)]
-            .map(|(number, is_dtmf)| PayloadType { number, clock_rate_hz: 8000, is_dtmf })
+            .map(|(number, is_dtmf)| PayloadType { number, clock_rate_hz: 8000, is_dtmf, silence: None })
             .into_iter()
             .collect(),
     };

@@ -160,7 +160,7 @@ impl ShardLines {
 
     /// Gives frames back that were taken.
     pub(in crate::io) fn recycle(&mut self, line: usize) {
-        self.lines.iter_mut().nth(line).into_iter().for_each(Line::recycle);
+        self.lines.get_mut(line).into_iter().for_each(Line::recycle);
     }
 
     /// Queues a datagram whose payload lies in `bytes`, with the room for headers in front. False where no line sends it:
