@@ -167,8 +167,8 @@ fn log_levels(levels: &Levels, subsystem: Option<usize>) -> String {
         return format!("{}\n", levels.get(subsystem));
     }
     let mut text = String::new();
-    for index in 0..SUBSYSTEMS.len() {
-        let _ = writeln!(text, "{} = {}", SUBSYSTEMS[index].0, levels.get(Some(index)));
+    for (index, row) in SUBSYSTEMS.iter().enumerate() {
+        let _ = writeln!(text, "{} = {}", row.0, levels.get(Some(index)));
     }
     text
 }

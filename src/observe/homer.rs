@@ -34,7 +34,7 @@ pub fn rtcp(datagram: &[u8]) -> Option<Dictionary> {
 
 /// The fraction of the NTP timestamp is given in microseconds, as its key says.
 fn sender(info: &SenderInfo) -> Dictionary {
-    let microseconds = (info.ntp & 0xffff_ffff) * 1_000_000 >> 32;
+    let microseconds = ((info.ntp & 0xffff_ffff) * 1_000_000) >> 32;
     Dictionary::new()
         .with("ntp_timestamp_sec", info.ntp >> 32)
         .with("ntp_timestamp_usec", microseconds)

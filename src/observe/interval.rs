@@ -216,6 +216,9 @@ fn current(lines: &mut Lines, state: &State) {
     }
 }
 
+/// The name of a counter, and how it is read.
+type Counted = (&'static str, fn(&Sums) -> u64);
+
 /// Calls that ended in the interval.
 fn ended(lines: &mut Lines, now: &Sums, before: &Sums) {
     let call_seconds = now.totals.call_seconds - before.totals.call_seconds;
@@ -224,7 +227,7 @@ fn ended(lines: &mut Lines, now: &Sums, before: &Sums) {
     lines.put("call_dur", format_args!("{call_seconds:.6}"));
     let mean = average(&Samples { sum: call_seconds, sum_of_squares: 0.0, count });
     lines.put("average_call_dur", format_args!("{mean:.6}"));
-    let rows: [(&str, fn(&Sums) -> u64); 10] = [
+    let rows: [Counted; 10] = [
         ("managed_sess", |sums| sums.totals.managed_sessions),
         ("forced_term_sess", |sums| sums.totals.forced),
         ("regular_term_sess", |sums| sums.totals.regular),
@@ -241,7 +244,7 @@ fn ended(lines: &mut Lines, now: &Sums, before: &Sums) {
 
 /// What was received in the interval.
 fn relayed(lines: &mut Lines, now: &Sums, before: &Sums) {
-    let rows: [(&str, fn(&Sums) -> u64); 9] = [
+    let rows: [Counted; 9] = [
         ("relayed_packets", |sums| sums.received.packets),
         ("relayed_packets_user", |sums| received_in_userspace(sums).packets),
         ("relayed_packets_kernel", |sums| sums.received_in_kernel.packets),

@@ -93,7 +93,10 @@ fn load() -> Result<(), String> {
         let programs = Programs::load(4, true, with_srtp).map_err(|why| why.to_string())?;
         let milliseconds = (now_ns() - start) as f64 / 1e6;
         let counts: Vec<String> = programs.verified().map(|(name, count)| compared(name, count)).collect();
-        println!("loaded {what} in {milliseconds:.0} ms; verified instructions, and against verified.txt: {}", counts.join(", "));
+        println!(
+            "loaded {what} in {milliseconds:.0} ms; verified instructions, and against verified.txt: {}",
+            counts.join(", ")
+        );
     }
     Ok(())
 }
