@@ -33,6 +33,13 @@ impl ListenAddress {
         Ok(ListenAddress { host: Some(bare.unwrap_or(host).to_owned()), port })
     }
 
+    /// Reads the address of somebody else, which needs a host.
+    pub fn parse_remote(text: &str) -> Result<ListenAddress, String> {
+        let expected = || format!("`{text}` is not `ADDRESS:PORT`, like `192.0.2.1:9060` or `[2001:db8::1]:9060`");
+        let address = ListenAddress::parse(text).map_err(|_| expected())?;
+        if address.host.is_some() { Ok(address) } else { Err(expected()) }
+    }
+
     /// The socket addresses: all that a name stands for, or the wildcard of both families.
     pub fn resolve(&self, resolver: &dyn Resolver) -> Result<Vec<SocketAddr>, String> {
         let with_port = |address| SocketAddr::new(address, self.port);

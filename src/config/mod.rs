@@ -6,6 +6,7 @@
 
 mod command_line;
 pub mod document;
+pub mod export;
 mod ini;
 pub mod interface;
 pub mod listen;
@@ -20,6 +21,7 @@ pub use load::{ConfigError, Loaded, Outcome, load};
 pub use table::{ENVIRONMENT, Kind, OptionRow, Section, Status, Value, sections};
 
 use crate::base::learning::Learning;
+use export::Export;
 use interface::InterfaceEntry;
 use listen::ListenAddress;
 use log::Log;
@@ -48,6 +50,7 @@ pub struct Config {
     pub threads: Threads,
     pub log: Log,
     pub reporting: Reporting,
+    pub export: Export,
     /// Signalling templates: name and flag string.
     pub templates: Vec<(String, String)>,
     /// What was accepted and does nothing yet, or was not understood; for the log.
@@ -195,6 +198,12 @@ pub struct Timeouts {
 pub struct Limits {
     /// None is no limit.
     pub max_sessions: Option<u32>,
+    /// The 1-minute load average; zero is no limit, as in those below.
+    pub max_load: f64,
+    /// Of all processors.
+    pub max_processor_percent: f64,
+    /// Of received media.
+    pub max_bytes_per_second: u64,
 }
 
 /// Threads.
@@ -281,6 +290,7 @@ impl Default for Config {
             threads: Threads::default(),
             log: Log::default(),
             reporting: Reporting::default(),
+            export: Export::default(),
             templates: Vec::new(),
             warnings: Vec::new(),
         }

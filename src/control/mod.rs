@@ -26,6 +26,9 @@ pub trait Service: Send + Sync + 'static {
 
     /// Works off a command of the command line interface.
     fn cli(&self, command: CliCommand, reply: CliReply);
+
+    /// Gives all metrics, as Prometheus reads them.
+    fn metrics(&self, reply: CliReply);
 }
 
 /// The way back for the reply to one request. Dropped without a reply, it answers with an error: no client waits for a

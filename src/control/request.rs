@@ -10,7 +10,7 @@ use crate::ng::{Command, Defaults, Dictionary, Encoding, Request, Value};
 use crate::wire::value::Malformed;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use tracing::{debug, info, warn};
 
 /// All requests, of all transports: they share one memory of replies.
@@ -20,9 +20,24 @@ pub struct Requests {
     cache: Mutex<ReplyCache>,
     tallies: Mutex<Tallies>,
     defaults: RwLock<Arc<Defaults>>,
+    trace: OnceLock<Trace>,
     /// Names of keys, flags and values that are not built, as far as they have been asked for.
     unbuilt: Mutex<BTreeSet<&'static str>>,
 }
+
+/// A message that somebody wants to see; `ping` is not shown.
+#[derive(Debug, Clone, Copy)]
+pub struct Traced<'a> {
+    pub client: SocketAddr,
+    pub is_reply: bool,
+    pub call_id: &'a str,
+    pub cookie: &'a [u8],
+    /// Without the cookie. Keys are in it.
+    pub document: &'a [u8],
+}
+
+/// Whoever wants to see messages. Must return at once.
+pub type Trace = Box<dyn Fn(Traced) + Send + Sync>;
 
 /// A request that is being worked off.
 struct Work {
@@ -47,6 +62,7 @@ impl Requests {
             cache: Mutex::default(),
             tallies: Mutex::default(),
             defaults: RwLock::new(Arc::new(defaults)),
+            trace: OnceLock::new(),
             unbuilt: Mutex::default(),
         })
     }
@@ -71,6 +87,16 @@ impl Requests {
     /// What clients have asked for so far.
     pub fn tallies(&self) -> Tallies {
         locked(&self.tallies).clone()
+    }
+
+    /// Begins a new interval of the extremes of durations.
+    pub fn forget_extremes(&self) {
+        locked(&self.tallies).forget_extremes();
+    }
+
+    /// Shows every message to `trace` from now on; there is one such for good.
+    pub fn set_trace(&self, trace: Trace) {
+        let _ = self.trace.set(trace);
     }
 
     /// What stands behind the requests.
@@ -119,6 +145,11 @@ impl Requests {
         work.encoding = encoding;
         let defaults = self.defaults.read().unwrap_or_else(PoisonError::into_inner).clone();
         work.command = dictionary.get("command").and_then(Value::as_text).and_then(Command::from_name);
+        if let Some(trace) = self.trace.get().filter(|_| work.command != Some(Command::Ping)) {
+            let call_id = dictionary.get("call-id").and_then(Value::as_text).unwrap_or_default();
+            let Message { cookie, document } = message;
+            trace(Traced { client, is_reply: false, call_id, cookie, document });
+        }
         match Request::parse(&dictionary, encoding, &defaults) {
             Ok(request) => work.run(request),
             Err(error) => work.fail(&error.to_string(), None),
@@ -164,6 +195,10 @@ impl Work {
     fn finish(self, reply: &Dictionary) {
         let Work { requests, cookie, encoding, client, command, call_id, since, is_logged } = self;
         let bytes = message::encode_reply(&cookie, encoding, reply);
+        if let Some(trace) = requests.trace.get().filter(|_| command != Some(Command::Ping)) {
+            let document = bytes.get(cookie.len() + 1..).unwrap_or_default();
+            trace(Traced { client, is_reply: true, call_id: &call_id, cookie: &cookie, document });
+        }
         let now = (requests.clock)().mono;
         let duration = now.since(since);
         let is_error = reply.get("result").and_then(Value::as_text) == Some("error");

@@ -73,6 +73,10 @@ impl Service for Fake {
             _ => drop(reply),
         }
     }
+
+    fn metrics(&self, reply: CliReply) {
+        reply.send("metrics\n".to_owned());
+    }
 }
 
 struct Bench {

@@ -1,8 +1,10 @@
 //! From a configuration to shards that run.
 
+use super::admission::Admission;
 use super::captures::Captures;
 use super::digits::Digits;
-use super::dispatch::{Dispatch, NO_LIMIT};
+use super::dispatch::Dispatch;
+use super::export::homer::Homer;
 use super::numbers::SharedNumbers;
 use super::router::Router;
 use super::shard_thread::Shared;
@@ -23,11 +25,12 @@ use crate::io::steer::Steering;
 use crate::io::xdp::{self, FastPath, Place, VerdictCounters};
 use crate::io::{affinity, clock};
 use crate::ng::Defaults;
+use crate::observe::query::SsrcReporting;
 use crate::rtp::mos;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -42,6 +45,7 @@ pub(super) fn shards(
     mut fast_path: Option<&mut FastPath>,
     mut steering: Option<&mut Steering>,
     captures: &Arc<Captures>,
+    homer: Option<&Arc<Homer>>,
 ) -> io::Result<(Router, Vec<JoinHandle<()>>)> {
     let interfaces = Arc::new(model(interfaces));
     let numbers = SharedNumbers::new(&interfaces, fast_path.as_deref().and_then(FastPath::orphans));
@@ -55,6 +59,9 @@ pub(super) fn shards(
     let (mut shards, mut threads) = (Vec::with_capacity(count), Vec::with_capacity(count));
     for index in 0..count {
         let mut shard = Shard::new(settings.clone(), mos_kind(config), seed());
+        if homer.is_some() {
+            shard.keep_reports();
+        }
         if let Some(fast_path) = &fast_path {
             shard.use_table(fast_path.table(index, count).map_err(io::Error::other)?);
         }
@@ -66,6 +73,7 @@ pub(super) fn shards(
             whereabouts: whereabouts.clone(),
             captures: captures.clone(),
             digits: digits.clone(),
+            homer: homer.cloned(),
         };
         let steered = steering.as_mut().map(|steering| steering.share(index)).transpose()?;
         let lines = fast_path.as_mut().and_then(|fast_path| fast_path.take_lines(index));
@@ -74,13 +82,7 @@ pub(super) fn shards(
         shards.push(handle);
         threads.push(thread);
     }
-    let dispatch = Dispatch {
-        shards,
-        whereabouts,
-        sessions,
-        rejected: AtomicU64::new(0),
-        max_sessions: AtomicI64::new(max_sessions(config)),
-    };
+    let dispatch = Dispatch { shards, whereabouts, admission: Arc::new(Admission::new(&config.limits, sessions)) };
     let router = Router { dispatch: Arc::new(dispatch), numbers, interfaces, settings: Mutex::new(settings) };
     Ok((router, threads))
 }
@@ -192,11 +194,6 @@ pub(super) fn account(fast_path: &FastPath) {
     }
 }
 
-/// `max-sessions` as the router counts it.
-pub(super) fn max_sessions(config: &Config) -> i64 {
-    config.limits.max_sessions.map_or(NO_LIMIT, i64::from)
-}
-
 /// What the configuration says about requests that say nothing themselves.
 pub(super) fn defaults(config: &Config) -> Defaults {
     let mut defaults = Defaults {
@@ -253,6 +250,12 @@ fn settings(config: &Config, interfaces: Arc<Interfaces>, contexts: &Contexts) -
         tells_digits: config.reporting.digits.is_some(),
         instance_id: SystemRandomness::new().hex(16),
         fingerprints: HASH_FUNCTIONS.iter().map(|row| identity.fingerprint(row.0).clone()).collect(),
+        ssrc_reporting: match config.reporting.ssrc {
+            config::SsrcReporting::Full => SsrcReporting::Full,
+            config::SsrcReporting::Inline => SsrcReporting::Inline,
+            config::SsrcReporting::Global => SsrcReporting::Global,
+            config::SsrcReporting::None => SsrcReporting::None,
+        },
         software: config.process.software_id.clone(),
     }
 }

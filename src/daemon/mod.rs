@@ -3,14 +3,17 @@
 // This floor is where threads and the like are meant to be.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod admission;
 mod build;
 mod captures;
 mod console;
 mod digits;
 mod dispatch;
+mod export;
 mod handshake_thread;
 mod listing;
 pub mod logging;
+mod measures;
 mod media_sockets;
 pub mod notify;
 mod numbers;

@@ -2,6 +2,7 @@
 
 use super::captures::Captures;
 use super::digits::Digits;
+use super::export::homer::Homer;
 use super::handshake_thread::HandshakeQueue;
 use super::numbers::SharedNumbers;
 use super::whereabouts::Whereabouts;
@@ -101,6 +102,8 @@ pub(super) struct Shared {
     pub whereabouts: Arc<Whereabouts>,
     pub captures: Arc<Captures>,
     pub digits: Arc<Digits>,
+    /// Who is shown RTCP.
+    pub homer: Option<Arc<Homer>>,
 }
 
 /// Starts a shard's thread, on `processor` where one is given.
@@ -167,6 +170,9 @@ impl Handler for Runner {
             self.shard.condemn(port);
         }
         self.pass_on_handshakes();
+        if let Some(homer) = &self.shared.homer {
+            homer.take_reports(&mut self.shard);
+        }
     }
 
     #[inline]

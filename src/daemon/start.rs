@@ -3,6 +3,7 @@
 use super::build;
 use super::captures::Captures;
 use super::console::{self, Console};
+use super::export::Exports;
 use super::logging::{self, Levels};
 use super::media_sockets;
 use super::notify::Notifier;
@@ -110,11 +111,7 @@ fn run(
     if let Err(error) = limits::raise_descriptors() {
         tracing::warn!(target: "core", "the limit of open files stays as it is: {error}");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(CONTROL_THREADS)
-        .thread_name("control")
-        .enable_all()
-        .build()?;
+    let runtime = runtime()?;
     // Bound before any thread starts: a port that is taken must end the start.
     let path_mtu = path_mtu(&config);
     let ng: Vec<UdpListener> =
@@ -127,36 +124,46 @@ fn run(
     let (ring, captured) = fast_path.as_mut().and_then(FastPath::take_captures).unzip();
     let captures = Arc::new(Captures::new(captured));
     ring.into_iter().for_each(|ring| drop(runtime.spawn(captures.clone().read_ring(ring))));
+    let exports = Exports::start(&config);
     let mut steering = media_sockets::steering(&config, &places.interfaces, build::shard_count(&config));
-    let (router, threads) =
-        build::shards(&config, &places.interfaces, fast_path.as_mut(), steering.as_mut(), &captures)?;
+    let (router, threads) = build::shards(
+        &config,
+        &places.interfaces,
+        fast_path.as_mut(),
+        steering.as_mut(),
+        &captures,
+        exports.reports(),
+    )?;
+    let console = Console {
+        loaded: Mutex::new(loaded),
+        levels,
+        control_tos: AtomicI64::new(0),
+        sockets: ng.iter().map(UdpListener::socket).collect(),
+    };
     let daemon = Arc::new(Daemon {
         router,
         started: clock::mono(),
         requests: OnceLock::new(),
-        console: Console {
-            loaded: Mutex::new(loaded),
-            levels: levels.clone(),
-            control_tos: AtomicI64::new(0),
-            sockets: ng.iter().map(UdpListener::socket).collect(),
-        },
+        console,
         verdicts: fast_path.as_ref().and_then(build::verdict_counters),
         captures,
+        receivers: exports.receivers(),
+        interval: Mutex::new(None),
         tasks: runtime.handle().clone(),
     });
     console::apply(&daemon, &config);
+    daemon.router.watch_limits(&runtime);
     let service: Arc<dyn Service> = daemon.clone();
     let requests = Requests::new(service.clone(), build::defaults(&config), clock::now);
     connect(&daemon, &requests);
+    exports.attach(&daemon, &requests, &config, places.ng.first().copied());
     let mut signals = Signals::new()?;
     let front = Arc::new(Front { listeners: ng, requests: requests.clone() });
     daemon.router.dispatch.shards.iter().for_each(|shard| shard.listen(front.clone()));
     cli.into_iter().for_each(|listener| drop(runtime.spawn(listener.run(service.clone()))));
     let notifier = Notifier::from_environment();
     announce(&notifier, &places);
-    if let Some(parent) = parent {
-        parent.running()?;
-    }
+    parent.map_or(Ok(()), Background::running)?;
     runtime.block_on(serve(arguments, &daemon, &requests, &mut signals, &notifier, &places));
     tell(notifier.stopping());
     drop(pidfile);
@@ -166,6 +173,12 @@ fn run(
     drop(fast_path);
     drop(steering);
     Ok(())
+}
+
+/// Where control connections are served, and statistics sent.
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(CONTROL_THREADS).thread_name("control").enable_all().build()
 }
 
 fn path_mtu(config: &Config) -> PathMtu {

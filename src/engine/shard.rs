@@ -12,6 +12,7 @@ use crate::call::{Call, Media, MediaPorts, PortNumbers};
 use crate::observe::totals::Totals;
 use crate::plan;
 use crate::relay::handshake::{HandshakeCommand, HandshakeEvent};
+use crate::relay::reports::Seen;
 use crate::relay::{Ports, Relay, Transmit, Verdict};
 use crate::rtp::mos;
 use slab::Slab;
@@ -105,6 +106,20 @@ impl Shard {
     #[inline]
     pub fn take_earlier(&mut self) -> bool {
         self.relay.take_earlier()
+    }
+
+    /// Keeps RTCP from now on, for [`Shard::take_reports`].
+    pub fn keep_reports(&mut self) {
+        self.relay.keep_reports();
+    }
+
+    /// RTCP that has come since this was last asked, with the ids of calls, and how many compounds there was no room for.
+    #[inline]
+    pub fn take_reports(&mut self) -> Option<(Vec<(String, Seen)>, u64)> {
+        let (seen, missed) = self.relay.take_reports()?;
+        let calls = &self.calls;
+        let named = |seen: Seen| Some((calls.get(seen.owner_call as usize)?.id.clone(), seen));
+        Some((seen.into_iter().filter_map(named).collect(), missed))
     }
 
     /// The network did not take a datagram that was sent from `port`.

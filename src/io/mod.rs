@@ -23,6 +23,7 @@ pub mod receiver;
 pub mod steer;
 pub mod syslog;
 mod timer;
+pub mod usage;
 pub mod waker;
 pub mod xdp;
 

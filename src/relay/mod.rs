@@ -23,6 +23,7 @@ mod layers;
 mod nonce;
 mod pierce;
 pub mod ports;
+pub mod reports;
 mod rewriting;
 mod rtcp;
 mod secure;
@@ -58,6 +59,9 @@ pub struct Relay {
     by_port: Vec<Option<StreamId>>,
     interfaces: Interfaces,
     dropped: DropCounters,
+    /// Datagrams that were forwarded, and those that ended here.
+    forwarded: u64,
+    consumed: u64,
     piercer: Piercer,
     agenda: Agenda,
     feedback_agenda: Agenda,
@@ -82,6 +86,7 @@ pub struct Relay {
     released: Vec<held::Held>,
     /// Those that nobody has taken yet.
     digits: Vec<digits::Digit>,
+    reports: reports::Reports,
 }
 
 /// The largest datagram that may come.
@@ -99,6 +104,8 @@ impl Relay {
             by_port: Vec::new(),
             interfaces: Interfaces::default(),
             dropped: DropCounters::default(),
+            forwarded: 0,
+            consumed: 0,
             piercer: Piercer::default(),
             agenda: Agenda::default(),
             feedback_agenda: Agenda::default(),
@@ -111,6 +118,7 @@ impl Relay {
             way_notes: Vec::new(),
             digits: Vec::new(),
             released: Vec::new(),
+            reports: reports::Reports::default(),
         }
     }
 
@@ -167,8 +175,10 @@ impl Relay {
             Some(Some(id)) => self.relay(now, *id, port, from, datagram, transmit),
             _ => Verdict::Dropped(DropReason::UnknownPort),
         };
-        if let Verdict::Dropped(reason) = verdict {
-            self.dropped.count(reason);
+        match verdict {
+            Verdict::Forwarded => self.forwarded += 1,
+            Verdict::Consumed => self.consumed += 1,
+            Verdict::Dropped(reason) => self.dropped.count(reason),
         }
         verdict
     }
@@ -209,6 +219,12 @@ impl Relay {
     /// Totals by local address, of streams that are gone too.
     pub fn interfaces(&self) -> &[Interface] {
         self.interfaces.all()
+    }
+
+    /// Datagrams that came to this relay and were forwarded, and those that ended here: keep-alives, connectivity checks,
+    /// handshakes.
+    pub fn settled(&self) -> (u64, u64) {
+        (self.forwarded, self.consumed)
     }
 
     /// Datagrams dropped, by reason, of streams that are gone too.

@@ -2,6 +2,7 @@
 
 pub mod bencode;
 pub mod demux;
+pub mod hep;
 pub mod json;
 pub mod pcapng;
 pub mod rtcp;

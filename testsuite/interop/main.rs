@@ -12,11 +12,14 @@ mod digits;
 mod eyes;
 mod fastpath;
 mod killed;
+mod measured;
+mod receivers;
 mod scenarios;
 mod sip;
 mod siprec;
 mod stage;
 mod tap;
+mod tree;
 
 use clap::{Arg, ArgAction, Command};
 use millrace_testsuite::daemon::Kind;

@@ -3,7 +3,9 @@
 use crate::sip::{Offered, Role, Sipp, Step};
 use crate::stage::{CALLEE, CALLEE_IP6, CALLER, EXAMPLE_FLAGS, INSIDE, Networks, OUTSIDE, Stage};
 use crate::tap::{Tap, recorded_packets};
-use crate::{Scenario, baresip, browser, conversations, ctl, digits, eyes, fastpath, killed, siprec};
+use crate::{
+    Scenario, baresip, browser, conversations, ctl, digits, eyes, fastpath, killed, measured, receivers, siprec, tree,
+};
 use millrace_testsuite::daemon::{Daemon, Kind};
 use millrace_testsuite::endpoint::{Reception, Stream, receive};
 use millrace_testsuite::netns;
@@ -15,9 +17,21 @@ use std::time::{Duration, Instant};
 
 /// All of them, in the order in which they run.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
-    [PHONES, fastpath::ALL, killed::ALL, eyes::ALL, digits::ALL, siprec::ALL, browser::ALL, baresip::ALL]
-        .into_iter()
-        .flatten()
+    [
+        PHONES,
+        tree::ALL,
+        measured::ALL,
+        receivers::ALL,
+        fastpath::ALL,
+        killed::ALL,
+        eyes::ALL,
+        digits::ALL,
+        siprec::ALL,
+        browser::ALL,
+        baresip::ALL,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 const PHONES: &[Scenario] = &[

@@ -80,6 +80,7 @@ impl World {
             tells_digits: false,
             instance_id: "0123456789abcdef".to_owned(),
             fingerprints: HASH_FUNCTIONS.iter().map(|row| contexts.identity().fingerprint(row.0).clone()).collect(),
+            ssrc_reporting: Default::default(),
             software: "millrace-test".to_owned(),
         };
         World {
