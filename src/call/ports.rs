@@ -35,6 +35,8 @@ pub struct PortSet {
     pub opened_for: Option<SocketAddr>,
     /// On the interface's other addresses, in its order.
     pub further: Vec<FurtherPorts>,
+    /// A client has named the numbers; they are not from the pool.
+    pub is_claimed: bool,
 }
 
 impl PortSet {
@@ -92,4 +94,10 @@ pub trait PortNumbers {
 
     /// Puts a pair back by its even port.
     fn put(&mut self, interface: InterfaceId, even: u16);
+
+    /// Takes a port that a client names out with the one above it, within the range or not. False when one is in use.
+    fn claim(&mut self, interface: InterfaceId, port: u16) -> bool;
+
+    /// Puts a claimed port back with the one above it; what nobody has claimed is left alone.
+    fn release(&mut self, interface: InterfaceId, port: u16);
 }

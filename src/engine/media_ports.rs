@@ -38,7 +38,20 @@ impl EnginePorts<'_> {
             true => Some(self.open_port(interface, even + 1).inspect_err(|_| self.ports.close(rtp.token))?),
         };
         let advertised = self.interfaces.address(interface).map_or(rtp.address.ip(), |local| local.advertised);
-        Ok(PortSet { interface, advertised, rtp, rtcp, opened_for: None, further: Vec::new() })
+        Ok(PortSet { interface, advertised, rtp, rtcp, opened_for: None, further: Vec::new(), is_claimed: false })
+    }
+
+    /// Opens a port that a client has named, and the one above it.
+    ///
+    /// # Errors
+    /// When one of them is in use or can't be opened.
+    pub(super) fn open_claimed(&mut self, interface: InterfaceId, port: u16) -> Result<PortSet, OpenError> {
+        if !self.numbers.claim(interface, port) {
+            return Err(OpenError::InUse);
+        }
+        let opened = self.open_pair(interface, port, true);
+        let opened = opened.inspect_err(|_| self.numbers.release(interface, port))?;
+        Ok(PortSet { is_claimed: true, ..opened })
     }
 
     fn exhausted(&self, interface: InterfaceId, cause: impl ToString) -> PortsExhausted {
@@ -79,6 +92,9 @@ impl MediaPorts for EnginePorts<'_> {
 
     fn close(&mut self, set: &PortSet) {
         set.ports().for_each(|port| self.close_port(port));
+        if set.is_claimed {
+            return self.numbers.release(set.interface, set.rtp.address.port());
+        }
         self.numbers.put(set.interface, set.rtp.address.port());
         set.further.iter().for_each(|further| self.numbers.put(further.interface, further.rtp.address.port()));
     }

@@ -37,6 +37,7 @@ fn plan(media: &[Sink]) -> ForwardingPlan {
         signalled_at: Mono(0),
         filled: true,
         strict_source: false,
+        fixed_address: false,
         media_handover: false,
         asymmetric: false,
         wait_for_peer: false,
