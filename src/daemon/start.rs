@@ -6,6 +6,7 @@ use super::console::{self, Console};
 use super::logging::{self, Levels};
 use super::media_sockets;
 use super::notify::Notifier;
+use super::protocols::{self, Listeners};
 use super::process::{Pidfile, Request as SignalRequest, Signals};
 use super::router::Router;
 use super::service::{Daemon, connect};
@@ -16,7 +17,7 @@ use crate::config::{self, Config, Loaded, Outcome};
 use crate::control::Service;
 use crate::control::cli::CliListener;
 use crate::control::request::Requests;
-use crate::control::udp::UdpListener;
+use crate::control::udp::{Datagrams, UdpListener};
 use crate::io::background::{self, Background, Fork};
 use crate::io::control_socket::PathMtu;
 use crate::io::host::Host;
@@ -81,6 +82,7 @@ struct Places {
     interfaces: ResolvedInterfaces,
     ng: Vec<SocketAddr>,
     cli: Vec<SocketAddr>,
+    others: protocols::Places,
 }
 
 impl Places {
@@ -91,10 +93,12 @@ impl Places {
             found.map(|lists| lists.concat()).map_err(|error| vec![error])
         };
         let (ng, cli) = (lookup(&config.control.ng)?, lookup(&config.control.cli)?);
-        let control_ports: Vec<u16> = ng.iter().chain(&cli).map(SocketAddr::port).collect();
+        let mut control_ports: Vec<u16> = ng.iter().chain(&cli).map(SocketAddr::port).collect();
+        control_ports.extend(protocols::Places::ports(config));
         let range = (config.media.port_min, config.media.port_max);
         let interfaces = resolve(&config.interfaces, range, &control_ports, &Host)?;
-        Ok(Places { interfaces, ng, cli })
+        let others = protocols::Places::resolve(config, &interfaces)?;
+        Ok(Places { interfaces, ng, cli, others })
     }
 }
 
@@ -122,6 +126,7 @@ fn run(
     let _inside = runtime.enter();
     let cli: Vec<CliListener> =
         places.cli.iter().map(|address| CliListener::bind(*address)).collect::<io::Result<_>>()?;
+    let others = Listeners::bind(&places.others, &config, &places.interfaces, path_mtu)?;
     let pidfile = config.process.pidfile.as_deref().map(|path| Pidfile::write(Path::new(path))).transpose()?;
     let mut fast_path = build::fast_path(&config, &places.interfaces, places.ng.first().copied())?;
     let (ring, captured) = fast_path.as_mut().and_then(FastPath::take_captures).unzip();
@@ -134,11 +139,12 @@ fn run(
         router,
         started: clock::mono(),
         requests: OnceLock::new(),
+        lrk: OnceLock::new(),
         console: Console {
             loaded: Mutex::new(loaded),
             levels: levels.clone(),
             control_tos: AtomicI64::new(0),
-            sockets: ng.iter().map(UdpListener::socket).collect(),
+            sockets: ng.iter().map(UdpListener::socket).chain(others.sockets()).collect(),
         },
         verdicts: fast_path.as_ref().and_then(build::verdict_counters),
         captures,
@@ -149,7 +155,9 @@ fn run(
     let requests = Requests::new(service.clone(), build::defaults(&config), clock::now);
     connect(&daemon, &requests);
     let mut signals = Signals::new()?;
-    let front = Arc::new(Front { listeners: ng, requests: requests.clone() });
+    let ng = ng.into_iter().map(|listener| (listener, requests.clone() as Arc<dyn Datagrams>));
+    let listeners = ng.chain(others.serve(&daemon, runtime.handle())).collect();
+    let front = Arc::new(Front { listeners });
     daemon.router.dispatch.shards.iter().for_each(|shard| shard.listen(front.clone()));
     cli.into_iter().for_each(|listener| drop(runtime.spawn(listener.run(service.clone()))));
     let notifier = Notifier::from_environment();

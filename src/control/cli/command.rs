@@ -10,6 +10,7 @@ pub enum CliCommand {
     ListJsonStatistics,
     ListInterfaces,
     ListTranscoders,
+    ListLrk,
     ListFastPath(FastPathList),
     ListCalls {
         is_json: bool,

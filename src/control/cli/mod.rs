@@ -6,6 +6,7 @@ mod table;
 
 pub use command::{CliCommand, FastPathList, Sessions, Setting, Terminated};
 pub use server::CliListener;
+pub(super) use server::listen;
 pub use table::{CliRow, CliStatus, rows};
 
 use super::{CliReply, Service};

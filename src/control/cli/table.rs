@@ -90,6 +90,7 @@ fn plain_rows() -> Vec<CliRow> {
             "Show what is forwarded in the kernel, and why the rest is not.",
             fast_path,
         ),
+        plain("list lrk", "", "Show what clients of LRKProxy have asked for.", |_| Ok(ListLrk)),
         plain("list loglevels", "", "Show the subsystems with log levels.", |_| Err(log_subsystems())),
         plain("list loglevel", "[SUBSYSTEM]", "Show a log level.", |words| match words.first() {
             Some(name) => Ok(GetLogLevel(Some(subsystem(name)?))),
