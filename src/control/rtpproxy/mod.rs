@@ -149,13 +149,9 @@ fn named(command: &str, call: &CallName) -> Dictionary {
 fn statistics(reply: &Dictionary, tags: [Option<&str>; 2], timeout: Duration, now: Now) -> Option<String> {
     let Some(Value::Dictionary(all)) = reply.get("tags") else { return None };
     let streams = |tag: &str| -> Vec<&Dictionary> {
-        let list = |value: Option<&Value>| match value {
-            Some(Value::List(list)) => list.iter().filter_map(Value::as_dictionary).collect(),
-            _ => Vec::new(),
-        };
-        let participant = all.get(tag).and_then(Value::as_dictionary);
-        let medias = participant.map(|participant| list(participant.get("medias"))).unwrap_or_default();
-        medias.into_iter().filter_map(|media| list(media.get("streams")).into_iter().next()).collect()
+        let medias = all.get(tag).and_then(Value::as_dictionary).map_or_else(Vec::new, |side| members(side, "medias"));
+        // RTP comes first of a media's.
+        medias.into_iter().filter_map(|media| members(media, "streams").first().copied()).collect()
     };
     let number = |stream: &Dictionary, table: &str, key: &str| {
         let table = stream.get(table).and_then(Value::as_dictionary);
@@ -169,6 +165,13 @@ fn statistics(reply: &Dictionary, tags: [Option<&str>; 2], timeout: Duration, no
     let idle_s = now.unix.seconds() as i64 - last.unwrap_or_default();
     let left_s = (timeout.as_secs() as i64 - idle_s).max(0);
     Some(format!("{left_s} {from} {to} {sent} {}", (from + to - sent).max(0)))
+}
+
+fn members<'a>(dictionary: &'a Dictionary, key: &str) -> Vec<&'a Dictionary> {
+    match dictionary.get(key) {
+        Some(Value::List(list)) => list.iter().filter_map(Value::as_dictionary).collect(),
+        _ => Vec::new(),
+    }
 }
 
 fn integer(value: &Value) -> i64 {
