@@ -35,8 +35,18 @@ pub struct PortSet {
     pub opened_for: Option<SocketAddr>,
     /// On the interface's other addresses, in its order.
     pub further: Vec<FurtherPorts>,
-    /// A client has named the numbers; they are not from the pool.
-    pub is_claimed: bool,
+    pub source: PortSource,
+}
+
+/// Where the numbers of a set are from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PortSource {
+    #[default]
+    Pool,
+    /// A client has named them.
+    Claimed,
+    /// Another media of the call has the ports as well, and closes them.
+    Shared,
 }
 
 impl PortSet {

@@ -2,7 +2,7 @@
 
 use crate::base::id::StreamId;
 use crate::base::time::Now;
-use crate::call::{InterfaceId, Interfaces, LocalPort, MediaPorts, PortNumbers, PortSet, PortsExhausted};
+use crate::call::{InterfaceId, Interfaces, LocalPort, MediaPorts, PortNumbers, PortSet, PortSource, PortsExhausted};
 use crate::relay::{OpenError, Ports, Relay};
 use std::net::SocketAddr;
 
@@ -38,7 +38,7 @@ impl EnginePorts<'_> {
             true => Some(self.open_port(interface, even + 1).inspect_err(|_| self.ports.close(rtp.token))?),
         };
         let advertised = self.interfaces.address(interface).map_or(rtp.address.ip(), |local| local.advertised);
-        Ok(PortSet { interface, advertised, rtp, rtcp, opened_for: None, further: Vec::new(), is_claimed: false })
+        Ok(PortSet { interface, advertised, rtp, rtcp, opened_for: None, further: Vec::new(), source: PortSource::Pool })
     }
 
     /// Opens a port that a client has named, and the one above it.
@@ -51,7 +51,7 @@ impl EnginePorts<'_> {
         }
         let opened = self.open_pair(interface, port, true);
         let opened = opened.inspect_err(|_| self.numbers.release(interface, port))?;
-        Ok(PortSet { is_claimed: true, ..opened })
+        Ok(PortSet { source: PortSource::Claimed, ..opened })
     }
 
     fn exhausted(&self, interface: InterfaceId, cause: impl ToString) -> PortsExhausted {
@@ -91,11 +91,14 @@ impl MediaPorts for EnginePorts<'_> {
     }
 
     fn close(&mut self, set: &PortSet) {
-        set.ports().for_each(|port| self.close_port(port));
-        if set.is_claimed {
-            return self.numbers.release(set.interface, set.rtp.address.port());
+        if set.source == PortSource::Shared {
+            return;
         }
-        self.numbers.put(set.interface, set.rtp.address.port());
+        set.ports().for_each(|port| self.close_port(port));
+        match set.source {
+            PortSource::Claimed => self.numbers.release(set.interface, set.rtp.address.port()),
+            _ => self.numbers.put(set.interface, set.rtp.address.port()),
+        }
         set.further.iter().for_each(|further| self.numbers.put(further.interface, further.rtp.address.port()));
     }
 

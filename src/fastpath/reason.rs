@@ -55,6 +55,8 @@ reasons! {
     Rewritten, "rewritten", Never;
     /// The stream has or had several ports.
     SeveralPorts, "several_ports", Never;
+    /// Both sides of a call have one port: an entry is found by its local port alone.
+    SharedPort, "shared_port", Never;
     /// One of the addresses is of the loopback device, or of a link only.
     NotRouted, "not_routed", Never;
     /// The sender's address is not final.

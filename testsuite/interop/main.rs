@@ -11,6 +11,7 @@ mod ctl;
 mod eyes;
 mod fastpath;
 mod killed;
+mod lrkproxy;
 mod scenarios;
 mod sip;
 mod siprec;

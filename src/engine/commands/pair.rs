@@ -10,7 +10,9 @@ use crate::base::time::Now;
 use crate::call::lifecycle::Termination;
 use crate::call::media::Behaviour;
 use crate::call::participant::Role;
-use crate::call::{Call, InterfaceId, MediaPorts, ParticipantId, PortSet, Subscription, SubscriptionKind};
+use crate::call::{
+    Call, InterfaceId, LocalPort, MediaPorts, ParticipantId, PortSet, PortSource, Subscription, SubscriptionKind,
+};
 use crate::engine::Shard;
 use crate::engine::media_ports::EnginePorts;
 use crate::relay::OpenError;
@@ -131,11 +133,11 @@ impl Shard {
         let caller_set = open(&mut ports, caller_at, pair.caller.local)?;
         let is_shared = caller_at == callee_at && pair.caller.local.port() == pair.callee.local.port();
         let callee_set = match is_shared {
-            true => caller_set.clone(),
+            true => PortSet { source: PortSource::Shared, ..caller_set.clone() },
             false => open(&mut ports, callee_at, pair.callee.local).inspect_err(|_| ports.close(&caller_set))?,
         };
-        let caller = self.add_side(now, index, Role::Offerer, pair.caller.local, (caller_set, false));
-        let callee = self.add_side(now, index, Role::Answerer, pair.callee.local, (callee_set, is_shared));
+        let caller = self.add_side(now, index, Role::Offerer, pair.caller.local, caller_set);
+        let callee = self.add_side(now, index, Role::Answerer, pair.callee.local, callee_set);
         let call = &mut self.calls[index];
         call.participant_mut(callee).called_by = Some(caller);
         let medias = [caller, callee].map(|id| call.media_at(id, 0, KIND));
@@ -152,9 +154,9 @@ impl Shard {
         index: usize,
         role: Role,
         local: SocketAddr,
-        (set, is_shared): (PortSet, bool),
+        set: PortSet,
     ) -> ParticipantId {
-        let mut add = |port: crate::call::LocalPort| match is_shared {
+        let mut add = |port: LocalPort| match set.source == PortSource::Shared {
             true => self.relay.add_beside(now, port.token, port.address, index as u32),
             false => self.relay.add(now, port.token, port.address, index as u32),
         };
