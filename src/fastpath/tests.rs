@@ -166,7 +166,7 @@ fn what_nobody_is_to_hear_is_dropped_below_though_the_receiver_is_unknown() {
 #[test]
 fn every_reason_has_its_case() {
     type Change = fn(&mut ForwardingPlan, &mut ForwardingPlan, &mut Ingress, &mut Egress);
-    let cases: [(Reason, Change); 17] = [
+    let cases: [(Reason, Change); 18] = [
         (Reason::NotRtp, |from, _, _, _| from.component = Component::Rtcp),
         (Reason::NotRtp, |from, _, _, _| from.component = Component::Opaque),
         (Reason::NoKeys, |from, _, _, _| from.security = Security::Pending),
