@@ -21,8 +21,8 @@ pub use table::{ENVIRONMENT, Kind, OptionRow, Section, Status, Value, sections};
 
 use crate::base::learning::Learning;
 use interface::InterfaceEntry;
-pub use listen::LrkAddress;
 use listen::ListenAddress;
+pub use listen::LrkAddress;
 use log::Log;
 
 /// The host, as far as loading a configuration asks it for anything.

@@ -19,7 +19,13 @@ pub(super) fn body(streams: &[SocketAddr]) -> String {
     let first = streams.first().map_or(IpAddr::from([0, 0, 0, 0]), SocketAddr::ip);
     let mut body = format!("v=0\r\no=- 1 1 IN {0} {first}\r\ns=-\r\nt=0 0\r\n", family(first));
     for stream in streams {
-        let _ = write!(body, "m=audio {} RTP/AVP {FORMATS}\r\nc=IN {} {}\r\n", stream.port(), family(stream.ip()), stream.ip());
+        let _ = write!(
+            body,
+            "m=audio {} RTP/AVP {FORMATS}\r\nc=IN {} {}\r\n",
+            stream.port(),
+            family(stream.ip()),
+            stream.ip()
+        );
     }
     body
 }
@@ -40,7 +46,12 @@ pub(super) fn error(reply: &Dictionary) -> Option<&str> {
 }
 
 /// Has a request worked off.
-pub(super) fn ask(service: &dyn Service, request: &Dictionary, client: SocketAddr, deliver: impl FnOnce(&Dictionary) + Send + 'static) {
+pub(super) fn ask(
+    service: &dyn Service,
+    request: &Dictionary,
+    client: SocketAddr,
+    deliver: impl FnOnce(&Dictionary) + Send + 'static,
+) {
     match Request::parse(request, Encoding::Bencode, &Defaults::default()) {
         Ok(request) => service.request(request, client, Reply::new(move |reply| deliver(&reply))),
         Err(error) => deliver(&crate::ng::message::error_reply(&error.to_string())),

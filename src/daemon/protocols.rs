@@ -2,7 +2,7 @@
 
 use super::build;
 use super::service::Daemon;
-use crate::config::interface::{ResolvedInterfaces, ResolvedInterface};
+use crate::config::interface::{ResolvedInterface, ResolvedInterfaces};
 use crate::config::listen::ListenAddress;
 use crate::config::{Config, LrkAddress};
 use crate::control::Service;

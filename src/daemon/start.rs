@@ -6,8 +6,8 @@ use super::console::{self, Console};
 use super::logging::{self, Levels};
 use super::media_sockets;
 use super::notify::Notifier;
-use super::protocols::{self, Listeners};
 use super::process::{Pidfile, Request as SignalRequest, Signals};
+use super::protocols::{self, Listeners};
 use super::router::Router;
 use super::service::{Daemon, connect};
 use super::shard_thread::Front;
@@ -155,10 +155,7 @@ fn run(
     let requests = Requests::new(service.clone(), build::defaults(&config), clock::now);
     connect(&daemon, &requests);
     let mut signals = Signals::new()?;
-    let ng = ng.into_iter().map(|listener| (listener, requests.clone() as Arc<dyn Datagrams>));
-    let listeners = ng.chain(others.serve(&daemon, runtime.handle())).collect();
-    let front = Arc::new(Front { listeners });
-    daemon.router.dispatch.shards.iter().for_each(|shard| shard.listen(front.clone()));
+    listen(&daemon, ng, &requests, others.serve(&daemon, runtime.handle()));
     cli.into_iter().for_each(|listener| drop(runtime.spawn(listener.run(service.clone()))));
     let notifier = Notifier::from_environment();
     announce(&notifier, &places);
@@ -174,6 +171,13 @@ fn run(
     drop(fast_path);
     drop(steering);
     Ok(())
+}
+
+/// Has the shards take control messages.
+fn listen(daemon: &Daemon, ng: Vec<UdpListener>, requests: &Arc<Requests>, others: protocols::Served) {
+    let ng = ng.into_iter().map(|listener| (listener, requests.clone() as Arc<dyn Datagrams>));
+    let front = Arc::new(Front { listeners: ng.chain(others).collect() });
+    daemon.router.dispatch.shards.iter().for_each(|shard| shard.listen(front.clone()));
 }
 
 fn path_mtu(config: &Config) -> PathMtu {

@@ -38,7 +38,15 @@ impl EnginePorts<'_> {
             true => Some(self.open_port(interface, even + 1).inspect_err(|_| self.ports.close(rtp.token))?),
         };
         let advertised = self.interfaces.address(interface).map_or(rtp.address.ip(), |local| local.advertised);
-        Ok(PortSet { interface, advertised, rtp, rtcp, opened_for: None, further: Vec::new(), source: PortSource::Pool })
+        Ok(PortSet {
+            interface,
+            advertised,
+            rtp,
+            rtcp,
+            opened_for: None,
+            further: Vec::new(),
+            source: PortSource::Pool,
+        })
     }
 
     /// Opens a port that a client has named, and the one above it.

@@ -110,7 +110,10 @@ fn by_rtpproxy(kind: Kind, folder: &Path) -> Result<String, String> {
     let script = SCRIPT
         .replace("loadmodule \"lrkproxy.so\"", "loadmodule \"rtpproxy.so\"")
         .replace("modparam(\"lrkproxy\", \"gt\", 0)\n", "")
-        .replace(&format!("\"lrkproxy\", \"lrkproxy_sock\", \"{SOCKET}\""), "\"rtpproxy\", \"rtpproxy_sock\", \"udp:127.0.0.1:22222\"")
+        .replace(
+            &format!("\"lrkproxy\", \"lrkproxy_sock\", \"{SOCKET}\""),
+            "\"rtpproxy\", \"rtpproxy_sock\", \"udp:127.0.0.1:22222\"",
+        )
         .replace("    set_lrkproxy_set(\"0\");\n", "")
         .replace("lrkproxy_manage", "rtpproxy_manage");
     let networks = Networks::make()?;
@@ -189,7 +192,8 @@ fn query(stage: &Stage) -> Result<Report, String> {
     if (rtp, rtcp) != (&json!(expected), &json!(2)) {
         return Err(format!("query counts {rtp} packets of RTP and {rtcp} of RTCP, not {expected} and 2"));
     }
-    let ways: Vec<String> = report["tags"].as_object().into_iter().flatten().map(|(tag, side)| way(tag, side)).collect();
+    let ways: Vec<String> =
+        report["tags"].as_object().into_iter().flatten().map(|(tag, side)| way(tag, side)).collect();
     Ok(Report { call_id: call_id.clone(), text: format!("query: {rtp} RTP, {rtcp} RTCP; {}", ways.join(", ")) })
 }
 
@@ -199,4 +203,3 @@ fn way(tag: &str, side: &Value) -> String {
     let path = stream["fast path"].as_str().unwrap_or("no other path");
     format!("{tag} {path} {}", stream["fast path reason"].as_str().unwrap_or_default()).trim_end().to_owned()
 }
-

@@ -15,7 +15,9 @@ use std::time::{Duration, Instant};
 
 /// All of them, in the order in which they run.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
-    [PHONES, fastpath::ALL, killed::ALL, lrkproxy::ALL, eyes::ALL, siprec::ALL, browser::ALL, baresip::ALL].into_iter().flatten()
+    [PHONES, fastpath::ALL, killed::ALL, lrkproxy::ALL, eyes::ALL, siprec::ALL, browser::ALL, baresip::ALL]
+        .into_iter()
+        .flatten()
 }
 
 const PHONES: &[Scenario] = &[

@@ -61,7 +61,8 @@ impl Advice {
         if highest < first {
             return first;
         }
-        let next = u32::from(first) + (u32::from(highest - first) / u32::from(SESSION_PORTS) + 1) * u32::from(SESSION_PORTS);
+        let next =
+            u32::from(first) + (u32::from(highest - first) / u32::from(SESSION_PORTS) + 1) * u32::from(SESSION_PORTS);
         u16::try_from(next).ok().filter(|next| *next < end).unwrap_or(first)
     }
 
@@ -104,8 +105,7 @@ mod tests {
 
     fn after(advice: &Advice, ports: (u16, u16)) -> u16 {
         let side = |port| PairSide { remote: ([10, 0, 0, 1], 1).into(), local: ([10, 0, 0, 2], port).into() };
-        let pair =
-            Pair { call_id: "c".into(), caller: side(ports.1), callee: side(ports.0), idle_timeout: None };
+        let pair = Pair { call_id: "c".into(), caller: side(ports.1), callee: side(ports.0), idle_timeout: None };
         advice.used(&pair).note();
         advice.current()
     }

@@ -82,7 +82,8 @@ impl Counters {
     pub(super) fn rows(&self) -> impl Iterator<Item = (String, u64)> + '_ {
         let commands = COMMANDS.iter().zip(&self.0.commands);
         let commands = commands.map(|(name, count)| (format!("requests {name}"), count.load(Ordering::Relaxed)));
-        let dropped = DropReason::ALL.iter().map(|reason| (format!("dropped: {}", reason.text()), self.dropped(*reason)));
+        let dropped =
+            DropReason::ALL.iter().map(|reason| (format!("dropped: {}", reason.text()), self.dropped(*reason)));
         commands.chain(dropped)
     }
 }

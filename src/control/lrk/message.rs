@@ -73,7 +73,9 @@ fn fields(text: &str) -> Result<[&str; FIELDS], DropReason> {
     }
 }
 
-fn put([src_ip, dst_ip, snat_ip, dnat_ip, src, dst, snat, dnat, timeout, call_id]: &[&str; 10]) -> Result<Pair, DropReason> {
+fn put(
+    [src_ip, dst_ip, snat_ip, dnat_ip, src, dst, snat, dnat, timeout, call_id]: &[&str; 10],
+) -> Result<Pair, DropReason> {
     Ok(Pair {
         call_id: (*call_id).to_owned(),
         caller: PairSide { remote: endpoint(src_ip, src)?, local: endpoint(snat_ip, snat)? },

@@ -152,7 +152,9 @@ async fn streams_carry_one_request_without_a_cookie() {
     let listener = UnixListener::bind(&path).unwrap();
     assert!(UnixListener::bind(&path).is_err(), "somebody listens there");
     let task = tokio::spawn(listener.run(bench.front.clone()));
-    for (parts, reply) in [(vec!["P"], "P PONG".to_owned()), (CALL.split_inclusive("10.90.2.2").collect(), format!("{CALL}OK"))] {
+    for (parts, reply) in
+        [(vec!["P"], "P PONG".to_owned()), (CALL.split_inclusive("10.90.2.2").collect(), format!("{CALL}OK"))]
+    {
         let mut stream = UnixStream::connect(&path).await.unwrap();
         for part in parts {
             stream.write_all(part.as_bytes()).await.unwrap();

@@ -90,7 +90,9 @@ mod tests {
         assert_eq!(parse(&answered), Some(Command::Lookup(streams)));
         assert_eq!(parse("delete c info="), Some(Command::Delete("c".into())));
         assert_eq!((parse("build"), parse("exit")), (Some(Command::Version), Some(Command::Quit)));
-        for wrong in ["", "REQUEST", "request", "request c", "request c x info=fromtag:f", "lookup c 1.2.3.4:5 info=", "delete"] {
+        for wrong in
+            ["", "REQUEST", "request", "request c", "request c x info=fromtag:f", "lookup c 1.2.3.4:5 info=", "delete"]
+        {
             assert_eq!(parse(wrong), None, "{wrong}");
         }
     }

@@ -122,7 +122,9 @@ mod tests {
         let Some(Command::Lookup(lookup)) = parse("lA6 c 2001:db8::1 4000 f;1 t;1") else { panic!("no lookup") };
         assert!(lookup.is_asymmetric && lookup.direction.is_empty() && lookup.stream.is_ipv6());
         assert_eq!(lookup.to_tag.as_deref(), Some("t;1"));
-        for wrong in ["", " ", "X", "U", "U c", "U c 192.0.2.1", "U c 192.0.2.1 x f", "L c name 1 f", "Q c", "D", "VF", "é"] {
+        for wrong in
+            ["", " ", "X", "U", "U c", "U c 192.0.2.1", "U c 192.0.2.1 x f", "L c name 1 f", "Q c", "D", "VF", "é"]
+        {
             assert_eq!(parse(wrong), None, "{wrong}");
         }
     }

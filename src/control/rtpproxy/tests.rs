@@ -34,7 +34,8 @@ impl Service for Fake {
 fn side(received: u64, sent: u64) -> Dictionary {
     let packets = |packets: u64| Dictionary::new().with("packets", packets);
     let now = clock::now().unix.seconds();
-    let stream = Dictionary::new().with("last packet", now).with("stats", packets(received)).with("stats_out", packets(sent));
+    let stream =
+        Dictionary::new().with("last packet", now).with("stats", packets(received)).with("stats_out", packets(sent));
     let media = Dictionary::new().with("streams", Value::List(vec![stream.into()]));
     Dictionary::new().with("medias", Value::List(vec![media.into()]))
 }

@@ -148,14 +148,7 @@ impl Shard {
     }
 
     /// A participant with its ports, which the other side may have already.
-    fn add_side(
-        &mut self,
-        now: Now,
-        index: usize,
-        role: Role,
-        local: SocketAddr,
-        set: PortSet,
-    ) -> ParticipantId {
+    fn add_side(&mut self, now: Now, index: usize, role: Role, local: SocketAddr, set: PortSet) -> ParticipantId {
         let mut add = |port: LocalPort| match set.source == PortSource::Shared {
             true => self.relay.add_beside(now, port.token, port.address, index as u32),
             false => self.relay.add(now, port.token, port.address, index as u32),

@@ -188,7 +188,8 @@ fn what_can_t_be_had_is_refused_and_leaves_nothing_behind() {
     let families = Pair { callee: PairSide { remote: at("[2001:db8::1]:1"), ..pair().callee }, ..pair() };
     assert!(matches!(world.put_pair(&Pair { call_id: "4".into(), ..families }), Err(PairError::Families(..))));
     assert_eq!(world.shard.calls().count(), 2);
-    let offer = "v=0\r\no=- 1 1 IN IP4 203.0.113.10\r\ns=-\r\nc=IN IP4 203.0.113.10\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
+    let offer =
+        "v=0\r\no=- 1 1 IN IP4 203.0.113.10\r\ns=-\r\nc=IN IP4 203.0.113.10\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n";
     let reply = world.ask(&json!({"command": "offer", "call-id": "5", "from-tag": "a", "sdp": offer}));
     assert_eq!(reply["result"], Value::from("ok"));
     world.end_all();
