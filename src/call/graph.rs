@@ -10,6 +10,7 @@ use crate::base::time::{Mono, Now};
 use slab::Slab;
 use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 /// Room for more is made when they come.
 const USUAL_PARTICIPANTS: usize = 2;
@@ -32,6 +33,8 @@ pub struct Call {
     pub tos: Option<u8>,
     /// An answer has arrived.
     pub is_answered: bool,
+    /// How long it lives without packets; none: as configured.
+    pub idle_timeout: Option<Duration>,
     /// When the call ends, after a delayed delete.
     pub delete_at: Option<Mono>,
     /// `drop-traffic`
@@ -64,6 +67,7 @@ impl Call {
             next_media_serial: 0,
             tos: None,
             is_answered: false,
+            idle_timeout: None,
             delete_at: None,
             drops_traffic: false,
             blocks_media: false,

@@ -24,6 +24,7 @@ use crate::base::learning::Learning;
 use export::Export;
 use interface::InterfaceEntry;
 use listen::ListenAddress;
+pub use listen::LrkAddress;
 use log::Log;
 
 /// The host, as far as loading a configuration asks it for anything.
@@ -71,13 +72,33 @@ pub struct Process {
 }
 
 /// Control listeners.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Control {
     pub ng: Vec<ListenAddress>,
     pub cli: Vec<ListenAddress>,
+    pub lrk: Vec<LrkAddress>,
+    /// The lowest and the highest port of calls that LRKProxy's clients make.
+    pub lrk_ports: (u16, u16),
+    pub rtpproxy: Vec<ListenAddress>,
+    pub mediaproxy: Vec<ListenAddress>,
     /// The type-of-service octet of control sockets; none leaves it alone.
     pub tos: Option<u8>,
     pub path_mtu: PathMtu,
+}
+
+impl Default for Control {
+    fn default() -> Control {
+        Control {
+            ng: Vec::new(),
+            cli: Vec::new(),
+            lrk: Vec::new(),
+            lrk_ports: (20_000, 29_999),
+            rtpproxy: Vec::new(),
+            mediaproxy: Vec::new(),
+            tos: None,
+            path_mtu: PathMtu::default(),
+        }
+    }
 }
 
 /// Forwarding below the daemon.

@@ -7,8 +7,13 @@
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod cli;
+pub mod lrk;
+pub mod mediaproxy;
 mod reply_cache;
+pub use reply_cache::Deliver;
 pub mod request;
+pub mod rtpproxy;
+mod streams;
 pub mod udp;
 
 use crate::ng::{Dictionary, Request};

@@ -2,7 +2,7 @@
 
 use super::cli::{CliListener, Sessions};
 use super::request::Requests;
-use super::udp::{LARGEST_DATAGRAM_BYTES, UdpListener};
+use super::udp::{Datagrams, LARGEST_DATAGRAM_BYTES, UdpListener};
 use super::*;
 use crate::base::text;
 use crate::io::clock;
@@ -91,6 +91,7 @@ fn serve(udp: UdpListener, requests: Weak<Requests>) {
     std::thread::spawn(move || {
         let mut buffer = vec![0; LARGEST_DATAGRAM_BYTES];
         while let Some(requests) = requests.upgrade() {
+            let requests: Arc<dyn Datagrams> = requests;
             udp.work_off(&requests, &mut buffer);
             std::thread::sleep(Duration::from_millis(1));
         }

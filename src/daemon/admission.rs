@@ -110,10 +110,16 @@ impl Admission {
         })
     }
 
-    /// The reply to a request that would make a call, when that is not to be.
-    pub(super) fn refuse(&self, request: &Request) -> Option<Dictionary> {
+    /// The limit at which a new call is refused now, counted.
+    pub(super) fn refuses(&self) -> Option<Limit> {
         let limit = self.reached()?;
         self.rejected[limit as usize].fetch_add(1, Relaxed);
+        Some(limit)
+    }
+
+    /// The reply to a request that would make a call, when that is not to be.
+    pub(super) fn refuse(&self, request: &Request) -> Option<Dictionary> {
+        let limit = self.refuses()?;
         Some(match request.sdp.supports_load_limit {
             true => Dictionary::new().with("result", "load limit").with("message", limit.message()),
             false => message::error_reply(REFUSED),

@@ -51,6 +51,10 @@ pub(super) fn run(daemon: &Daemon, command: CliCommand, reply: CliReply) {
         CliCommand::ListCalls { is_json } => listing::calls(daemon, is_json, reply),
         CliCommand::ListFastPath(form) => listing::list(daemon, form, reply),
         CliCommand::Capture { call_id, snap } => captures::start(daemon, call_id, usize::from(snap), reply),
+        CliCommand::ListLrk => reply.send(daemon.lrk.get().map_or_else(
+            || "Nothing listens for LRKProxy's clients (`listen-lrk`).\n".to_owned(),
+            |front| front.report(),
+        )),
         CliCommand::Get(setting) => reply.send(setting.show(get(daemon, setting))),
         CliCommand::Set(setting, value) => reply.send(set(daemon, setting, value)),
         CliCommand::GetLogLevel(subsystem) => reply.send(log_levels(&daemon.console.levels, subsystem)),

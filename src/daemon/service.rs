@@ -4,6 +4,7 @@ use super::captures::Captures;
 use super::router::{Router, merge_lists};
 use crate::base::random::Random;
 use crate::base::time::Mono;
+use crate::control::lrk::LrkFront;
 use crate::control::request::Requests;
 use crate::control::{Reply, Service};
 use crate::io::clock;
@@ -31,6 +32,8 @@ pub(super) struct Daemon {
     pub started: Mono,
     /// The requests that come here, for their counters.
     pub requests: OnceLock<Weak<Requests>>,
+    /// None until something listens for it.
+    pub lrk: OnceLock<Arc<LrkFront>>,
     pub console: super::console::Console,
     /// None without programs in the kernel.
     pub verdicts: Option<Arc<VerdictCounters>>,

@@ -9,8 +9,7 @@ use super::whereabouts::Whereabouts;
 use crate::base::id::PortToken;
 use crate::base::time::{Mono, Now};
 use crate::call::lifecycle::Termination;
-use crate::control::request::Requests;
-use crate::control::udp::{LARGEST_DATAGRAM_BYTES, UdpListener};
+use crate::control::udp::{Datagrams, LARGEST_DATAGRAM_BYTES, UdpListener};
 use crate::engine::{Lent, Output, Shard};
 use crate::io::random::SystemRandomness;
 use crate::io::steer::SteeredPorts;
@@ -50,11 +49,10 @@ enum Message {
     Stop,
 }
 
-/// Where NG over UDP comes in. Every shard watches the sockets: a request whose call lives on the shard that took it
-/// is worked off without waking another thread.
+/// Where control protocols over UDP come in. Every shard watches the sockets: a request whose call lives on the shard that
+/// took it is worked off without waking another thread.
 pub(super) struct Front {
-    pub listeners: Vec<UdpListener>,
-    pub requests: Arc<Requests>,
+    pub listeners: Vec<(UdpListener, Arc<dyn Datagrams>)>,
 }
 
 thread_local! {
@@ -189,8 +187,8 @@ impl Handler for Runner {
 
     fn ready(&mut self, now: Now, number: u32, ports: &mut Receiver, transmit: &mut Batch) {
         let Some(front) = self.front.clone() else { return };
-        let Some(listener) = front.listeners.get(number as usize) else { return };
-        listener.work_off(&front.requests, &mut self.buffer);
+        let Some((listener, protocol)) = front.listeners.get(number as usize) else { return };
+        listener.work_off(protocol, &mut self.buffer);
         if self.take_messages(now, ports, transmit).is_break() {
             // Seen again in `wake`, which can end the loop.
             self.is_stopping = true;
@@ -251,7 +249,7 @@ impl Runner {
 
     fn listen(&mut self, ports: &mut Receiver, front: Arc<Front>) {
         self.buffer.resize(LARGEST_DATAGRAM_BYTES, 0);
-        for (number, listener) in front.listeners.iter().enumerate() {
+        for (number, (listener, _)) in front.listeners.iter().enumerate() {
             if let Err(error) = ports.watch(listener.socket().as_fd(), number as u32) {
                 tracing::error!(target: "control", "a shard can't take control messages: {error}");
             }

@@ -8,6 +8,7 @@ use super::logging::{self, Levels};
 use super::media_sockets;
 use super::notify::Notifier;
 use super::process::{Pidfile, Request as SignalRequest, Signals};
+use super::protocols::{self, Listeners};
 use super::router::Router;
 use super::service::{Daemon, connect};
 use super::shard_thread::Front;
@@ -17,7 +18,7 @@ use crate::config::{self, Config, Loaded, Outcome};
 use crate::control::Service;
 use crate::control::cli::CliListener;
 use crate::control::request::Requests;
-use crate::control::udp::UdpListener;
+use crate::control::udp::{Datagrams, UdpListener};
 use crate::io::background::{self, Background, Fork};
 use crate::io::control_socket::PathMtu;
 use crate::io::host::Host;
@@ -82,6 +83,7 @@ struct Places {
     interfaces: ResolvedInterfaces,
     ng: Vec<SocketAddr>,
     cli: Vec<SocketAddr>,
+    others: protocols::Places,
 }
 
 impl Places {
@@ -92,10 +94,12 @@ impl Places {
             found.map(|lists| lists.concat()).map_err(|error| vec![error])
         };
         let (ng, cli) = (lookup(&config.control.ng)?, lookup(&config.control.cli)?);
-        let control_ports: Vec<u16> = ng.iter().chain(&cli).map(SocketAddr::port).collect();
+        let mut control_ports: Vec<u16> = ng.iter().chain(&cli).map(SocketAddr::port).collect();
+        control_ports.extend(protocols::Places::ports(config));
         let range = (config.media.port_min, config.media.port_max);
         let interfaces = resolve(&config.interfaces, range, &control_ports, &Host)?;
-        Ok(Places { interfaces, ng, cli })
+        let others = protocols::Places::resolve(config, &interfaces)?;
+        Ok(Places { interfaces, ng, cli, others })
     }
 }
 
@@ -119,6 +123,7 @@ fn run(
     let _inside = runtime.enter();
     let cli: Vec<CliListener> =
         places.cli.iter().map(|address| CliListener::bind(*address)).collect::<io::Result<_>>()?;
+    let others = Listeners::bind(&places.others, &config, &places.interfaces, path_mtu)?;
     let pidfile = config.process.pidfile.as_deref().map(|path| Pidfile::write(Path::new(path))).transpose()?;
     let mut fast_path = build::fast_path(&config, &places.interfaces, places.ng.first().copied())?;
     let (ring, captured) = fast_path.as_mut().and_then(FastPath::take_captures).unzip();
@@ -138,13 +143,14 @@ fn run(
         loaded: Mutex::new(loaded),
         levels,
         control_tos: AtomicI64::new(0),
-        sockets: ng.iter().map(UdpListener::socket).collect(),
+        sockets: ng.iter().map(UdpListener::socket).chain(others.sockets()).collect(),
     };
     let daemon = Arc::new(Daemon {
         router,
         started: clock::mono(),
         requests: OnceLock::new(),
         console,
+        lrk: OnceLock::new(),
         verdicts: fast_path.as_ref().and_then(build::verdict_counters),
         captures,
         receivers: exports.receivers(),
@@ -158,8 +164,7 @@ fn run(
     connect(&daemon, &requests);
     exports.attach(&daemon, &requests, &config, places.ng.first().copied());
     let mut signals = Signals::new()?;
-    let front = Arc::new(Front { listeners: ng, requests: requests.clone() });
-    daemon.router.dispatch.shards.iter().for_each(|shard| shard.listen(front.clone()));
+    listen(&daemon, ng, &requests, others.serve(&daemon, runtime.handle()));
     cli.into_iter().for_each(|listener| drop(runtime.spawn(listener.run(service.clone()))));
     let notifier = Notifier::from_environment();
     announce(&notifier, &places);
@@ -179,6 +184,13 @@ fn run(
 fn runtime() -> io::Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.worker_threads(CONTROL_THREADS).thread_name("control").enable_all().build()
+}
+
+/// Has the shards take control messages.
+fn listen(daemon: &Daemon, ng: Vec<UdpListener>, requests: &Arc<Requests>, others: protocols::Served) {
+    let ng = ng.into_iter().map(|listener| (listener, requests.clone() as Arc<dyn Datagrams>));
+    let front = Arc::new(Front { listeners: ng.chain(others).collect() });
+    daemon.router.dispatch.shards.iter().for_each(|shard| shard.listen(front.clone()));
 }
 
 fn path_mtu(config: &Config) -> PathMtu {

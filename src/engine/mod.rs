@@ -16,7 +16,7 @@ mod settings;
 mod shard;
 mod timers;
 
-pub use commands::Lent;
+pub use commands::{Lent, Pair, PairError, PairKey, PairSide};
 pub use digits::PressedDigit;
 pub use handover::{Departure, Immovable};
 pub use handshakes::Handshakes;

@@ -94,7 +94,8 @@ impl Shard {
         let table = self.offload.table.as_ref();
         let may_open = table.is_some_and(|table| table.takes_keys());
         let may_capture = table.is_some_and(|table| table.captures());
-        let ingress = Ingress { captures, may_capture, ..ingress(stream, may_open) };
+        let shares_port = self.relay.shares_port(id);
+        let ingress = Ingress { captures, may_capture, shares_port, ..ingress(stream, may_open) };
         let entry = compile(&ingress, &egresses)?;
         drop(egresses);
         match self.offload.table.as_ref() {
@@ -273,6 +274,7 @@ fn ingress(stream: &Stream, may_open: bool) -> Ingress<'_> {
         plan: stream.plan(),
         local: stream.local(),
         has_several_ports: stream.has_several_ports(),
+        shares_port: false,
         source: stream.learned(),
         is_strict: stream.is_closed(),
         heard,

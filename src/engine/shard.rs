@@ -8,7 +8,7 @@ use super::settings::Settings;
 use crate::base::id::PortToken;
 use crate::base::time::{Mono, Now};
 use crate::call::lifecycle::Termination;
-use crate::call::{Call, Media, MediaPorts, PortNumbers};
+use crate::call::{Call, Media, MediaPorts, PortNumbers, PortSet, PortSource};
 use crate::observe::totals::Totals;
 use crate::plan;
 use crate::relay::handshake::{HandshakeCommand, HandshakeEvent};
@@ -222,15 +222,29 @@ impl Shard {
         });
     }
 
+    /// Leaves claimed ports to the media that shares them, if it stays.
+    fn leave_shared(&mut self, index: usize, leaving: &mut PortSet) {
+        let Some(call) = self.calls.get_mut(index) else { return };
+        let token = leaving.rtp.token;
+        let is_it = |set: &PortSet| set.source == PortSource::Shared && set.rtp.token == token;
+        let heir = call.medias().find(|(_, media)| media.port_sets.iter().any(is_it)).map(|(id, _)| id);
+        let set = heir.and_then(|id| call.media_mut(id).port_sets.iter_mut().find(|set| is_it(set)));
+        if let Some(set) = set {
+            std::mem::swap(&mut set.source, &mut leaving.source);
+        }
+    }
+
     /// Closes the ports and ends the streams of medias that were taken out of a call.
     pub(super) fn close_medias(
         &mut self,
         now: Now,
         index: usize,
-        medias: Vec<Media>,
+        mut medias: Vec<Media>,
         ports: &mut dyn Ports,
         numbers: &mut dyn PortNumbers,
     ) {
+        let sets = medias.iter_mut().flat_map(|media| &mut media.port_sets);
+        sets.filter(|set| set.source == PortSource::Claimed).for_each(|set| self.leave_shared(index, set));
         let streams = |media: &Media| media.rtp_stream.into_iter().chain(media.rtcp_stream);
         medias.iter().flat_map(streams).for_each(|id| self.withdraw(now, id));
         let mut lent = EnginePorts {

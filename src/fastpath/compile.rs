@@ -36,6 +36,8 @@ pub struct Ingress<'a> {
     pub local: SocketAddr,
     /// Packets to other ports belong to it as well.
     pub has_several_ports: bool,
+    /// Other streams hear its port as well.
+    pub shares_port: bool,
     /// Where the peer sends from, once that is final.
     pub source: Option<SocketAddr>,
     /// Packets from elsewhere are dropped, whatever they hold.
@@ -74,6 +76,9 @@ pub fn compile(ingress: &Ingress, egresses: &[Option<Egress>]) -> Result<Entry, 
     // With ICE the peer sends to the port that is sent from.
     if ingress.has_several_ports && !ingress.plan.has_ice {
         return Err(Reason::SeveralPorts);
+    }
+    if ingress.shares_port {
+        return Err(Reason::SharedPort);
     }
     if !ingress.captures.is_empty() && !ingress.may_capture {
         return Err(Reason::Captured);

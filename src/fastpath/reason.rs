@@ -36,7 +36,7 @@ impl Reason {
     /// that a device leads to.
     pub fn lifts(self) -> bool {
         match self {
-            Reason::NotRtp | Reason::NoKeys | Reason::NoReceiver | Reason::NotRouted => false,
+            Reason::NotRtp | Reason::SharedPort | Reason::NoKeys | Reason::NoReceiver | Reason::NotRouted => false,
             Reason::SourceUnknown | Reason::DestinationUnknown | Reason::NoPackets | Reason::WayUnknown => false,
             Reason::Strays => false,
             Reason::Bundle | Reason::Feedback | Reason::Encrypted | Reason::Suite | Reason::LargeSrtp => true,
@@ -80,6 +80,8 @@ reasons! {
     Digits, "digits", Never;
     /// The stream has or had several ports.
     SeveralPorts, "several_ports", Never;
+    /// Both sides of a call have one port: an entry is found by its local port alone.
+    SharedPort, "shared_port", Never;
     /// One of the addresses is of the loopback device, or of a link only.
     NotRouted, "not_routed", Never;
     /// The sender's address is not final.

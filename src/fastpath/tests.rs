@@ -37,6 +37,7 @@ fn plan(media: &[Sink]) -> ForwardingPlan {
         signalled_at: Mono(0),
         filled: true,
         strict_source: false,
+        fixed_address: false,
         media_handover: false,
         asymmetric: false,
         wait_for_peer: false,
@@ -62,6 +63,7 @@ fn compiled(
         plan: &bare,
         local: at(FOR_ALICE),
         has_several_ports: false,
+        shares_port: false,
         source: Some(at(ALICE)),
         is_strict: false,
         heard,
@@ -112,6 +114,7 @@ fn compiled_with(
         plan: &bare,
         local: at(FOR_ALICE),
         has_several_ports: false,
+        shares_port: false,
         source: Some(at(ALICE)),
         is_strict: false,
         heard: Some(heard),
@@ -163,7 +166,7 @@ fn what_nobody_is_to_hear_is_dropped_below_though_the_receiver_is_unknown() {
 #[test]
 fn every_reason_has_its_case() {
     type Change = fn(&mut ForwardingPlan, &mut ForwardingPlan, &mut Ingress, &mut Egress);
-    let cases: [(Reason, Change); 17] = [
+    let cases: [(Reason, Change); 18] = [
         (Reason::NotRtp, |from, _, _, _| from.component = Component::Rtcp),
         (Reason::NotRtp, |from, _, _, _| from.component = Component::Opaque),
         (Reason::NoKeys, |from, _, _, _| from.security = Security::Pending),
@@ -181,6 +184,7 @@ fn every_reason_has_its_case() {
         (Reason::Rewritten, |from, _, _, _| from.media[0].transport_wide = Some(3)),
         (Reason::NoPackets, |_, _, _, egress| egress.shown_ssrc = None),
         (Reason::SeveralPorts, |_, _, ingress, _| ingress.has_several_ports = true),
+        (Reason::SharedPort, |_, _, ingress, _| ingress.shares_port = true),
         (Reason::NotRouted, |_, _, ingress, _| ingress.local = at("127.0.0.1:30000")),
         (Reason::SourceUnknown, |_, _, ingress, _| ingress.source = None),
         (Reason::DestinationUnknown, |_, _, _, egress| egress.destination = Some(at(FOR_BOB))),

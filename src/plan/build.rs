@@ -115,6 +115,7 @@ fn ingress(media: &Media, signalled: Option<std::net::SocketAddr>) -> Ingress {
         signalled_at: media.signalled_at,
         filled: media.is_described,
         strict_source: behaviour.strict_source,
+        fixed_address: behaviour.fixed_address,
         media_handover: behaviour.media_handover,
         asymmetric: behaviour.asymmetric,
         wait_for_peer: behaviour.wait_for_peer,

@@ -63,6 +63,8 @@ pub struct Ingress {
     pub filled: bool,
     /// After learning, packets from other addresses are dropped.
     pub strict_source: bool,
+    /// The peer is at the signalled IP address and nowhere else; only its port is learned.
+    pub fixed_address: bool,
     /// After learning, a changed source address is followed.
     pub media_handover: bool,
     /// The peer sends from an address other than the one it receives at: its source never becomes a destination.

@@ -108,6 +108,7 @@ pub(super) fn no_plan() -> ForwardingPlan {
         signalled_at: Mono(0),
         filled: false,
         strict_source: false,
+        fixed_address: false,
         media_handover: false,
         asymmetric: false,
         wait_for_peer: false,

@@ -53,6 +53,7 @@ fn plan(component: Component, signalled: &str, media: &[StreamId], control: &[St
         signalled_at: ms(0).mono,
         filled: true,
         strict_source: false,
+        fixed_address: false,
         media_handover: false,
         asymmetric: false,
         wait_for_peer: false,

@@ -12,6 +12,7 @@ mod digits;
 mod eyes;
 mod fastpath;
 mod killed;
+mod lrkproxy;
 mod measured;
 mod receivers;
 mod scenarios;

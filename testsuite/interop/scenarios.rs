@@ -4,7 +4,8 @@ use crate::sip::{Offered, Role, Sipp, Step};
 use crate::stage::{CALLEE, CALLEE_IP6, CALLER, EXAMPLE_FLAGS, INSIDE, Networks, OUTSIDE, Stage};
 use crate::tap::{Tap, recorded_packets};
 use crate::{
-    Scenario, baresip, browser, conversations, ctl, digits, eyes, fastpath, killed, measured, receivers, siprec, tree,
+    Scenario, baresip, browser, conversations, ctl, digits, eyes, fastpath, killed, lrkproxy, measured, receivers,
+    siprec, tree,
 };
 use millrace_testsuite::daemon::{Daemon, Kind};
 use millrace_testsuite::endpoint::{Reception, Stream, receive};
@@ -26,6 +27,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         killed::ALL,
         eyes::ALL,
         digits::ALL,
+        lrkproxy::ALL,
         siprec::ALL,
         browser::ALL,
         baresip::ALL,
@@ -64,7 +66,7 @@ const PAYLOAD_TYPE: u8 = 8;
 /// How long one exchange of own packets may take, signalling included.
 pub const TALK: Duration = Duration::from_millis(3000);
 pub const PACKETS: usize = 100;
-const MEDIA_PORT: u16 = 6000;
+pub const MEDIA_PORT: u16 = 6000;
 
 pub const TWO_WAY: Step = Step::Invite { offer: "sendrecv", answer: "sendrecv" };
 
@@ -286,7 +288,7 @@ impl Ends {
     }
 
     /// Sends `PACKETS` each way at once and demands that each arrives once and unchanged.
-    fn talk(&self, from_caller_to: SocketAddr, from_callee_to: SocketAddr, round: u32) -> Result<(), String> {
+    pub fn talk(&self, from_caller_to: SocketAddr, from_callee_to: SocketAddr, round: u32) -> Result<(), String> {
         let (up, down) = (
             Stream::counting(0xca11_e400 + round, PAYLOAD_TYPE, PACKETS),
             Stream::counting(0xca11_ee00 + round, PAYLOAD_TYPE, PACKETS),

@@ -143,7 +143,24 @@ impl<'a> Stage<'a> {
     pub fn open(networks: &'a Networks, kind: Kind, flags: &str, folder: &Path) -> Result<Stage<'a>, String> {
         fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         let daemon = start_daemon(networks, kind, folder)?;
-        let kamailio = Kamailio::start(&networks.proxy, flags, folder)?;
+        let kamailio = Kamailio::start(&networks.proxy, &EXAMPLE.replace(EXAMPLE_FLAGS, flags), folder)?;
+        let stage = Stage { networks, daemon, kamailio, folder: folder.to_owned() };
+        stage.wait_for_kamailio()?;
+        Ok(stage)
+    }
+
+    /// The same with another script, and further options of the daemon.
+    pub fn open_script(
+        networks: &'a Networks,
+        kind: Kind,
+        script: &str,
+        options: &[String],
+        folder: &Path,
+    ) -> Result<Stage<'a>, String> {
+        fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        let mut daemon = launch_daemon(networks, kind, options, folder)?;
+        daemon.wait_for_answer()?;
+        let kamailio = Kamailio::start(&networks.proxy, script, folder)?;
         let stage = Stage { networks, daemon, kamailio, folder: folder.to_owned() };
         stage.wait_for_kamailio()?;
         Ok(stage)
@@ -229,9 +246,9 @@ struct Kamailio {
 }
 
 impl Kamailio {
-    fn start(home: &Namespace, flags: &str, folder: &Path) -> Result<Kamailio, String> {
+    fn start(home: &Namespace, text: &str, folder: &Path) -> Result<Kamailio, String> {
         let script = folder.join("kamailio.cfg");
-        fs::write(&script, EXAMPLE.replace(EXAMPLE_FLAGS, flags)).map_err(|error| format!("kamailio.cfg: {error}"))?;
+        fs::write(&script, text).map_err(|error| format!("kamailio.cfg: {error}"))?;
         let log = folder.join("kamailio.log");
         let run = folder.join("kamailio-run");
         fs::create_dir_all(&run).map_err(|error| format!("{}: {error}", run.display()))?;

@@ -124,6 +124,7 @@ fn plan(component: Component, signalled: SocketAddr, to: StreamId, now: Now) -> 
         signalled_at: now.mono,
         filled: true,
         strict_source: false,
+        fixed_address: false,
         media_handover: false,
         asymmetric: false,
         wait_for_peer: false,

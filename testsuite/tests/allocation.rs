@@ -75,6 +75,7 @@ fn plan(stream: u32, sinks: &[u32]) -> ForwardingPlan {
         signalled_at: Mono(0),
         filled: true,
         strict_source: false,
+        fixed_address: false,
         media_handover: false,
         asymmetric: false,
         wait_for_peer: false,

@@ -4,6 +4,7 @@ mod logging;
 mod media;
 mod network;
 mod process;
+mod protocols;
 mod reporting;
 mod storage;
 
@@ -16,6 +17,7 @@ pub(super) static SECTIONS: &[Section] = &[
     Section { title: "Process", rows: process::PROCESS },
     Section { title: "Interfaces", rows: network::INTERFACES },
     Section { title: "Control", rows: network::CONTROL },
+    Section { title: "Protocols of other relays", rows: protocols::PROTOCOLS },
     Section { title: "Media ports and addresses", rows: network::MEDIA },
     Section { title: "Timeouts", rows: process::TIMEOUTS },
     Section { title: "Limits", rows: process::LIMITS },

@@ -53,12 +53,6 @@ pub(super) static CONTROL: &[OptionRow] = &[
     number("http-threads", AT_LEAST_0, "threads", "(as num-threads)", "Threads for HTTP.").warned(NO_HTTP),
     number("http-buf-size", AT_LEAST_0, "kB", "", "Buffers for HTTP.").warned(NO_HTTP),
     number("http-idle-timeout", AT_LEAST_0, "s", "0", "When idle HTTP connections are closed.").warned(NO_HTTP),
-    list("listen-udp", "[ADDRESS:]PORT", "The protocol of rtpproxy.")
-        .short('u')
-        .warned("the protocol of rtpproxy is not built"),
-    list("listen-tcp", "[ADDRESS:]PORT", "The protocol of mediaproxy.")
-        .short('l')
-        .warned("the protocol of mediaproxy is not built"),
     number("control-tos", (0, 255), "", "0", "Type of service of control sockets; 0 leaves it alone.")
         .reloadable()
         .set(|c, v| {
@@ -213,7 +207,7 @@ pub(super) static FAST_PATH: &[OptionRow] = &[
     number("kernel-player-media", ANY, "files", "128", "Files that the kernel module keeps.").warned(NO_KERNEL),
 ];
 
-fn listeners(field: &mut Vec<ListenAddress>, value: &Value) -> Result<(), String> {
+pub(super) fn listeners(field: &mut Vec<ListenAddress>, value: &Value) -> Result<(), String> {
     for text in value.list() {
         field.push(ListenAddress::parse(text)?);
     }

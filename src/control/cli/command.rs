@@ -11,6 +11,7 @@ pub enum CliCommand {
     ListJsonStatistics,
     ListInterfaces,
     ListTranscoders,
+    ListLrk,
     ListFastPath(FastPathList),
     ListCalls {
         is_json: bool,

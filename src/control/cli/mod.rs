@@ -9,6 +9,7 @@ mod table;
 pub use command::{CallOrder, CliCommand, FastPathList, Sessions, Setting, Terminated};
 pub use rows::{CliRow, CliStatus, rows};
 pub use server::CliListener;
+pub(super) use server::listen;
 
 use super::{CliReply, Service};
 use std::sync::Arc;

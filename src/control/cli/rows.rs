@@ -111,6 +111,7 @@ fn plain_rows() -> Vec<CliRow> {
         )
         .with(Ours),
         plain("metrics", "", "Show all metrics as Prometheus reads them.", |_| Ok(Metrics)).with(Ours),
+        plain("list lrk", "", "Show what clients of LRKProxy have asked for.", |_| Ok(ListLrk)).with(Ours),
         plain("list loglevels", "", "Show the subsystems with log levels.", |_| Err(log_subsystems())),
         plain("list loglevel", "[SUBSYSTEM]", "Show log levels.", |words| match words.first() {
             Some(name) => Ok(GetLogLevel(Some(subsystem(name)?))),

@@ -70,7 +70,7 @@ impl CliListener {
 }
 
 /// A wildcard of IPv6 leaves IPv4 to a listener of its own.
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+pub(in crate::control) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket2::SockRef::from(&socket).set_reuse_address(true)?;
     if address.is_ipv6() {

@@ -5,9 +5,12 @@ pub(super) mod fragment;
 mod list;
 mod media;
 mod merge;
+mod pair;
 mod query;
 mod removal;
 mod subscription;
+
+pub use pair::{Pair, PairError, PairKey, PairSide};
 
 use super::media_ports::EnginePorts;
 use super::output::Output;

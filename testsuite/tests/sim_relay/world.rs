@@ -244,6 +244,7 @@ pub fn plan(learning: Learning, signalled: &str, signalled_at_ms: u64, sinks: &[
         signalled_at: ms(signalled_at_ms).mono,
         filled: true,
         strict_source: false,
+        fixed_address: false,
         media_handover: false,
         asymmetric: false,
         wait_for_peer: false,
