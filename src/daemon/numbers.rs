@@ -32,8 +32,11 @@ struct Orphaned {
 struct Claims {
     addresses: HashMap<InterfaceId, IpAddr>,
     /// The pairs of the pools that each has cost.
-    claimed: Mutex<HashMap<(IpAddr, u16), Vec<(InterfaceId, u16)>>>,
+    claimed: Mutex<HashMap<(IpAddr, u16), Pairs>>,
 }
+
+/// Pairs of pools by their even ports.
+type Pairs = Vec<(InterfaceId, u16)>;
 
 /// How full a pool is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -91,7 +94,7 @@ impl SharedNumbers {
     }
 
     /// Takes the pairs of an address's pools that hold `port` and the one above it; none when one is in use.
-    fn take_pairs(&self, address: IpAddr, port: u16) -> Option<Vec<(InterfaceId, u16)>> {
+    fn take_pairs(&self, address: IpAddr, port: u16) -> Option<Pairs> {
         let mut taken = Vec::new();
         let mut evens = vec![port & !1, port.saturating_add(1) & !1];
         evens.dedup();
@@ -108,7 +111,7 @@ impl SharedNumbers {
         Some(taken)
     }
 
-    fn put_pairs(&self, pairs: Vec<(InterfaceId, u16)>) {
+    fn put_pairs(&self, pairs: Pairs) {
         for (id, even) in pairs {
             if let Some(mut pool) = self.pool(id) {
                 pool.put(even);
@@ -186,7 +189,7 @@ mod tests {
         assert!(numbers.claim(b, 20_002));
         numbers.release(b, 20_000);
         numbers.release(b, 20_000);
-        assert!(numbers.claim(a, 20_001) == false && numbers.claim(a, 19_999));
+        assert!(!numbers.claim(a, 20_001) && numbers.claim(a, 19_999));
     }
 
     #[test]

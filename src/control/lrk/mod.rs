@@ -33,7 +33,10 @@ pub trait Pairs: Send + Sync + 'static {
 }
 
 /// The way back for what came of a request. Dropped, it tells of a fault.
-pub struct PairReply(Option<Box<dyn FnOnce(Result<(), PairError>) + Send>>);
+pub struct PairReply(Option<Outcome>);
+
+/// Called with what came of a request.
+type Outcome = Box<dyn FnOnce(Result<(), PairError>) + Send>;
 
 impl PairReply {
     /// Calls `deliver` with the outcome, on the thread that gives it.
