@@ -9,6 +9,7 @@ pub mod random;
 pub mod recheck;
 pub mod secret;
 pub mod sequence;
+pub mod subnet;
 pub mod suite;
 pub mod text;
 pub mod time;

@@ -103,8 +103,8 @@ fn meaning(row: &OptionRow) -> String {
 }
 
 const SAMPLE_PREFACE: &str = "# The sample configuration, printed from the option table like protocol-docs/config.md, where every option is explained.
-# Lines that begin with `#` show defaults. The control ports listen on loopback only, and have no authentication:
-# give them another address only in a network whose every host may end every call.
+# Lines that begin with `#` show defaults. Control ports without an address listen on loopback only. NG has no
+# authentication: with another address, say in `control-allow` whose hosts may end every call.
 
 [rtpengine]
 ";

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 /// An address to listen on, not looked up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenAddress {
-    /// An IP address or host name; none is every address.
+    /// An IP address or host name; none is the host's loopback.
     pub host: Option<String>,
     pub port: u16,
 }
@@ -40,12 +40,13 @@ impl ListenAddress {
         if address.host.is_some() { Ok(address) } else { Err(expected()) }
     }
 
-    /// The socket addresses: all that a name stands for, or the wildcard of both families.
+    /// The socket addresses: all that a name stands for, or loopback in the families that the host has.
     pub fn resolve(&self, resolver: &dyn Resolver) -> Result<Vec<SocketAddr>, String> {
         let with_port = |address| SocketAddr::new(address, self.port);
         let Some(host) = &self.host else {
-            let wildcards: [IpAddr; 2] = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
-            return Ok(wildcards.map(with_port).to_vec());
+            let loopback: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+            let usable = loopback.into_iter().filter(|address| address.is_ipv4() || resolver.can_bind(*address));
+            return Ok(usable.map(with_port).collect());
         };
         if let Ok(address) = host.parse() {
             return Ok(vec![with_port(address)]);
@@ -87,6 +88,25 @@ impl LrkAddress {
     }
 }
 
+/// A place to listen on for streams.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StreamPlace {
+    Tcp(ListenAddress),
+    /// The path of a socket.
+    Unix(String),
+}
+
+impl StreamPlace {
+    /// Reads an address, or `unix:PATH`; the error says what is expected.
+    pub fn parse(text: &str) -> Result<StreamPlace, String> {
+        match text.strip_prefix("unix:") {
+            Some(path) if path.starts_with('/') => Ok(StreamPlace::Unix(path.to_owned())),
+            Some(path) => Err(format!("`{path}` is not an absolute path")),
+            None => ListenAddress::parse(text).map(StreamPlace::Tcp),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,5 +137,36 @@ mod tests {
         {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn streams_have_addresses_or_paths() {
+        assert_eq!(StreamPlace::parse("unix:/run/x"), Ok(StreamPlace::Unix("/run/x".into())));
+        assert_eq!(StreamPlace::parse("5"), Ok(StreamPlace::Tcp(ListenAddress { host: None, port: 5 })));
+        assert!(StreamPlace::parse("unix:x").is_err() && StreamPlace::parse("x").is_err());
+    }
+
+    /// A host without IPv6.
+    struct Old;
+
+    impl Resolver for Old {
+        fn host(&self, _: &str) -> Vec<IpAddr> {
+            Vec::new()
+        }
+
+        fn local_addresses(&self) -> Vec<(String, IpAddr)> {
+            Vec::new()
+        }
+
+        fn can_bind(&self, address: IpAddr) -> bool {
+            address.is_ipv4()
+        }
+    }
+
+    #[test]
+    fn without_an_address_it_is_loopback() {
+        let listen = ListenAddress::parse("2223").unwrap();
+        assert_eq!(listen.resolve(&Old), Ok(vec!["127.0.0.1:2223".parse().unwrap()]));
+        assert!(ListenAddress::parse("nowhere:2223").unwrap().resolve(&Old).is_err());
     }
 }

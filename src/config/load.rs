@@ -109,6 +109,8 @@ impl Loaded {
         self.config.limits = new.limits;
         self.config.templates = new.templates;
         self.config.control.tos = new.control.tos;
+        self.config.control.token = new.control.token;
+        self.config.control.allowed = new.control.allowed;
         self.config.log.level = new.log.level;
         self.config.log.subsystem_levels = new.log.subsystem_levels;
         self.config.warnings = new.warnings;
@@ -257,7 +259,10 @@ impl Loader<'_> {
         if config.interfaces.is_empty() {
             self.errors.push(error("", "no interface: give `interface = ADDRESS` (or `--interface`, `-i`), `any` for all addresses of this host"));
         }
-        if config.control.ng.is_empty() {
+        if !config.control.https.is_empty() && config.control.certificate.is_none() {
+            self.errors.push(error("", "`listen-https` needs a certificate: give `https-cert = FILE`"));
+        }
+        if !config.control.has_listener() {
             self.errors
                 .push(error("", "no control listener: give `listen-ng = 127.0.0.1:2223` (or `--listen-ng`, `-n`)"));
         }

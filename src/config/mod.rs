@@ -21,10 +21,12 @@ pub use load::{ConfigError, Loaded, Outcome, load};
 pub use table::{ENVIRONMENT, Kind, OptionRow, Section, Status, Value, sections};
 
 use crate::base::learning::Learning;
+use crate::base::secret::Secret;
+use crate::base::subnet::Subnet;
 use export::Export;
 use interface::InterfaceEntry;
-use listen::ListenAddress;
 pub use listen::LrkAddress;
+use listen::{ListenAddress, StreamPlace};
 use log::Log;
 
 /// The host, as far as loading a configuration asks it for anything.
@@ -75,12 +77,29 @@ pub struct Process {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Control {
     pub ng: Vec<ListenAddress>,
+    /// NG over streams.
+    pub stream_ng: Vec<StreamPlace>,
     pub cli: Vec<ListenAddress>,
     pub lrk: Vec<LrkAddress>,
     /// The lowest and the highest port of calls that LRKProxy's clients make.
     pub lrk_ports: (u16, u16),
     pub rtpproxy: Vec<ListenAddress>,
     pub mediaproxy: Vec<ListenAddress>,
+    pub http: Vec<ListenAddress>,
+    pub https: Vec<ListenAddress>,
+    /// The files of the certificate and its key.
+    pub certificate: Option<String>,
+    pub key: Option<String>,
+    /// What clients of HTTP must show; none: nothing.
+    pub token: Option<Secret>,
+    /// Who may ask besides this host; empty: everyone.
+    pub allowed: Vec<Subnet>,
+    /// Threads for control connections.
+    pub threads: usize,
+    /// The most that is kept of the head of an HTTP request.
+    pub head_limit_bytes: usize,
+    /// How long HTTP connections may be without a request.
+    pub http_idle_s: u32,
     /// The type-of-service octet of control sockets; none leaves it alone.
     pub tos: Option<u8>,
     pub path_mtu: PathMtu,
@@ -90,14 +109,31 @@ impl Default for Control {
     fn default() -> Control {
         Control {
             ng: Vec::new(),
+            stream_ng: Vec::new(),
             cli: Vec::new(),
             lrk: Vec::new(),
             lrk_ports: (20_000, 29_999),
             rtpproxy: Vec::new(),
             mediaproxy: Vec::new(),
+            http: Vec::new(),
+            https: Vec::new(),
+            certificate: None,
+            key: None,
+            token: None,
+            allowed: Vec::new(),
+            threads: 1,
+            head_limit_bytes: 64 << 10,
+            http_idle_s: 5,
             tos: None,
-            path_mtu: PathMtu::default(),
+            path_mtu: PathMtu::System,
         }
+    }
+}
+
+impl Control {
+    /// There is a way in for NG.
+    pub fn has_listener(&self) -> bool {
+        !(self.ng.is_empty() && self.stream_ng.is_empty() && self.http.is_empty() && self.https.is_empty())
     }
 }
 
@@ -241,6 +277,8 @@ pub struct Reporting {
     pub mos: Mos,
     /// Where digits of all calls are reported to.
     pub digits: Option<std::net::SocketAddr>,
+    /// They are told to connections of NG.
+    pub pushes_digits: bool,
 }
 
 /// Which SSRC entries replies hold.

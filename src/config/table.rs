@@ -18,6 +18,8 @@ pub struct OptionRow {
     pub status: Status,
     /// A changed value takes effect on SIGHUP.
     pub is_reloadable: bool,
+    /// Its value is not shown.
+    pub is_secret: bool,
     pub(super) set: fn(&mut Config, &Value) -> Result<(), String>,
 }
 
@@ -88,7 +90,18 @@ pub(super) fn find(name: &str) -> Option<&'static OptionRow> {
 const fn row(name: &'static str, kind: Kind, default: &'static str, document: &'static str) -> OptionRow {
     let set = |_: &mut Config, _: &Value| Ok(());
     let status = Status::Works;
-    OptionRow { name, short: None, aliases: &[], kind, default, document, status, is_reloadable: false, set }
+    OptionRow {
+        name,
+        short: None,
+        aliases: &[],
+        kind,
+        default,
+        document,
+        status,
+        is_reloadable: false,
+        is_secret: false,
+        set,
+    }
 }
 
 pub(super) const fn switch(name: &'static str, document: &'static str) -> OptionRow {
@@ -154,6 +167,11 @@ impl OptionRow {
 
     pub(super) const fn reloadable(mut self) -> OptionRow {
         self.is_reloadable = true;
+        self
+    }
+
+    pub(super) const fn secret(mut self) -> OptionRow {
+        self.is_secret = true;
         self
     }
 

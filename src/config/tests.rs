@@ -178,9 +178,9 @@ fn what_does_nothing_is_named() {
 
 #[test]
 fn a_file_that_ran_rtpengine_starts() {
-    let file = "[rtpengine]\ntable = 0\ninterface = any\nlisten-ng = 127.0.0.1:2223\nlisten-http = 127.0.0.1:2225\nlisten-cli = 127.0.0.1:2224\nrecording-dir = /var/spool/rtpengine\nrecording-method = proc\nredis = 127.0.0.1:6379/1\n";
+    let file = "[rtpengine]\ntable = 0\ninterface = any\nlisten-ng = 127.0.0.1:2223\nlisten-http = 127.0.0.1:2225\nlisten-cli = 127.0.0.1:2224\nlisten-udp = 127.0.0.1:2222\nrecording-dir = /var/spool/rtpengine\nrecording-method = proc\nredis = 127.0.0.1:6379/1\n";
     let warnings = with_file(file, "").unwrap().config.warnings;
-    for name in ["listen-http", "recording-dir", "recording-method", "redis"] {
+    for name in ["listen-udp", "recording-dir", "recording-method", "redis"] {
         assert!(warnings.iter().any(|warning| warning.contains(&format!("`{name}"))), "{name}: {warnings:?}");
     }
 }
@@ -318,6 +318,6 @@ fn interfaces_that_cannot_be() {
 fn listeners_are_looked_up() {
     let resolve = |text: &str| listen::ListenAddress::parse(text).unwrap().resolve(&Machine);
     assert_eq!(resolve("localhost:9").unwrap().len(), 2);
-    assert_eq!(resolve("9").unwrap(), ["0.0.0.0:9".parse().unwrap(), "[::]:9".parse().unwrap()]);
+    assert_eq!(resolve("9").unwrap(), ["127.0.0.1:9".parse().unwrap(), "[::1]:9".parse().unwrap()]);
     assert_eq!(resolve("bogus:9"), Err("the host name `bogus` cannot be resolved".to_owned()));
 }

@@ -1,18 +1,24 @@
 //! Floor 9: control protocols: bytes to requests and replies to bytes.
 //!
-//! `request` reads messages, answers repeated ones from memory and hands the others to a `Service`; `udp` and `cli`
-//! listen. Replies leave from whatever thread gives them.
+//! `request` reads messages, answers repeated ones from memory and hands the others to a `Service`; `udp`, `stream`,
+//! `http` and `cli` listen. Replies leave from whatever thread gives them.
 
 // This floor is where sockets, tasks and what they share are meant to be.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod accept;
+pub mod access;
 pub mod cli;
+mod connection;
+pub mod http;
 pub mod lrk;
 pub mod mediaproxy;
+pub mod push;
 mod reply_cache;
 pub use reply_cache::Deliver;
 pub mod request;
 pub mod rtpproxy;
+pub mod stream;
 mod streams;
 pub mod udp;
 

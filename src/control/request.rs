@@ -1,6 +1,8 @@
 //! NG messages of any transport: read, remembered, handed on, answered.
 
-use super::reply_cache::{Admission, ReplyCache};
+use super::access::Access;
+use super::push::Push;
+use super::reply_cache::{Admission, Deliver, ReplyCache};
 use super::{CliReply, Reply, Service, cli};
 use crate::base::time::{Mono, Now};
 use crate::ng::message::{self, Message};
@@ -10,8 +12,9 @@ use crate::ng::{Command, Defaults, Dictionary, Encoding, Request, Value};
 use crate::wire::value::Malformed;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 /// All requests, of all transports: they share one memory of replies.
 pub struct Requests {
@@ -23,6 +26,16 @@ pub struct Requests {
     trace: OnceLock<Trace>,
     /// Names of keys, flags and values that are not built, as far as they have been asked for.
     unbuilt: Mutex<BTreeSet<&'static str>>,
+    access: Arc<Access>,
+    push: Push,
+}
+
+/// Where a reply goes.
+enum Way {
+    /// To all who wait for the reply to this cookie.
+    Cookie(Box<[u8]>),
+    /// To the one who asked without a cookie.
+    Direct(Deliver),
 }
 
 /// A message that somebody wants to see; `ping` is not shown.
@@ -42,7 +55,7 @@ pub type Trace = Box<dyn Fn(Traced) + Send + Sync>;
 /// A request that is being worked off.
 struct Work {
     requests: Arc<Requests>,
-    cookie: Box<[u8]>,
+    way: Way,
     encoding: Encoding,
     client: SocketAddr,
     /// None when it could not be read.
@@ -64,6 +77,8 @@ impl Requests {
             defaults: RwLock::new(Arc::new(defaults)),
             trace: OnceLock::new(),
             unbuilt: Mutex::default(),
+            access: Arc::default(),
+            push: Push::default(),
         })
     }
 
@@ -104,6 +119,16 @@ impl Requests {
         &self.service
     }
 
+    /// Who may ask; transports look before they read.
+    pub fn access(&self) -> &Arc<Access> {
+        &self.access
+    }
+
+    /// The way to all who are connected.
+    pub fn push(&self) -> &Push {
+        &self.push
+    }
+
     /// Works off a message with cookie. `deliver` is called with the reply, once, now or later and on any thread; or
     /// never, when the message deserves none.
     pub fn handle(self: &Arc<Self>, bytes: &[u8], client: SocketAddr, deliver: impl FnOnce(&[u8]) + Send + 'static) {
@@ -114,7 +139,7 @@ impl Requests {
         };
         let admission = locked(&self.cache).admit(now, message.cookie, Box::new(deliver));
         match admission {
-            Admission::New => self.start(now, message, client),
+            Admission::New => self.start(now, Way::Cookie(message.cookie.into()), message.document, client),
             Admission::Answered(reply, deliver) => {
                 debug!(target: "control", "Repeated message from {client} gets the same reply");
                 deliver(&reply);
@@ -124,10 +149,21 @@ impl Requests {
         }
     }
 
-    fn start(self: &Arc<Self>, now: Mono, message: Message, client: SocketAddr) {
+    /// Works off a document without cookie: it is worked off each time that it comes, and `deliver` is called once, now
+    /// or later and on any thread. Who calls bounds how many are in work.
+    pub fn handle_plain(
+        self: &Arc<Self>,
+        document: &[u8],
+        client: SocketAddr,
+        deliver: impl FnOnce(&[u8]) + Send + 'static,
+    ) {
+        self.start((self.clock)().mono, Way::Direct(Box::new(deliver)), document, client);
+    }
+
+    fn start(self: &Arc<Self>, now: Mono, way: Way, document: &[u8], client: SocketAddr) {
         let mut work = Work {
             requests: self.clone(),
-            cookie: message.cookie.into(),
+            way,
             encoding: Encoding::Bencode,
             client,
             command: None,
@@ -135,7 +171,7 @@ impl Requests {
             since: now,
             is_logged: false,
         };
-        let (encoding, dictionary) = match message::decode(message.document) {
+        let (encoding, dictionary) = match message::decode(document) {
             Ok(decoded) => decoded,
             Err(error) => {
                 work.encoding = error.encoding;
@@ -147,7 +183,10 @@ impl Requests {
         work.command = dictionary.get("command").and_then(Value::as_text).and_then(Command::from_name);
         if let Some(trace) = self.trace.get().filter(|_| work.command != Some(Command::Ping)) {
             let call_id = dictionary.get("call-id").and_then(Value::as_text).unwrap_or_default();
-            let Message { cookie, document } = message;
+            let cookie: &[u8] = match &work.way {
+                Way::Cookie(cookie) => cookie,
+                Way::Direct(_) => &[],
+            };
             trace(Traced { client, is_reply: false, call_id, cookie, document });
         }
         match Request::parse(&dictionary, encoding, &defaults) {
@@ -193,12 +232,7 @@ impl Work {
 
     /// Encodes the reply, remembers it and gives it to all who wait for it.
     fn finish(self, reply: &Dictionary) {
-        let Work { requests, cookie, encoding, client, command, call_id, since, is_logged } = self;
-        let bytes = message::encode_reply(&cookie, encoding, reply);
-        if let Some(trace) = requests.trace.get().filter(|_| command != Some(Command::Ping)) {
-            let document = bytes.get(cookie.len() + 1..).unwrap_or_default();
-            trace(Traced { client, is_reply: true, call_id: &call_id, cookie: &cookie, document });
-        }
+        let Work { requests, way, encoding, client, command, call_id, since, is_logged } = self;
         let now = (requests.clock)().mono;
         let duration = now.since(since);
         let is_error = reply.get("result").and_then(Value::as_text) == Some("error");
@@ -212,8 +246,31 @@ impl Work {
         } else {
             debug!(target: "control", call_id, "Replying to '{name}' from {client} after {} us", duration.as_micros());
         }
-        let waiting = locked(&requests.cache).finish(now, &cookie, &bytes);
-        waiting.into_iter().for_each(|deliver| deliver(&bytes));
+        let trace = |cookie: &[u8], document: &[u8]| {
+            if let Some(trace) = requests.trace.get().filter(|_| command != Some(Command::Ping)) {
+                trace(Traced { client, is_reply: true, call_id: &call_id, cookie, document });
+            }
+        };
+        match way {
+            Way::Cookie(cookie) => {
+                let bytes = message::encode_reply(&cookie, encoding, reply);
+                trace(&cookie, bytes.get(cookie.len() + 1..).unwrap_or_default());
+                let waiting = locked(&requests.cache).finish(now, &cookie, &bytes);
+                waiting.into_iter().for_each(|deliver| deliver(&bytes));
+            }
+            Way::Direct(deliver) => {
+                let bytes = message::encode(encoding, reply);
+                trace(&[], &bytes);
+                deliver(&bytes);
+            }
+        }
+    }
+}
+
+/// Works off a message of so many bytes; a fault in that ends neither the listener nor the connection.
+pub(super) fn guarded(bytes: usize, client: SocketAddr, work: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(work)).is_err() {
+        error!(target: "control", "A message of {bytes} bytes from {client} made a fault");
     }
 }
 

@@ -1,5 +1,9 @@
 //! Control protocols over real sockets, in front of a service that the tests make up.
 
+mod http;
+mod streams;
+
+use super::access::Access;
 use super::cli::{CliListener, Sessions};
 use super::request::Requests;
 use super::udp::{Datagrams, LARGEST_DATAGRAM_BYTES, UdpListener};
@@ -92,7 +96,7 @@ fn serve(udp: UdpListener, requests: Weak<Requests>) {
         let mut buffer = vec![0; LARGEST_DATAGRAM_BYTES];
         while let Some(requests) = requests.upgrade() {
             let requests: Arc<dyn Datagrams> = requests;
-            udp.work_off(&requests, &mut buffer);
+            udp.work_off(&requests, &Access::default(), &mut buffer);
             std::thread::sleep(Duration::from_millis(1));
         }
     });
@@ -107,7 +111,7 @@ async fn bench() -> Bench {
     let cli = CliListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = cli.local_address().unwrap();
     serve(udp, Arc::downgrade(&requests));
-    tokio::spawn(cli.run(fake.clone()));
+    tokio::spawn(cli.run(requests.clone()));
     Bench { fake, requests, client, cli: address }
 }
 

@@ -1,13 +1,13 @@
 //! Control protocols over UDP: one datagram, one message, either way.
 
 use super::Deliver;
-use super::request::Requests;
+use super::access::Access;
+use super::request::{Requests, guarded};
 use crate::io::control_socket::{ControlSocket, PathMtu, Route};
 use std::io;
 use std::net::SocketAddr;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use tracing::{debug, error, warn};
+use tracing::{debug, warn};
 
 /// The largest datagram.
 pub const LARGEST_DATAGRAM_BYTES: usize = 65_535;
@@ -51,12 +51,12 @@ impl UdpListener {
         self.socket.clone()
     }
 
-    /// Takes the messages that have arrived, a bounded number of them, and hands them to `protocol`. `buffer` has room
-    /// for [`LARGEST_DATAGRAM_BYTES`].
-    pub fn work_off(&self, protocol: &Arc<dyn Datagrams>, buffer: &mut [u8]) {
+    /// Takes the messages that have arrived, a bounded number of them, and hands those that
+    /// `access` permits to `protocol`. `buffer` has room for [`LARGEST_DATAGRAM_BYTES`].
+    pub fn work_off(&self, protocol: &Arc<dyn Datagrams>, access: &Access, buffer: &mut [u8]) {
         for _ in 0..BATCH {
             match self.socket.receive(buffer) {
-                Ok((bytes, route)) => handle(protocol, &self.socket, &buffer[..bytes], route),
+                Ok((bytes, route)) => handle(protocol, &self.socket, access, &buffer[..bytes], route),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // An ICMP error of an earlier reply is reported once, and is then gone.
                 Err(error) => debug!(target: "control", "UDP control socket: {error}"),
@@ -65,8 +65,10 @@ impl UdpListener {
     }
 }
 
-/// A fault in working off one message must not end the listener.
-fn handle(protocol: &Arc<dyn Datagrams>, socket: &Arc<ControlSocket>, message: &[u8], route: Route) {
+fn handle(protocol: &Arc<dyn Datagrams>, socket: &Arc<ControlSocket>, access: &Access, message: &[u8], route: Route) {
+    if !access.permits(route.from.ip()) {
+        return debug!(target: "control", "Message from {} is dropped: see control-allow", route.from);
+    }
     let socket = socket.clone();
     let deliver = move |reply: &[u8]| {
         // The client asks again when a reply is lost.
@@ -74,8 +76,5 @@ fn handle(protocol: &Arc<dyn Datagrams>, socket: &Arc<ControlSocket>, message: &
             warn!(target: "control", "Reply of {} bytes to {} is lost: {error}", reply.len(), route.from);
         }
     };
-    let work = AssertUnwindSafe(|| protocol.clone().datagram(message, route.from, Box::new(deliver)));
-    if std::panic::catch_unwind(work).is_err() {
-        error!(target: "control", "A message of {} bytes from {} made a fault", message.len(), route.from);
-    }
+    guarded(message.len(), route.from, || protocol.clone().datagram(message, route.from, Box::new(deliver)));
 }

@@ -83,7 +83,7 @@ pub(super) fn shards(
         threads.push(thread);
     }
     let dispatch = Dispatch { shards, whereabouts, admission: Arc::new(Admission::new(&config.limits, sessions)) };
-    let router = Router { dispatch: Arc::new(dispatch), numbers, interfaces, settings: Mutex::new(settings) };
+    let router = Router { digits, dispatch: Arc::new(dispatch), numbers, interfaces, settings: Mutex::new(settings) };
     Ok((router, threads))
 }
 
@@ -247,7 +247,7 @@ fn settings(config: &Config, interfaces: Arc<Interfaces>, contexts: &Contexts) -
         delete_delay: Duration::from_secs(u64::from(config.timeouts.delete_delay_s)),
         learning: config.media.learning,
         tos: config.media.tos,
-        tells_digits: config.reporting.digits.is_some(),
+        tells_digits: config.reporting.digits.is_some() || config.reporting.pushes_digits,
         instance_id: SystemRandomness::new().hex(16),
         fingerprints: HASH_FUNCTIONS.iter().map(|row| identity.fingerprint(row.0).clone()).collect(),
         ssrc_reporting: match config.reporting.ssrc {

@@ -231,6 +231,7 @@ fn parameters(daemon: &Daemon, is_now: bool) -> String {
         let current = changed.iter().find(|option| option.name == row.name && is_now);
         let value = match (current.and_then(|option| Some((option.setting, option.now?))), value) {
             (Some((setting, now)), _) => setting.number(now),
+            (_, Some(_)) if row.is_secret => "(not shown)".to_owned(),
             (_, Some(value)) => show(&value),
             (_, None) => String::new(),
         };

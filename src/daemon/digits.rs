@@ -1,17 +1,20 @@
 //! Digits to whoever asked for them: as JSON, one datagram each.
 
+use crate::control::request::Requests;
 use crate::engine::PressedDigit;
 use crate::ng::{Dictionary, Value};
 use crate::wire::json;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock, Weak};
 
 /// Where digits go.
 #[derive(Debug, Default)]
 pub(super) struct Digits {
     /// Of all calls.
     destination: Option<SocketAddr>,
+    /// The way to all connections of NG.
+    requests: OnceLock<Weak<Requests>>,
     /// By family, opened when it is first needed.
     sockets: [OnceLock<Option<UdpSocket>>; 2],
 }
@@ -21,10 +24,19 @@ impl Digits {
         Digits { destination, ..Digits::default() }
     }
 
+    /// Tells connections of NG, too, from now on.
+    pub(super) fn push_to(&self, requests: &Arc<Requests>) {
+        let _ = self.requests.set(Arc::downgrade(requests));
+    }
+
     /// Tells of a digit. Never waits: what can't be sent is logged and lost.
     pub(super) fn tell(&self, digit: &PressedDigit) {
+        let report = report(digit);
         let mut bytes = Vec::new();
-        json::encode(&report(digit), &mut bytes);
+        json::encode(&report, &mut bytes);
+        if let Some(requests) = self.requests.get().and_then(Weak::upgrade) {
+            requests.push().send(&Dictionary::new().with("notify", "onDTMF").with("data", report));
+        }
         let own = digit.destination.filter(|own| self.destination != Some(*own));
         for destination in self.destination.into_iter().chain(own) {
             if let Err(error) = self.send(&bytes, destination) {

@@ -11,6 +11,7 @@ mod digits;
 mod dispatch;
 mod export;
 mod handshake_thread;
+mod listeners;
 mod listing;
 pub mod logging;
 mod measures;

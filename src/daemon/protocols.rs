@@ -6,6 +6,7 @@ use crate::config::interface::{ResolvedInterface, ResolvedInterfaces};
 use crate::config::listen::ListenAddress;
 use crate::config::{Config, LrkAddress};
 use crate::control::Service;
+use crate::control::access::Access;
 use crate::control::lrk::{self, Advice, LrkFront};
 use crate::control::mediaproxy::MediaproxyListener;
 use crate::control::rtpproxy::RtpproxyFront;
@@ -127,7 +128,7 @@ impl Listeners {
     }
 
     /// Serves what needs a stream, and gives what the shards are to serve.
-    pub(super) fn serve(self, daemon: &Arc<Daemon>, runtime: &Handle) -> Served {
+    pub(super) fn serve(self, daemon: &Arc<Daemon>, access: &Arc<Access>, runtime: &Handle) -> Served {
         let mut served: Served = Vec::new();
         let service: Arc<dyn Service> = daemon.clone();
         if !self.rtpproxy.is_empty() {
@@ -135,7 +136,7 @@ impl Listeners {
             served.extend(self.rtpproxy.into_iter().map(|listener| (listener, front.clone() as Arc<dyn Datagrams>)));
         }
         for listener in self.mediaproxy {
-            drop(runtime.spawn(listener.run(service.clone())));
+            drop(runtime.spawn(listener.run(service.clone(), access.clone())));
         }
         if let Some(advice) = self.advice {
             let front = LrkFront::new(daemon.clone(), advice, clock::now);

@@ -1,5 +1,6 @@
 //! Finds the shard of a call, and gathers what all shards know.
 
+use super::digits::Digits;
 use super::dispatch::{Dispatch, Errand};
 use super::numbers::SharedNumbers;
 use super::shard_thread::{ShardHandle, Work};
@@ -13,6 +14,7 @@ use tokio::runtime::Runtime;
 
 /// All shards, for those who ask them.
 pub(super) struct Router {
+    pub digits: Arc<Digits>,
     pub dispatch: Arc<Dispatch>,
     pub numbers: SharedNumbers,
     pub interfaces: Arc<Interfaces>,

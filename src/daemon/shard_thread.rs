@@ -9,6 +9,7 @@ use super::whereabouts::Whereabouts;
 use crate::base::id::PortToken;
 use crate::base::time::{Mono, Now};
 use crate::call::lifecycle::Termination;
+use crate::control::access::Access;
 use crate::control::udp::{Datagrams, LARGEST_DATAGRAM_BYTES, UdpListener};
 use crate::engine::{Lent, Output, Shard};
 use crate::io::random::SystemRandomness;
@@ -53,6 +54,8 @@ enum Message {
 /// took it is worked off without waking another thread.
 pub(super) struct Front {
     pub listeners: Vec<(UdpListener, Arc<dyn Datagrams>)>,
+    /// Who may ask.
+    pub access: Arc<Access>,
 }
 
 thread_local! {
@@ -188,7 +191,7 @@ impl Handler for Runner {
     fn ready(&mut self, now: Now, number: u32, ports: &mut Receiver, transmit: &mut Batch) {
         let Some(front) = self.front.clone() else { return };
         let Some((listener, protocol)) = front.listeners.get(number as usize) else { return };
-        listener.work_off(protocol, &mut self.buffer);
+        listener.work_off(protocol, &front.access, &mut self.buffer);
         if self.take_messages(now, ports, transmit).is_break() {
             // Seen again in `wake`, which can end the loop.
             self.is_stopping = true;

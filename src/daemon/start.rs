@@ -4,19 +4,18 @@ use super::build;
 use super::captures::Captures;
 use super::console::{self, Console};
 use super::export::Exports;
+use super::listeners::{self, Listeners, Places};
 use super::logging::{self, Levels};
 use super::media_sockets;
 use super::notify::Notifier;
 use super::process::{Pidfile, Request as SignalRequest, Signals};
-use super::protocols::{self, Listeners};
+use super::protocols;
 use super::router::Router;
 use super::service::{Daemon, connect};
 use super::shard_thread::Front;
-use crate::config::interface::{ResolvedInterfaces, resolve};
-use crate::config::listen::ListenAddress;
 use crate::config::{self, Config, Loaded, Outcome};
 use crate::control::Service;
-use crate::control::cli::CliListener;
+use crate::control::http::tls::Certificates;
 use crate::control::request::Requests;
 use crate::control::udp::{Datagrams, UdpListener};
 use crate::io::background::{self, Background, Fork};
@@ -25,15 +24,11 @@ use crate::io::host::Host;
 use crate::io::xdp::FastPath;
 use crate::io::{clock, limits};
 use std::io;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
-
-/// Threads for control connections; calls, and NG over UDP, are worked off by the shards.
-const CONTROL_THREADS: usize = 1;
 
 /// Runs the daemon as the command line says; the exit status is 0 for a clean stop and 1 for an error.
 pub fn main() -> ExitCode {
@@ -78,31 +73,6 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Where the daemon listens and relays, looked up.
-struct Places {
-    interfaces: ResolvedInterfaces,
-    ng: Vec<SocketAddr>,
-    cli: Vec<SocketAddr>,
-    others: protocols::Places,
-}
-
-impl Places {
-    fn resolve(config: &Config) -> Result<Places, Vec<String>> {
-        let lookup = |list: &[ListenAddress]| -> Result<Vec<SocketAddr>, Vec<String>> {
-            let found: Result<Vec<Vec<SocketAddr>>, String> =
-                list.iter().map(|address| address.resolve(&Host)).collect();
-            found.map(|lists| lists.concat()).map_err(|error| vec![error])
-        };
-        let (ng, cli) = (lookup(&config.control.ng)?, lookup(&config.control.cli)?);
-        let mut control_ports: Vec<u16> = ng.iter().chain(&cli).map(SocketAddr::port).collect();
-        control_ports.extend(protocols::Places::ports(config));
-        let range = (config.media.port_min, config.media.port_max);
-        let interfaces = resolve(&config.interfaces, range, &control_ports, &Host)?;
-        let others = protocols::Places::resolve(config, &interfaces)?;
-        Ok(Places { interfaces, ng, cli, others })
-    }
-}
-
 fn run(
     arguments: &[String],
     loaded: Loaded,
@@ -115,15 +85,14 @@ fn run(
     if let Err(error) = limits::raise_descriptors() {
         tracing::warn!(target: "core", "the limit of open files stays as it is: {error}");
     }
-    let runtime = runtime()?;
+    let runtime = runtime(config.control.threads)?;
     // Bound before any thread starts: a port that is taken must end the start.
     let path_mtu = path_mtu(&config);
     let ng: Vec<UdpListener> =
         places.ng.iter().map(|address| UdpListener::bind(*address, path_mtu)).collect::<io::Result<_>>()?;
     let _inside = runtime.enter();
-    let cli: Vec<CliListener> =
-        places.cli.iter().map(|address| CliListener::bind(*address)).collect::<io::Result<_>>()?;
-    let others = Listeners::bind(&places.others, &config, &places.interfaces, path_mtu)?;
+    let listeners = Listeners::bind(&places, &config.control)?;
+    let others = protocols::Listeners::bind(&places.others, &config, &places.interfaces, path_mtu)?;
     let pidfile = config.process.pidfile.as_deref().map(|path| Pidfile::write(Path::new(path))).transpose()?;
     let mut fast_path = build::fast_path(&config, &places.interfaces, places.ng.first().copied())?;
     let (ring, captured) = fast_path.as_mut().and_then(FastPath::take_captures).unzip();
@@ -161,15 +130,20 @@ fn run(
     daemon.router.watch_limits(&runtime);
     let service: Arc<dyn Service> = daemon.clone();
     let requests = Requests::new(service.clone(), build::defaults(&config), clock::now);
+    requests.access().set(listeners::rules(&config.control));
     connect(&daemon, &requests);
+    if config.reporting.pushes_digits {
+        daemon.router.digits.push_to(&requests);
+    }
     exports.attach(&daemon, &requests, &config, places.ng.first().copied());
     let mut signals = Signals::new()?;
-    listen(&daemon, ng, &requests, others.serve(&daemon, runtime.handle()));
-    cli.into_iter().for_each(|listener| drop(runtime.spawn(listener.run(service.clone()))));
+    listen(&daemon, ng, &requests, others.serve(&daemon, requests.access(), runtime.handle()));
+    let certificates = listeners.run(&requests);
     let notifier = Notifier::from_environment();
     announce(&notifier, &places);
     parent.map_or(Ok(()), Background::running)?;
-    runtime.block_on(serve(arguments, &daemon, &requests, &mut signals, &notifier, &places));
+    let reload = || reload(arguments, &daemon, &requests, certificates.as_deref());
+    runtime.block_on(serve(&daemon, &mut signals, &notifier, &places, reload));
     tell(notifier.stopping());
     drop(pidfile);
     stop(&daemon.router, threads);
@@ -181,15 +155,15 @@ fn run(
 }
 
 /// Where control connections are served, and statistics sent.
-fn runtime() -> io::Result<tokio::runtime::Runtime> {
+fn runtime(threads: usize) -> io::Result<tokio::runtime::Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.worker_threads(CONTROL_THREADS).thread_name("control").enable_all().build()
+    builder.worker_threads(threads).thread_name("control").enable_all().build()
 }
 
 /// Has the shards take control messages.
 fn listen(daemon: &Daemon, ng: Vec<UdpListener>, requests: &Arc<Requests>, others: protocols::Served) {
     let ng = ng.into_iter().map(|listener| (listener, requests.clone() as Arc<dyn Datagrams>));
-    let front = Arc::new(Front { listeners: ng.chain(others).collect() });
+    let front = Arc::new(Front { listeners: ng.chain(others).collect(), access: requests.access().clone() });
     daemon.router.dispatch.shards.iter().for_each(|shard| shard.listen(front.clone()));
 }
 
@@ -202,8 +176,7 @@ fn path_mtu(config: &Config) -> PathMtu {
 }
 
 fn announce(notifier: &Notifier, places: &Places) {
-    let list = places.ng.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let status = format!("NG on {list}");
+    let status = places.describe();
     tracing::info!(target: "core", "millrace {} is running: {status}", env!("CARGO_PKG_VERSION"));
     tell(notifier.ready(&status));
 }
@@ -215,14 +188,7 @@ fn tell(told: io::Result<()>) {
 }
 
 /// Obeys signals until one ends the daemon.
-async fn serve(
-    arguments: &[String],
-    daemon: &Arc<Daemon>,
-    requests: &Arc<Requests>,
-    signals: &mut Signals,
-    notifier: &Notifier,
-    places: &Places,
-) {
+async fn serve(daemon: &Arc<Daemon>, signals: &mut Signals, notifier: &Notifier, places: &Places, reload: impl Fn()) {
     loop {
         match signals.next().await {
             SignalRequest::Stop => {
@@ -231,7 +197,7 @@ async fn serve(
             }
             SignalRequest::Reload => {
                 tell(notifier.reloading(clock::mono()));
-                reload(arguments, daemon, requests);
+                reload();
                 announce(notifier, places);
             }
             SignalRequest::LessLog => daemon.console.levels.step(-1),
@@ -240,7 +206,8 @@ async fn serve(
     }
 }
 
-fn reload(arguments: &[String], daemon: &Daemon, requests: &Requests) {
+fn reload(arguments: &[String], daemon: &Daemon, requests: &Requests, certificates: Option<&Certificates>) {
+    certificates.into_iter().for_each(Certificates::reload);
     let mut loaded = daemon.console.loaded.lock().unwrap_or_else(PoisonError::into_inner);
     match loaded.reload(arguments, &Host) {
         Ok((new, needs_restart)) => {
@@ -253,6 +220,7 @@ fn reload(arguments: &[String], daemon: &Daemon, requests: &Requests) {
             console::apply(daemon, &config);
             daemon.console.levels.set_all(&config.log);
             requests.set_defaults(build::defaults(&config));
+            requests.access().set(listeners::rules(&config.control));
             tracing::info!(target: "core", "configuration loaded anew");
         }
         Err(errors) => {

@@ -20,9 +20,26 @@ the same; rtpengine compares them exactly and knows some of these spellings. Com
 Unknown keys, flags and values are logged and otherwise ignored. A row that names commands is ignored elsewhere.
 ";
 
+const TRANSPORTS: &str = "
+## Transports
+
+| transport | status | meaning |
+|---|---|---|
+| every listener | different: without an address it is bound to loopback, as a control port that strangers reach lets them end every call | rtpengine binds all addresses. |
+| NG over UDP | same | |
+| NG over TCP | different: JSON works too, messages may have 256 KiB, and those without cookie are answered | |
+| NG at a socket in the file system | different: it is an option of its own in no rtpengine | For OpenSIPS and Kamailio's `unix:`. |
+| HTTP, HTTPS | different: content types may have parameters; a token may be wanted | |
+| WebSocket | same | |
+| `janus-protocol`, `/janus`, `/admin` | not yet: refused | |
+
+[control-transports.md](control-transports.md) has the details.
+";
+
 /// The page.
 pub fn compatibility() -> String {
     let mut page = String::from(PREFACE);
+    page.push_str(TRANSPORTS);
     page.push_str("\n## Commands\n\n| command | status | meaning |\n|---|---|---|\n");
     for row in COMMANDS {
         line(&mut page, &[&format!("`{}`", row.name), &status(row.status), row.document]);

@@ -5,6 +5,7 @@
 
 pub mod command;
 pub mod document;
+pub mod framing;
 pub mod message;
 pub mod request;
 pub mod rtpp_flags;

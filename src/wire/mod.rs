@@ -2,6 +2,7 @@
 
 pub mod bencode;
 pub mod demux;
+pub mod extent;
 pub mod hep;
 pub mod json;
 pub mod pcapng;

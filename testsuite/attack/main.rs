@@ -1,7 +1,8 @@
-//! Attacks on the media ports of a running daemon: victims, daemon and attacker each in a network namespace of its own.
+//! Attacks on the media and control ports of a running daemon: victims, daemon and attacker each in a network namespace of its own.
 //!
 //! Prints PASS or FAIL with what was counted for each scenario; the last line is `N passed, N failed`.
 
+mod control;
 mod dtls;
 mod flood;
 mod headers;
@@ -41,7 +42,7 @@ pub enum Answers {
 
 /// The scenarios, in the order they run.
 const ALL: &[&[Scenario]] =
-    &[spray::ALL, flood::ALL, inject::ALL, srtp::ALL, dtls::ALL, stun::ALL, rtcp::ALL, headers::ALL];
+    &[spray::ALL, flood::ALL, inject::ALL, srtp::ALL, dtls::ALL, stun::ALL, rtcp::ALL, headers::ALL, control::ALL];
 
 fn main() -> ExitCode {
     system::catch_interrupts();

@@ -17,7 +17,7 @@ pub const DAEMON: &str = "203.0.113.1";
 pub const CALLER: &str = "203.0.113.10";
 pub const CALLEE: &str = "203.0.113.20";
 pub const ATTACKER: &str = "198.51.100.66";
-const ATTACKERS_GATE: &str = "198.51.100.1";
+pub const ATTACKERS_GATE: &str = "198.51.100.1";
 /// Whatever address of this network the attacker uses, answers reach it.
 const ATTACKERS_NETWORK: &str = "192.0.2.0/24";
 const CONTROL: &str = "127.0.0.1:2223";
@@ -66,7 +66,7 @@ impl Networks {
 
 /// The networks with a daemon between them.
 pub struct Stage<'a> {
-    networks: &'a Networks,
+    pub networks: &'a Networks,
     pub daemon: Daemon<'a>,
     pub client: Client,
     next_port: u16,
@@ -85,7 +85,7 @@ impl<'a> Stage<'a> {
             control: address(CONTROL)?,
             cli: address(CLI)?,
             ports: PORTS,
-            options: vec!["--delete-delay=0".into()],
+            options: control_options(),
             namespace: Some(&networks.daemon),
             cores: None,
             log: log.to_owned(),
@@ -147,6 +147,11 @@ impl<'a> Stage<'a> {
         received(&self.networks.attacker).map(|now| now - self.received_before)
     }
 
+    /// What the daemon has logged.
+    pub fn log_text(&self) -> String {
+        fs::read(&self.log).map_or_else(|_| String::new(), |text| String::from_utf8_lossy(&text).into_owned())
+    }
+
     /// Lines that the daemon has logged.
     pub fn log_lines(&self) -> usize {
         fs::read(&self.log).map_or(0, |text| text.iter().filter(|byte| **byte == b'\n').count())
@@ -201,6 +206,21 @@ impl<'a> Stage<'a> {
         let counts = drops.iter().filter(|(_, count)| count.as_u64() != Some(0));
         Ok(counts.map(|(reason, count)| format!("{reason} {count}")).collect::<Vec<_>>().join(", "))
     }
+}
+
+/// The daemon's ports for NG over UDP and TCP and for HTTP, on the attacker's side; of all its addresses one may ask.
+pub const NG: u16 = 2223;
+pub const TCP: u16 = 2224;
+pub const HTTP: u16 = 2225;
+
+fn control_options() -> Vec<String> {
+    vec![
+        "--delete-delay=0".to_owned(),
+        format!("--control-allow={ATTACKER}"),
+        format!("--listen-ng={ATTACKERS_GATE}:{NG}"),
+        format!("--listen-tcp-ng={ATTACKERS_GATE}:{TCP}"),
+        format!("--listen-http={ATTACKERS_GATE}:{HTTP}"),
+    ]
 }
 
 /// A setting without ICE, on one port, without loss.

@@ -20,6 +20,7 @@ pub fn all() -> Command {
             large(),
             srtp(),
             dtls(),
+            requests(),
         ])
         .subcommand(Command::new("all").about("Everything, with its defaults"))
         .subcommand(Command::new("ceiling").about("What the generator can do without a daemon").arg(generator_core()))
@@ -95,6 +96,15 @@ fn changes() -> Command {
         .arg(number("changes-a-second", "1000", "Calls that are deleted and offered anew in a second"))
         .arg(number("seconds", "10", "Measured seconds a run"))
         .arg(generator_core())
+}
+
+fn requests() -> Command {
+    Command::new("requests")
+        .about("NG over UDP, TCP, HTTP and WebSocket at once while streams relay")
+        .arg(number("streams", "5000", "Streams that relay, two a call"))
+        .arg(number("packets-a-second", "20000", "Packets in all"))
+        .arg(number("requests-a-second", "10000", "Requests in all, a quarter over each transport"))
+        .arg(number("seconds", "6", "Measured seconds"))
 }
 
 fn kernel() -> Command {

@@ -101,6 +101,16 @@ fn line(kind: Kind, f: &Figures) -> String {
 
 /// Starts a daemon for measurements on loopback.
 pub fn start(kind: Kind, cores: Option<&str>, folder: &Path) -> Result<Daemon<'static>, String> {
+    start_with(kind, cores, Vec::new(), folder)
+}
+
+/// The same with further options.
+pub fn start_with(
+    kind: Kind,
+    cores: Option<&str>,
+    options: Vec<String>,
+    folder: &Path,
+) -> Result<Daemon<'static>, String> {
     let fault = |error: std::io::Error| error.to_string();
     Daemon::start(Settings {
         kind,
@@ -109,7 +119,7 @@ pub fn start(kind: Kind, cores: Option<&str>, folder: &Path) -> Result<Daemon<'s
         cli: ports::free_tcp().map_err(fault)?,
         // Below the ports that the system gives to clients.
         ports: (10_000, 29_999),
-        options: Vec::new(),
+        options,
         namespace: None,
         cores: cores.map(str::to_owned),
         log: folder.join("daemon.log"),

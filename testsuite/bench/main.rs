@@ -14,6 +14,7 @@ mod kernel;
 mod load;
 mod lrk;
 mod report;
+mod requests;
 mod srtp;
 
 use clap::ArgMatches;
@@ -92,6 +93,12 @@ fn run(arguments: &ArgMatches) -> Result<bool, String> {
             generator_core: generator_core(),
         }),
         "kernel" => kernel::run(number("packets").max(1) as usize),
+        "requests" => requests::run(&requests::Plan {
+            streams: number("streams") as usize,
+            packets_a_second: number("packets-a-second").max(1),
+            requests_a_second: number("requests-a-second").max(4),
+            seconds: number("seconds").max(1),
+        }),
         "srtp" => srtp::run(number("rounds").max(1) as usize, number("batches").max(1) as usize),
         _ => endurance::ceiling(generator_core()).map(|()| true),
     }
@@ -102,7 +109,7 @@ fn all() -> Result<bool, String> {
     let mut met = true;
     for name in [
         "srtp", "ceiling", "compare", "fanout", "forward", "copies", "calls", "changes", "lrk", "kernel", "cycles",
-        "large", "dtls",
+        "large", "dtls", "requests",
     ] {
         met &= run(&arguments::all().get_matches_from(["millrace-bench", name]))?;
     }

@@ -70,7 +70,7 @@ fn by_lrkproxy(
     let networks = Networks::make()?;
     // The relay's inner address is one of the proxy's own: nothing is forwarded to reach it.
     networks.caller.ip(&["route", "add", &format!("{INSIDE}/32"), "via", OUTSIDE])?;
-    let mut stage = Stage::open_script(&networks, kind, script, options, folder)?;
+    let mut stage = Stage::open_over(&networks, kind, options, script, folder)?;
     let idle = Held::by(&stage.daemon)?;
     let ends = Ends::open(&networks, at(CALLER, MEDIA_PORT)?, at(CALLEE, MEDIA_PORT)?)?;
     let (mut caller, mut callee) = stage.phones(&STEPS, ends.caller_at, ends.callee_at)?;
@@ -117,7 +117,7 @@ fn by_rtpproxy(kind: Kind, folder: &Path) -> Result<String, String> {
         .replace("    set_lrkproxy_set(\"0\");\n", "")
         .replace("lrkproxy_manage", "rtpproxy_manage");
     let networks = Networks::make()?;
-    let mut stage = Stage::open_script(&networks, kind, &script, &["--listen-udp=127.0.0.1:22222".to_owned()], folder)?;
+    let mut stage = Stage::open_over(&networks, kind, &["--listen-udp=127.0.0.1:22222".to_owned()], &script, folder)?;
     let idle = Held::by(&stage.daemon)?;
     let ends = Ends::open(&networks, at(CALLER, MEDIA_PORT)?, at(CALLEE, MEDIA_PORT)?)?;
     let (mut caller, mut callee) = stage.phones(&STEPS, ends.caller_at, ends.callee_at)?;

@@ -20,6 +20,7 @@ mod sip;
 mod siprec;
 mod stage;
 mod tap;
+mod transports;
 mod tree;
 
 use clap::{Arg, ArgAction, Command};

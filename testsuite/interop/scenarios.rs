@@ -5,7 +5,7 @@ use crate::stage::{CALLEE, CALLEE_IP6, CALLER, EXAMPLE_FLAGS, INSIDE, Networks, 
 use crate::tap::{Tap, recorded_packets};
 use crate::{
     Scenario, baresip, browser, conversations, ctl, digits, eyes, fastpath, killed, lrkproxy, measured, receivers,
-    siprec, tree,
+    siprec, transports, tree,
 };
 use millrace_testsuite::daemon::{Daemon, Kind};
 use millrace_testsuite::endpoint::{Reception, Stream, receive};
@@ -21,6 +21,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
     [
         PHONES,
         tree::ALL,
+        transports::ALL,
         measured::ALL,
         receivers::ALL,
         fastpath::ALL,
@@ -230,9 +231,19 @@ pub fn place(
     places: Option<Places>,
     body: impl FnOnce(&mut Call) -> Result<String, String>,
 ) -> Result<String, String> {
+    place_over(|networks| Stage::open(networks, kind, EXAMPLE_FLAGS, folder), steps, places, body)
+}
+
+/// The same on a stage that `open` makes.
+pub fn place_over(
+    open: impl for<'a> FnOnce(&'a Networks) -> Result<Stage<'a>, String>,
+    steps: &[Step],
+    places: Option<Places>,
+    body: impl FnOnce(&mut Call) -> Result<String, String>,
+) -> Result<String, String> {
     let places = places.unwrap_or_default();
     let networks = Networks::make()?;
-    let mut stage = Stage::open(&networks, kind, EXAMPLE_FLAGS, folder)?;
+    let mut stage = open(&networks)?;
     let idle = Held::by(&stage.daemon)?;
     let note = {
         let ends = Ends::open(&networks, at(CALLER, MEDIA_PORT)?, at(places.callee, MEDIA_PORT)?)?;
@@ -243,6 +254,7 @@ pub fn place(
         call.finish()?;
         note
     };
+    stage.stop_proxy();
     idle.wait_for(&mut stage.daemon)?;
     Ok(format!("{note}; all freed"))
 }
@@ -260,7 +272,7 @@ impl Call<'_> {
     }
 
     /// Waits for the end, and for `$rtpestat` to count `packets`.
-    fn hang_up(&mut self, packets: usize) -> Result<String, String> {
+    pub fn hang_up(&mut self, packets: usize) -> Result<String, String> {
         self.finish()?;
         expect_statistics(self.stage, packets)
     }
@@ -351,7 +363,7 @@ impl Held {
         Ok(Held { sessions, ports, descriptors })
     }
 
-    /// Waits until the daemon holds just this again.
+    /// Waits until the daemon holds no more than this again.
     pub fn wait_for(&self, daemon: &mut Daemon) -> Result<(), String> {
         self.wait_within(daemon, Duration::from_secs(5))
     }
@@ -362,7 +374,8 @@ impl Held {
         loop {
             daemon.check_alive()?;
             let now = Held::by(daemon)?;
-            if now == *self {
+            let is_free = (now.sessions, now.ports) == (self.sessions, self.ports);
+            if is_free && now.descriptors <= self.descriptors {
                 return Ok(());
             }
             if Instant::now() > deadline || system::interrupted() {

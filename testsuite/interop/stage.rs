@@ -133,7 +133,9 @@ fn settings<'a>(
 pub struct Stage<'a> {
     pub networks: &'a Networks,
     pub daemon: Daemon<'a>,
-    kamailio: Kamailio,
+    /// None once it was stopped.
+    kamailio: Option<Kamailio>,
+    kamailio_log: PathBuf,
     folder: PathBuf,
 }
 
@@ -141,27 +143,23 @@ impl<'a> Stage<'a> {
     /// Starts the daemon and Kamailio; everything they write goes into `folder`. `flags` are what the script says about
     /// the first offer in place of its own `ICE=remove`.
     pub fn open(networks: &'a Networks, kind: Kind, flags: &str, folder: &Path) -> Result<Stage<'a>, String> {
-        fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-        let daemon = start_daemon(networks, kind, folder)?;
-        let kamailio = Kamailio::start(&networks.proxy, &EXAMPLE.replace(EXAMPLE_FLAGS, flags), folder)?;
-        let stage = Stage { networks, daemon, kamailio, folder: folder.to_owned() };
-        stage.wait_for_kamailio()?;
-        Ok(stage)
+        Stage::open_over(networks, kind, &[], &EXAMPLE.replace(EXAMPLE_FLAGS, flags), folder)
     }
 
-    /// The same with another script, and further options of the daemon.
-    pub fn open_script(
+    /// The same with further options of the daemon and this script for Kamailio.
+    pub fn open_over(
         networks: &'a Networks,
         kind: Kind,
-        script: &str,
         options: &[String],
+        script: &str,
         folder: &Path,
     ) -> Result<Stage<'a>, String> {
         fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         let mut daemon = launch_daemon(networks, kind, options, folder)?;
         daemon.wait_for_answer()?;
         let kamailio = Kamailio::start(&networks.proxy, script, folder)?;
-        let stage = Stage { networks, daemon, kamailio, folder: folder.to_owned() };
+        let kamailio_log = kamailio.log.clone();
+        let stage = Stage { networks, daemon, kamailio: Some(kamailio), kamailio_log, folder: folder.to_owned() };
         stage.wait_for_kamailio()?;
         Ok(stage)
     }
@@ -186,9 +184,14 @@ impl<'a> Stage<'a> {
         Ok((first, second))
     }
 
+    /// Stops Kamailio, and so ends the connections that it keeps to the daemon.
+    pub fn stop_proxy(&mut self) {
+        self.kamailio = None;
+    }
+
     /// The line with `$rtpestat` that Kamailio wrote for the BYE.
     pub fn logged_statistics(&self) -> Result<String, String> {
-        let text = fs::read(&self.kamailio.log).map_err(|error| error.to_string())?;
+        let text = fs::read(&self.kamailio_log).map_err(|error| error.to_string())?;
         let text = String::from_utf8_lossy(&text);
         let line = text.lines().find(|line| line.contains("media of call "));
         line.map(str::to_owned).ok_or("Kamailio logged no media statistics".into())
@@ -212,7 +215,7 @@ impl<'a> Stage<'a> {
                 Err(error) => return Err(fault(error)),
             }
         }
-        Err(format!("Kamailio does not answer\n{}", millrace_testsuite::daemon::tail(&self.kamailio.log)))
+        Err(format!("Kamailio does not answer\n{}", millrace_testsuite::daemon::tail(&self.kamailio_log)))
     }
 
     /// Waits until somebody has bound the callee's SIP port.
@@ -236,7 +239,8 @@ fn is_bound(port: u16) -> bool {
     lines.any(|line| line.split_whitespace().nth(1).is_some_and(|address| address.ends_with(&local)))
 }
 
-const EXAMPLE: &str = include_str!("../../config/kamailio-rtpengine.cfg.example");
+/// Kamailio's script.
+pub const EXAMPLE: &str = include_str!("../../config/kamailio-rtpengine.cfg.example");
 /// What the example says about the first offer, and all that scenarios change in it.
 pub const EXAMPLE_FLAGS: &str = "ICE=remove";
 

@@ -20,7 +20,14 @@ pub(super) static DTMF: &[OptionRow] = &[
         c.reporting.digits = Some(address);
         Ok(())
     }),
-    switch("dtmf-log-ng-tcp", "Report DTMF events to NG clients over TCP.").warned(NO_DTMF),
+    switch(
+        "dtmf-log-ng-tcp",
+        "Report the digits that parties press to all who are connected by NG over TCP or WebSocket.",
+    )
+    .set(|c, v| {
+        c.reporting.pushes_digits = v.switch();
+        Ok(())
+    }),
     switch("dtmf-no-log-injects", "Do not report injected DTMF.").warned(NO_DTMF),
     switch("dtmf-no-suppress", "Do not mute audio during DTMF events.").warned(NO_DTMF),
     number("dtmf-digit-delay", AT_LEAST_0, "ms", "2500", "The longest gap between the digits of a trigger.")

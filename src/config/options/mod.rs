@@ -1,5 +1,6 @@
 //! The option table: every option of rtpengine mr26.3, by chapter.
 
+mod control;
 mod logging;
 mod media;
 mod network;
@@ -16,7 +17,7 @@ pub(super) const REDIS_VARIABLE: Status = Status::Warned("not read: persistence 
 pub(super) static SECTIONS: &[Section] = &[
     Section { title: "Process", rows: process::PROCESS },
     Section { title: "Interfaces", rows: network::INTERFACES },
-    Section { title: "Control", rows: network::CONTROL },
+    Section { title: "Control", rows: control::CONTROL },
     Section { title: "Protocols of other relays", rows: protocols::PROTOCOLS },
     Section { title: "Media ports and addresses", rows: network::MEDIA },
     Section { title: "Timeouts", rows: process::TIMEOUTS },

@@ -1,14 +1,11 @@
-//! Interfaces, control listeners, media ports, the fast path.
+//! Interfaces, media ports, the fast path.
 
 use crate::base::learning::Learning;
 use crate::config::interface::InterfaceEntry;
-use crate::config::listen::ListenAddress;
 use crate::config::table::{OptionRow, Value, choice, list, number, switch, text};
-use crate::config::{DEFAULT_PIN, FastPathUse, MediaSockets, PathMtu};
+use crate::config::{DEFAULT_PIN, FastPathUse, MediaSockets};
 
 const ANY: (i64, i64) = (i64::MIN, i64::MAX);
-const AT_LEAST_0: (i64, i64) = (0, i64::MAX);
-const NO_HTTP: &str = "HTTP and WebSocket are not built";
 const NO_CHAINS: &str = "firewall rules are only needed by rtpengine's kernel module";
 const NO_KERNEL: &str = "there is no kernel module; XDP programs forward, see `fastpath`";
 
@@ -38,36 +35,6 @@ pub(super) static INTERFACES: &[OptionRow] = &[
             c.media.save_interface_ports = v.switch();
             Ok(())
         }),
-];
-
-pub(super) static CONTROL: &[OptionRow] = &[
-    list("listen-ng", "[ADDRESS:]PORT", "NG over UDP.").short('n').set(|c, v| listeners(&mut c.control.ng, v)),
-    list("listen-tcp-ng", "[ADDRESS:]PORT", "NG over TCP.").short('N').warned("NG over TCP is not built"),
-    list("listen-cli", "[ADDRESS:]PORT", "The command line interface.")
-        .short('c')
-        .set(|c, v| listeners(&mut c.control.cli, v)),
-    list("listen-http", "[ADDRESS:]PORT", "HTTP and WebSocket.").warned(NO_HTTP),
-    list("listen-https", "[ADDRESS:]PORT", "HTTPS and secure WebSocket.").warned(NO_HTTP),
-    text("https-cert", "FILE", "", "The certificate for HTTPS.").warned(NO_HTTP),
-    text("https-key", "FILE", "", "The key for HTTPS.").warned(NO_HTTP),
-    number("http-threads", AT_LEAST_0, "threads", "(as num-threads)", "Threads for HTTP.").warned(NO_HTTP),
-    number("http-buf-size", AT_LEAST_0, "kB", "", "Buffers for HTTP.").warned(NO_HTTP),
-    number("http-idle-timeout", AT_LEAST_0, "s", "0", "When idle HTTP connections are closed.").warned(NO_HTTP),
-    number("control-tos", (0, 255), "", "0", "Type of service of control sockets; 0 leaves it alone.")
-        .reloadable()
-        .set(|c, v| {
-            c.control.tos = octet(v);
-            Ok(())
-        }),
-    choice("control-pmtu", &["want", "dont"], "", "Path MTU discovery on control sockets.").set(|c, v| {
-        c.control.path_mtu = if v.text() == "want" { PathMtu::Want } else { PathMtu::Dont };
-        Ok(())
-    }),
-    text("janus-secret", "TEXT", "", "The secret of the Janus interface.").warned(NO_HTTP),
-    number("ng-client-timeout", (1, i64::MAX), "ms", "50", "How long another instance may take to answer.")
-        .warned("`transform` is not built"),
-    number("ng-client-retries", (1, i64::MAX), "", "5", "How often another instance is asked.")
-        .warned("`transform` is not built"),
 ];
 
 pub(super) static MEDIA: &[OptionRow] = &[
@@ -207,14 +174,7 @@ pub(super) static FAST_PATH: &[OptionRow] = &[
     number("kernel-player-media", ANY, "files", "128", "Files that the kernel module keeps.").warned(NO_KERNEL),
 ];
 
-pub(super) fn listeners(field: &mut Vec<ListenAddress>, value: &Value) -> Result<(), String> {
-    for text in value.list() {
-        field.push(ListenAddress::parse(text)?);
-    }
-    Ok(())
-}
-
-fn octet(value: &Value) -> Option<u8> {
+pub(super) fn octet(value: &Value) -> Option<u8> {
     u8::try_from(value.number()).ok().filter(|&octet| octet > 0)
 }
 

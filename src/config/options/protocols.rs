@@ -1,6 +1,6 @@
 //! Control protocols of other relays than rtpengine.
 
-use super::network::listeners;
+use super::control::listeners;
 use crate::config::LrkAddress;
 use crate::config::table::{OptionRow, Value, list, number};
 

@@ -1,13 +1,15 @@
 //! The command line interface over TCP: a line, its answer, and the connection ends.
 
-use super::super::{CliAnswer, CliParts, CliReply, Service};
+use super::super::request::Requests;
+use super::super::{CliAnswer, CliParts, Service, accept};
+use super::answer;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
@@ -20,9 +22,6 @@ const CONNECTION_LIMIT: usize = 64;
 /// How long a client may take to send its line, and to take its answer.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long a command may take.
-const COMMAND_PATIENCE: Duration = Duration::from_secs(30);
-
 /// A bound listener.
 #[derive(Debug)]
 pub struct CliListener {
@@ -32,8 +31,7 @@ pub struct CliListener {
 impl CliListener {
     /// Binds; the error names the address. Needs a tokio runtime.
     pub fn bind(address: SocketAddr) -> io::Result<CliListener> {
-        let named = |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on TCP {address}: {error}"));
-        Ok(CliListener { listener: listen(address).map_err(named)? })
+        Ok(CliListener { listener: accept::listen(address)? })
     }
 
     /// The address that the listener is bound to.
@@ -42,7 +40,7 @@ impl CliListener {
     }
 
     /// Serves clients until the task is dropped.
-    pub async fn run(self, service: Arc<dyn Service>) {
+    pub async fn run(self, requests: Arc<Requests>) {
         let places = Arc::new(Semaphore::new(CONNECTION_LIMIT));
         loop {
             let (mut stream, client) = match self.listener.accept().await {
@@ -53,12 +51,16 @@ impl CliListener {
                     continue;
                 }
             };
+            if !requests.access().permits(client.ip()) {
+                debug!(target: "control", "CLI connection from {client} is refused: see control-allow");
+                continue;
+            }
             let Ok(place) = places.clone().try_acquire_owned() else {
                 let _ = stream.try_write(b"Too many connections.\n");
                 let _ = stream.shutdown().await;
                 continue;
             };
-            let service = service.clone();
+            let service = requests.service().clone();
             tokio::spawn(async move {
                 let _place = place;
                 if let Err(error) = serve(stream, &service).await {
@@ -67,17 +69,6 @@ impl CliListener {
             });
         }
     }
-}
-
-/// A wildcard of IPv6 leaves IPv4 to a listener of its own.
-pub(in crate::control) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    socket2::SockRef::from(&socket).set_reuse_address(true)?;
-    if address.is_ipv6() {
-        socket2::SockRef::from(&socket).set_only_v6(true)?;
-    }
-    socket.bind(address)?;
-    socket.listen(128)
 }
 
 async fn serve(mut stream: TcpStream, service: &Arc<dyn Service>) -> io::Result<()> {
@@ -113,19 +104,6 @@ async fn read_line(stream: &mut TcpStream) -> io::Result<Option<String>> {
         }
     }
     Ok(Some(crate::base::text::decode(&line).into_owned()))
-}
-
-async fn answer(service: &Arc<dyn Service>, line: &str) -> CliAnswer {
-    let (sender, receiver) = oneshot::channel();
-    let reply = CliReply::with_parts(move |answer| {
-        // The client may have gone.
-        let _ = sender.send(answer);
-    });
-    super::run(service, line, reply);
-    match timeout(COMMAND_PATIENCE, receiver).await {
-        Ok(Ok(answer)) => answer,
-        _ => CliAnswer::Text("The daemon does not answer.\n".to_owned()),
-    }
 }
 
 /// Sends an answer's parts as they come, and tells their maker when the client sends no more.

@@ -1,6 +1,7 @@
 //! The exchanges as they were seen, over real sockets, in front of a service that the tests make up.
 
 use super::*;
+use crate::control::access::Access;
 use crate::control::udp::{LARGEST_DATAGRAM_BYTES, UdpListener};
 use crate::io::clock;
 use crate::io::control_socket::PathMtu;
@@ -46,7 +47,7 @@ fn serve(udp: UdpListener, front: Weak<LrkFront>) {
         let mut buffer = vec![0; LARGEST_DATAGRAM_BYTES];
         while let Some(front) = front.upgrade() {
             let front: Arc<dyn Datagrams> = front;
-            udp.work_off(&front, &mut buffer);
+            udp.work_off(&front, &Access::default(), &mut buffer);
             std::thread::sleep(Duration::from_millis(1));
         }
     });

@@ -2,6 +2,7 @@
 
 mod line;
 
+use super::access::Access;
 use super::{Service, streams};
 use crate::ng::{Dictionary, Value};
 use line::{Command, Streams};
@@ -36,7 +37,7 @@ impl MediaproxyListener {
     /// Binds; the error names the address. Needs a tokio runtime.
     pub fn bind(address: SocketAddr) -> io::Result<MediaproxyListener> {
         let named = |error: io::Error| io::Error::new(error.kind(), format!("cannot listen on TCP {address}: {error}"));
-        let listener = super::cli::listen(address).map_err(named)?;
+        let listener = super::accept::listen(address).map_err(named)?;
         Ok(MediaproxyListener { listener, clients: Arc::default() })
     }
 
@@ -46,7 +47,7 @@ impl MediaproxyListener {
     }
 
     /// Serves clients until the task is dropped.
-    pub async fn run(self, service: Arc<dyn Service>) {
+    pub async fn run(self, service: Arc<dyn Service>, access: Arc<Access>) {
         let places = Arc::new(Semaphore::new(CONNECTION_LIMIT));
         loop {
             let (stream, client) = match self.listener.accept().await {
@@ -57,6 +58,10 @@ impl MediaproxyListener {
                     continue;
                 }
             };
+            if !access.permits(client.ip()) {
+                debug!(target: "control", "mediaproxy: {client} is refused: see control-allow");
+                continue;
+            }
             let Ok(place) = places.clone().try_acquire_owned() else {
                 warn!(target: "control", "mediaproxy: too many connections; one from {client} is refused");
                 continue;

@@ -29,7 +29,7 @@ impl Service for Fake {
 async fn lines_are_answered_until_the_client_quits() {
     let listener = MediaproxyListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_address().unwrap();
-    tokio::spawn(listener.run(Arc::new(Fake)));
+    tokio::spawn(listener.run(Arc::new(Fake), Arc::default()));
     let mut stream = BufReader::new(TcpStream::connect(address).await.unwrap());
     let own = stream.get_ref().local_addr().unwrap();
     let call = "192.0.2.1:4000,192.0.2.1:4002 192.0.2.1 a local b remote x info=from:a,to:b,fromtag:f,totag:";
