@@ -47,13 +47,13 @@ INLINE __u32 find_flow(struct xdp_md *context, struct arrival *arrival)
 }
 
 /* Whether a datagram is RTP of its flow. VERDICT_FORWARDED: it is, but for its sequence number. */
-INLINE __u32 accept_until(void *end, struct arrival *arrival)
+INLINE __u32 accept_within(void *data, void *end, struct arrival *arrival)
 {
 	struct datagram *datagram = &arrival->datagram;
 	struct flow *flow = arrival->flow;
 	struct stream *stream = arrival->stream;
-	struct rtp_header *rtp = (struct rtp_header *)(datagram->udp + 1);
-	if ((void *)(rtp + 1) > end || datagram->payload_bytes < sizeof(*rtp))
+	struct rtp_header *rtp = payload_of(data, end, datagram, sizeof(*rtp));
+	if (!rtp || datagram->payload_bytes < sizeof(*rtp))
 		return VERDICT_PASSED_NOT_RTP;
 	/* RFC 7983, section 7; RFC 5761, section 4. */
 	if (rtp->first >> 6 != 2 || (rtp->second >= 192 && rtp->second <= 223))
@@ -77,7 +77,7 @@ INLINE __u32 accept_until(void *end, struct arrival *arrival)
 
 INLINE __u32 accept(struct xdp_md *context, struct arrival *arrival)
 {
-	return accept_until((void *)(long)context->data_end, arrival);
+	return accept_within((void *)(long)context->data, (void *)(long)context->data_end, arrival);
 }
 
 /* The way on; VERDICT_FORWARDED: it is known, or there is to be none. */
@@ -105,8 +105,7 @@ INLINE void count(const struct arrival *arrival)
 	struct stream *stream = arrival->stream;
 	__u32 place = arrival->place;
 	__u32 rate_hz = flow->events >> (place & 7) & 1 ? 0 : flow->clock_rate_hz;
-	count_packet(stream, bpf_ktime_get_ns(), arrival->sequence, arrival->timestamp, rate_hz,
-		     arrival->datagram.payload_bytes);
+	count_packet(stream, arrival->sequence, arrival->timestamp, rate_hz, arrival->datagram.payload_bytes);
 	stream->payload_packets[place & (MOST_PAYLOAD_TYPES - 1)]++;
 }
 

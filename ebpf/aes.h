@@ -82,6 +82,18 @@ INLINE __u32 begin_keystream(struct work *work, const struct direction *keys)
 	return keys->salt[3] ^ (__u32)index << 16;
 }
 
+/* Combines the block of the packet at `at` with that of the keystream whose last word this is. */
+SEPARATE int counter_block(struct work *work, const struct direction *keys, __u32 at, __u32 word)
+{
+	if (!work || !keys)
+		return -1;
+	work->block[3] = word;
+	if (aes_block(work, &keys->cipher_keys, keys->rounds))
+		return -1;
+	combine(work, at);
+	return 0;
+}
+
 /* Combines the packet behind its header with the keystream. What follows in the last block is changed too. */
 SEPARATE int counter_mode(struct work *work, const struct direction *keys)
 {
@@ -93,10 +105,8 @@ SEPARATE int counter_mode(struct work *work, const struct direction *keys)
 	for (__u32 count = 0; count < PACKET_BYTES / 16; count++) {
 		if (at >= bytes)
 			break;
-		work->block[3] = start + count;
-		if (aes_block(work, &keys->cipher_keys, keys->rounds))
+		if (counter_block(work, keys, at, start + count))
 			return -1;
-		combine(work, at);
 		at += 16;
 	}
 	return 0;

@@ -81,21 +81,23 @@ INLINE int goes_on(const struct stream *stream, __u16 sequence)
 }
 
 /* Counts a packet that goes on. A rate of 0 leaves the jitter alone. */
-INLINE void count_packet(struct stream *stream, __u64 now_ns, __u16 sequence, __u32 timestamp, __u32 rate_hz,
-			 __u32 bytes)
+SEPARATE int count_packet(struct stream *stream, __u32 sequence, __u32 timestamp, __u32 rate_hz, __u32 bytes)
 {
-	__s32 step = (__s16)(sequence - (__u16)stream->highest);
+	if (!stream)
+		return -1;
+	__u64 now_ns = bpf_ktime_get_ns();
+	__s32 step = (__s16)((__u16)sequence - (__u16)stream->highest);
 	stream->packets++;
 	stream->bytes += bytes;
 	stream->last_arrival_ns = now_ns;
 	stream->last_sequence = sequence;
 	if (step == 0) {
 		stream->duplicates++;
-		return;
+		return 0;
 	}
 	if (step < 0) {
 		count_older(stream, -step);
-		return;
+		return 0;
 	}
 	if (likely(step == 1 && stream->window >> 63)) {
 		stream->highest++;
@@ -106,4 +108,5 @@ INLINE void count_packet(struct stream *stream, __u64 now_ns, __u16 sequence, __
 	stream->last_timestamp = timestamp;
 	if (rate_hz)
 		count_time(stream, now_ns, rate_hz, timestamp);
+	return 0;
 }

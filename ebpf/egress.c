@@ -68,9 +68,13 @@ INLINE __u32 make_plain(struct xdp_md *context, const struct crossing *crossing,
 		sum += change_of(rtp, way, crossing->place);
 		renumber(rtp, way, crossing->place);
 	}
-	int delta = (int)crossing->header_bytes - (int)header_bytes_of(way, hop);
-	__be16 checksum = whole_checksum(sum, way, udp_bytes);
-	if (write_headers(context, delta, way, hop, crossing->id, udp_bytes, checksum))
+	struct headers headers = {
+		.delta = (int)crossing->header_bytes - (int)header_bytes_of(way, hop),
+		.udp_bytes = udp_bytes,
+		.id = crossing->id,
+		.checksum = whole_checksum(sum, way, udp_bytes),
+	};
+	if (write_headers(context, way, hop, &headers))
 		return 0;
 	return crossing->payload_bytes;
 }

@@ -7,6 +7,21 @@
 #include "layout.h"
 #include "work.h"
 
+/* Combines the block of the packet at `at` with the next one of the keystream, the one of this number. */
+SEPARATE int f8_block(struct work *work, const struct direction *keys, __u32 at, __u32 number)
+{
+	if (!work || !keys)
+		return -1;
+#pragma unroll
+	for (int word = 0; word < 4; word++)
+		work->block[word] = work->schedule[word] ^ work->stream[word];
+	work->block[3] ^= number;
+	if (aes_block(work, &keys->cipher_keys, keys->rounds))
+		return -1;
+	combine(work, at);
+	return 0;
+}
+
 /* Combines the packet behind its header with the keystream. What follows in the last block is changed too. */
 SEPARATE int f8_mode(struct work *work, const struct direction *keys)
 {
@@ -31,13 +46,8 @@ SEPARATE int f8_mode(struct work *work, const struct direction *keys)
 	for (__u32 count = 0; count < PACKET_BYTES / 16; count++) {
 		if (at >= bytes)
 			break;
-#pragma unroll
-		for (int word = 0; word < 4; word++)
-			work->block[word] = start[word] ^ work->stream[word];
-		work->block[3] ^= count;
-		if (aes_block(work, &keys->cipher_keys, keys->rounds))
+		if (f8_block(work, keys, at, count))
 			return -1;
-		combine(work, at);
 		at += 16;
 	}
 	return 0;

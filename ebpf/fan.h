@@ -98,13 +98,14 @@ INLINE int fan_out_plain(struct xdp_md *context, struct arrival *arrival)
 		return refuse(verdict);
 	if (!goes_on(arrival->stream, arrival->sequence))
 		return refuse(VERDICT_PASSED_JUMP);
-	struct rtp_header *rtp = (struct rtp_header *)(datagram->udp + 1);
-	if ((void *)(rtp + 1) > (void *)(long)context->data_end)
+	void *end = (void *)(long)context->data_end;
+	struct rtp_header *rtp = payload_of((void *)(long)context->data, end, datagram, sizeof(*rtp));
+	if (!rtp)
 		return refuse(VERDICT_PASSED_NOT_RTP);
 	verdict = prepare(arrival, fan.payload_bytes, rtp->first, &fan);
 	if (verdict)
 		return refuse(verdict);
-	__s64 sum = sum_of(datagram->udp + 1, (void *)(long)context->data_end, datagram->payload_bytes);
+	__s64 sum = sum_of(rtp, end, datagram->payload_bytes);
 	if (sum < 0)
 		return refuse(VERDICT_PASSED_TOO_LONG);
 	fan.sum = (__u32)sum + (__u32)((__u64)sum >> 32);

@@ -145,8 +145,10 @@ INLINE void renumber(struct rtp_header *rtp, const struct way *way, __u32 place)
 }
 
 /* The checksum of a payload that adds up to `sum`, in a datagram of its own. */
-INLINE __be16 whole_checksum(__u64 sum, const struct way *way, __u32 udp_bytes)
+SEPARATE __u32 whole_checksum(__u64 sum, const struct way *way, __u32 udp_bytes)
 {
+	if (!way)
+		return 0;
 	sum = add_pseudo(sum, &way->local, &way->destination) + way->local.port + way->destination.port;
 	sum += (__u64)to_be16(IPPROTO_UDP) + to_be16(udp_bytes) + to_be16(udp_bytes);
 	__u16 checksum = ~fold(sum);
@@ -157,14 +159,15 @@ INLINE __be16 whole_checksum(__u64 sum, const struct way *way, __u32 udp_bytes)
 INLINE __be16 new_checksum(struct xdp_md *context, const struct datagram *from, const struct way *way, __u64 change,
 			   __u32 *problem)
 {
-	void *end = (void *)(long)context->data_end;
-	__be16 old = from->udp->check;
+	__be16 old = from->checksum;
 	if (!checksums_are_partial) {
 		if (!old && !is_mapped(&way->destination))
 			*problem = VERDICT_PASSED_NO_CHECKSUM;
 		return old ? updated_checksum(from, old, way, change) : 0;
 	}
-	__s64 payload = sum_of(from->udp + 1, end, from->payload_bytes);
+	void *end = (void *)(long)context->data_end;
+	void *start = payload_of((void *)(long)context->data, end, from, 0);
+	__s64 payload = start ? sum_of(start, end, from->payload_bytes) : -1;
 	if (payload < 0) {
 		*problem = VERDICT_PASSED_TOO_LONG;
 		return 0;
@@ -183,13 +186,22 @@ INLINE __u32 header_bytes_of(const struct way *way, const struct next_hop *hop)
 	return sizeof(struct ethhdr) + (hop->vlan ? VLAN_BYTES : 0) + ip_bytes_of(way) + sizeof(struct udphdr);
 }
 
-/* Moves the beginning of the frame by `delta`, and writes new headers there. 0, or VERDICT_PASSED_*, where the frame is
- * as it was. */
-INLINE __u32 write_headers(struct xdp_md *context, int delta, const struct way *way, const struct next_hop *hop,
-			   __u16 id, __u32 udp_bytes, __be16 checksum)
+/* What new headers say besides where they lead. */
+struct headers {
+	__s32 delta; /* by which the beginning of the frame moves */
+	__u32 udp_bytes;
+	__u16 id; /* for IPv4 */
+	__be16 checksum;
+};
+
+/* Moves the beginning of the frame, and writes new headers there. 0, or VERDICT_PASSED_*, where the frame is as it was. */
+SEPARATE __u32 write_headers(struct xdp_md *context, const struct way *way, const struct next_hop *hop,
+			     const struct headers *headers)
 {
-	__u32 is_ip4 = is_mapped(&way->destination);
-	if (delta && bpf_xdp_adjust_head(context, delta))
+	if (!way || !hop || !headers)
+		return VERDICT_PASSED_NO_NEIGHBOUR;
+	__u32 is_ip4 = is_mapped(&way->destination), udp_bytes = headers->udp_bytes;
+	if (headers->delta && bpf_xdp_adjust_head(context, headers->delta))
 		return VERDICT_PASSED_NO_ROOM;
 
 	void *data = (void *)(long)context->data;
@@ -222,7 +234,7 @@ INLINE __u32 write_headers(struct xdp_md *context, int delta, const struct way *
 		udp = (struct udphdr *)(ip + 1);
 		if ((void *)(udp + 1) > end)
 			return VERDICT_PASSED_NO_ROOM;
-		write_ip4(ip, way, udp_bytes, id);
+		write_ip4(ip, way, udp_bytes, headers->id);
 	} else {
 		struct ipv6hdr *ip = network;
 		udp = (struct udphdr *)(ip + 1);
@@ -233,7 +245,7 @@ INLINE __u32 write_headers(struct xdp_md *context, int delta, const struct way *
 	udp->source = way->local.port;
 	udp->dest = way->destination.port;
 	udp->len = to_be16(udp_bytes);
-	udp->check = checksum;
+	udp->check = headers->checksum;
 	return 0;
 }
 
@@ -245,16 +257,21 @@ INLINE __u32 rewrite(struct xdp_md *context, const struct datagram *from, const 
 	__u32 udp_bytes = from->payload_bytes + sizeof(struct udphdr);
 	if (ip_bytes_of(way) + udp_bytes > hop->mtu)
 		return VERDICT_PASSED_TOO_LONG;
-	struct rtp_header *rtp = (struct rtp_header *)(from->udp + 1);
-	if ((void *)(rtp + 1) > (void *)(long)context->data_end)
+	struct rtp_header *rtp = payload_of((void *)(long)context->data, (void *)(long)context->data_end, from, sizeof(*rtp));
+	if (!rtp)
 		return VERDICT_PASSED_NOT_RTP;
 	__u32 problem = 0;
 	__u64 change = way->renumbers ? change_of(rtp, way, place) : 0;
 	__be16 checksum = new_checksum(context, from, way, change, &problem);
 	if (problem)
 		return problem;
-	int delta = (int)from->header_bytes - (int)header_bytes_of(way, hop);
-	problem = write_headers(context, delta, way, hop, id, udp_bytes, checksum);
+	struct headers headers = {
+		.delta = (int)from->header_bytes - (int)header_bytes_of(way, hop),
+		.udp_bytes = udp_bytes,
+		.id = id,
+		.checksum = checksum,
+	};
+	problem = write_headers(context, way, hop, &headers);
 	if (problem || !way->renumbers)
 		return problem;
 	__u32 header_bytes = header_bytes_of(way, hop) & 127;

@@ -77,6 +77,23 @@ INLINE __u64 word_up_to(__be32 word, __s32 left)
 	return left < 4 ? number & ~0U << 8 * (4 - left) : number;
 }
 
+/* Hashes a block of the packet at `at`, a multiple of 4, of which so many bytes count, and zeros behind them. */
+SEPARATE int hash_next(struct work *work, const struct direction *keys, __u32 at, __s32 left)
+{
+	if (!work || !keys)
+		return -1;
+	const __be32 *words = (const __be32 *)(work->packet + (at & (PACKET_BYTES - 4)));
+	__u64 first, second;
+	if (left >= GCM_BLOCK_BYTES) {
+		first = (__u64)from_be32(words[0]) << 32 | from_be32(words[1]);
+		second = (__u64)from_be32(words[2]) << 32 | from_be32(words[3]);
+	} else {
+		first = word_up_to(words[0], left) << 32 | word_up_to(words[1], left - 4);
+		second = word_up_to(words[2], left - 8) << 32 | word_up_to(words[3], left - 12);
+	}
+	return hash_block(work, keys, first, second);
+}
+
 /* Hashes so many bytes from `at` on, a multiple of 4, and zeros up to a whole block. */
 SEPARATE int hash_part(struct work *work, const struct direction *keys, __u32 at, __u32 bytes)
 {
@@ -86,16 +103,7 @@ SEPARATE int hash_part(struct work *work, const struct direction *keys, __u32 at
 	for (__u32 count = 0; count < PACKET_BYTES / GCM_BLOCK_BYTES; count++) {
 		if (left <= 0)
 			break;
-		const __be32 *words = (const __be32 *)(work->packet + (at & (PACKET_BYTES - 4)));
-		__u64 first, second;
-		if (left >= GCM_BLOCK_BYTES) {
-			first = (__u64)from_be32(words[0]) << 32 | from_be32(words[1]);
-			second = (__u64)from_be32(words[2]) << 32 | from_be32(words[3]);
-		} else {
-			first = word_up_to(words[0], left) << 32 | word_up_to(words[1], left - 4);
-			second = word_up_to(words[2], left - 8) << 32 | word_up_to(words[3], left - 12);
-		}
-		if (hash_block(work, keys, first, second))
+		if (hash_next(work, keys, at, left))
 			return -1;
 		at += GCM_BLOCK_BYTES;
 		left -= GCM_BLOCK_BYTES;

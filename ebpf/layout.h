@@ -12,6 +12,7 @@
 #define MOST_NEXT_HOPS 65536
 #define MOST_DEVICES 1024
 #define MOST_DEVICE_LISTS 4096
+#define MOST_LINES 4096
 /* Receivers of one flow. A device takes so many copies of a packet at once. */
 #define MOST_COPIES 32
 
@@ -44,6 +45,7 @@ struct way {
 #define FLOW_IS_SRTP 4	    /* there are struct keys and struct order at the index of its stream */
 #define FLOW_IS_FOR_TC 64   /* rx leaves it to rx_tc */
 #define FLOW_IS_CAPTURED 128 /* its frames are copied for the daemon */
+#define FLOW_IS_LIFTED 256   /* what comes from the peer goes to a line of the daemon; group is the number of the shard */
 
 /* What is done with RTP that arrives at a local port, the map's key. Written as a whole, never changed in place. */
 struct flow {
@@ -201,6 +203,15 @@ struct next_hop {
 	__u8 destination[6];
 };
 
+/* The longest frame that a line takes. */
+#define LINE_BYTES 1792
+
+/* The lines of an interface: sockets (AF_XDP) by shard, and by queue for each. */
+struct interface_lines {
+	__u32 first;
+	__u32 queues;
+};
+
 /* The longest part of a frame that is captured. */
 #define SNAP_BYTES 2048
 
@@ -240,5 +251,7 @@ enum verdict {
 	VERDICT_PASSED_EXTENSION, /* there is one already where one is to be put */
 	VERDICT_LOST_COPY, /* its receiver was just taken away, or has moved to another interface */
 	VERDICT_PASSED_TO_TC,
+	VERDICT_LIFTED, /* to the daemon, past the host's network stack */
+	VERDICT_PASSED_NO_LINE, /* by which it could be lifted */
 	VERDICTS,
 };

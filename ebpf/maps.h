@@ -123,3 +123,19 @@ struct {
 	TYPE(key, __u32);
 	TYPE(value, struct sent);
 } sent SECTION(".maps");
+
+/* The daemon's lines, and which of them an interface has, by its number. */
+struct {
+	ATTRIBUTE(type, BPF_MAP_TYPE_XSKMAP);
+	ATTRIBUTE(max_entries, MOST_LINES);
+	ATTRIBUTE(key_size, sizeof(__u32));
+	ATTRIBUTE(value_size, sizeof(__u32));
+} lines SECTION(".maps");
+
+struct {
+	ATTRIBUTE(type, BPF_MAP_TYPE_HASH);
+	ATTRIBUTE(max_entries, MOST_DEVICES);
+	ATTRIBUTE(map_flags, BPF_F_NO_PREALLOC);
+	TYPE(key, __u32);
+	TYPE(value, struct interface_lines);
+} lines_of SECTION(".maps");

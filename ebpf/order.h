@@ -39,9 +39,20 @@ INLINE __u32 check(const struct work *work, const struct window *window)
 	return *(const volatile __u64 *)&window->slots[index & (WINDOW_SLOTS - 1)] > index ? VERDICT_REPLAYED : 0;
 }
 
-/* Notes the packet of work->index, unless another processor did so before: 0 or VERDICT_REPLAYED. */
-INLINE __u32 commit(const struct work *work, struct window *window)
+/* Sets work->index, and tells whether the packet may be a new one: 0 or why not. */
+SEPARATE __u32 place_in(struct work *work, const struct window *window)
 {
+	if (!work || !window)
+		return VERDICT_PASSED_NO_KEYS;
+	__u32 problem = estimate(work, window);
+	return problem ? problem : check(work, window);
+}
+
+/* Notes the packet of work->index, unless another processor did so before: 0 or VERDICT_REPLAYED. */
+SEPARATE __u32 commit(const struct work *work, struct window *window)
+{
+	if (!work || !window)
+		return VERDICT_PASSED_NO_KEYS;
 	__u64 index = work->index;
 	__u64 *slot = &window->slots[index & (WINDOW_SLOTS - 1)];
 	__u64 present = *(volatile __u64 *)slot;

@@ -33,10 +33,10 @@ struct rtp_header {
 struct datagram {
 	struct endpoint source;
 	struct endpoint destination;
-	struct udphdr *udp;
 	__u32 header_bytes; /* all before the payload */
 	__u32 payload_bytes;
-	__u32 is_ip4;
+	__u16 is_ip4;
+	__be16 checksum;
 };
 
 INLINE void map_ip4(__be32 to[4], __be32 address)
@@ -55,26 +55,24 @@ INLINE void copy_ip6(__be32 to[4], const struct in6_addr *address)
 	to[3] = address->in6_u.u6_addr32[3];
 }
 
-INLINE int parse_ip4(struct iphdr *ip, void *end, struct datagram *found)
+INLINE struct udphdr *parse_ip4(struct iphdr *ip, void *end, struct datagram *found)
 {
 	if ((void *)(ip + 1) > end || ip->ihl != 5 || ip->protocol != IPPROTO_UDP || ip->frag_off & FRAGMENT_MASK)
-		return -1;
+		return 0;
 	map_ip4(found->source.address, ip->saddr);
 	map_ip4(found->destination.address, ip->daddr);
 	found->is_ip4 = 1;
-	found->udp = (struct udphdr *)(ip + 1);
-	return 0;
+	return (struct udphdr *)(ip + 1);
 }
 
-INLINE int parse_ip6(struct ipv6hdr *ip, void *end, struct datagram *found)
+INLINE struct udphdr *parse_ip6(struct ipv6hdr *ip, void *end, struct datagram *found)
 {
 	if ((void *)(ip + 1) > end || ip->nexthdr != IPPROTO_UDP)
-		return -1;
+		return 0;
 	copy_ip6(found->source.address, &ip->saddr);
 	copy_ip6(found->destination.address, &ip->daddr);
 	found->is_ip4 = 0;
-	found->udp = (struct udphdr *)(ip + 1);
-	return 0;
+	return (struct udphdr *)(ip + 1);
 }
 
 /* 0, or -1 for anything that is not a whole UDP datagram. Only the first bytes of a frame, its headers, need be there. */
@@ -92,20 +90,16 @@ INLINE int parse_frame(void *data, void *end, __u32 frame_bytes, struct datagram
 			return -1;
 		protocol = vlan->protocol;
 	}
-	if (protocol == to_be16(ETH_P_IP)) {
-		if (parse_ip4(network, end, found))
-			return -1;
-	} else if (protocol == to_be16(ETH_P_IPV6)) {
-		if (parse_ip6(network, end, found))
-			return -1;
-	} else {
-		return -1;
-	}
-	struct udphdr *udp = found->udp;
-	if ((void *)(udp + 1) > end)
+	struct udphdr *udp = 0;
+	if (protocol == to_be16(ETH_P_IP))
+		udp = parse_ip4(network, end, found);
+	else if (protocol == to_be16(ETH_P_IPV6))
+		udp = parse_ip6(network, end, found);
+	if (!udp || (void *)(udp + 1) > end)
 		return -1;
 	found->source.port = udp->source;
 	found->destination.port = udp->dest;
+	found->checksum = udp->check;
 	found->source.zero = 0;
 	found->destination.zero = 0;
 	found->header_bytes = (__u32)((void *)(udp + 1) - data);
@@ -118,11 +112,21 @@ INLINE int parse_frame(void *data, void *end, __u32 frame_bytes, struct datagram
 	return 0;
 }
 
-INLINE int parse(struct xdp_md *context, struct datagram *found)
+SEPARATE int parse(struct xdp_md *context, struct datagram *found)
 {
+	if (!found)
+		return -1;
 	void *data = (void *)(long)context->data;
 	void *end = (void *)(long)context->data_end;
 	return parse_frame(data, end, (__u32)(end - data), found);
+}
+
+/* The payload of a datagram, if at least so many bytes of it are there. Its place is derived from the headers' length alone:
+ * so the verifier need not look at what follows once for each kind of headers. */
+INLINE void *payload_of(void *data, void *end, const struct datagram *datagram, __u32 bytes)
+{
+	void *payload = data + (datagram->header_bytes & 127);
+	return payload + bytes <= end ? payload : 0;
 }
 
 INLINE int is_same(const struct endpoint *one, const struct endpoint *other)

@@ -152,9 +152,7 @@ SEPARATE __u32 protect_packet(struct work *work, const struct direction *keys)
 /* Gives the packet the next step towards its receiver: its index there, which nobody has had before, and protection. */
 INLINE __u32 protect_next(struct work *work, const struct direction *keys, struct window *window)
 {
-	__u32 problem = estimate(work, window);
-	if (!problem)
-		problem = check(work, window);
+	__u32 problem = place_in(work, window);
 	if (!problem)
 		problem = commit(work, window);
 	return problem ? problem : protect_packet(work, keys);
@@ -184,21 +182,27 @@ SEPARATE __s64 sum_of_work(struct work *work)
 }
 
 /* Puts new headers and the packet of work into the frame. 0, or VERDICT_PASSED_*, where the frame is as it was. */
-INLINE __u32 write(struct xdp_md *context, const struct way *way, const struct next_hop *hop, __u16 id,
-		   struct work *work)
+SEPARATE __u32 write(struct xdp_md *context, const struct way *way, const struct next_hop *hop, __u32 id,
+		     struct work *work)
 {
+	if (!way || !hop || !work)
+		return VERDICT_PASSED_NO_NEIGHBOUR;
 	__u32 bytes = work->bytes;
 	__u32 udp_bytes = bytes + sizeof(struct udphdr);
 	if (bytes < RTP_BYTES || bytes > LONGEST_PACKET + 16)
 		return VERDICT_PASSED_TOO_LONG;
-	__be16 checksum = whole_checksum(sum_of_work(work), way, udp_bytes);
 	__u32 header_bytes = header_bytes_of(way, hop);
 	__s64 frame_bytes = (void *)(long)context->data_end - (void *)(long)context->data;
 	/* The compiler would subtract in 32 bits, which no pointer has. */
 	barrier_for(frame_bytes);
 	/* All that comes or goes does so in front: not every device lets a frame grow behind. */
-	int delta = (int)frame_bytes - (int)(header_bytes + bytes);
-	__u32 problem = write_headers(context, delta, way, hop, id, udp_bytes, checksum);
+	struct headers headers = {
+		.delta = (int)frame_bytes - (int)(header_bytes + bytes),
+		.udp_bytes = udp_bytes,
+		.id = (__u16)id,
+		.checksum = whole_checksum(sum_of_work(work), way, udp_bytes),
+	};
+	__u32 problem = write_headers(context, way, hop, &headers);
 	if (problem)
 		return problem;
 	barrier_for(bytes);

@@ -2,6 +2,7 @@
 /* RTP whose way is known goes on from here; everything else is left to the daemon. */
 #include "capture.h"
 #include "fan.h"
+#include "lift.h"
 #include "plain.h"
 
 SECTION("xdp")
@@ -11,6 +12,8 @@ int rx(struct xdp_md *context)
 	__u32 verdict = find_flow(context, &arrival);
 	if (verdict)
 		return refuse(verdict);
+	if (unlikely(arrival.flow->flags & FLOW_IS_LIFTED))
+		return lift(context, &arrival);
 	if (unlikely(arrival.flow->flags & FLOW_IS_FOR_TC))
 		return refuse(VERDICT_PASSED_TO_TC);
 	if (unlikely(arrival.flow->flags & FLOW_IS_SRTP)) {

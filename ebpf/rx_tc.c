@@ -59,7 +59,7 @@ INLINE __u32 rewrite_tc(struct __sk_buff *context, const struct datagram *from, 
 		return VERDICT_PASSED_NO_ROOM;
 	if (ip_bytes_of(way) + udp_bytes > hop->mtu)
 		return VERDICT_PASSED_TOO_LONG;
-	if (!is_ip4 && !from->udp->check)
+	if (!is_ip4 && !from->checksum)
 		return VERDICT_PASSED_NO_CHECKSUM;
 	__u32 udp_at = NETWORK_AT + ip_bytes_of(way);
 	/* Who has the frame besides, keeps the old one; that fails for want of memory, before anything is changed. */
@@ -91,7 +91,7 @@ int rx_tc(struct __sk_buff *context)
 	if (parse_frame(data, end, bytes, &arrival.datagram) || look_up(&arrival) ||
 	    !(arrival.flow->flags & FLOW_IS_FOR_TC))
 		return GO_ON;
-	__u32 verdict = accept_until(end, &arrival);
+	__u32 verdict = accept_within(data, end, &arrival);
 	if (verdict)
 		return refuse_tc(verdict);
 	if (!goes_on(arrival.stream, arrival.sequence))

@@ -30,11 +30,8 @@ INLINE __u32 take(struct xdp_md *context, const struct arrival *arrival, const s
 INLINE __u32 open_work(const struct arrival *arrival, struct work *work, struct keys *keys, struct order *order)
 {
 	__u32 problem = 0;
-	if (keys->steps & STEP_OPENS) {
-		problem = estimate(work, &order->opened);
-		if (!problem)
-			problem = check(work, &order->opened);
-	}
+	if (keys->steps & STEP_OPENS)
+		problem = place_in(work, &order->opened);
 	if (!problem && !goes_on(arrival->stream, arrival->sequence))
 		return VERDICT_PASSED_JUMP;
 	if (!problem && keys->steps & STEP_OPENS)
@@ -79,7 +76,7 @@ INLINE __u32 pass_on(struct xdp_md *context, const struct arrival *arrival, stru
 		if (problem)
 			return problem;
 	}
-	return hop ? write(context, way, hop, (__u16)arrival->stream->packets, work) : 0;
+	return hop ? write(context, way, hop, (__u32)arrival->stream->packets, work) : 0;
 }
 
 /* Opens a packet that several receivers get, in its frame. */
@@ -110,6 +107,17 @@ INLINE __u32 open_for_all(struct xdp_md *context, const struct arrival *arrival,
 	return 0;
 }
 
+/* Whether a flow is captured. Read anew each time: what is kept in between doubles the paths that the verifier follows. */
+INLINE __u32 is_captured(const struct arrival *arrival)
+{
+	return *(const volatile __u32 *)&arrival->flow->flags & FLOW_IS_CAPTURED;
+}
+
+INLINE __u32 has_group(const struct arrival *arrival)
+{
+	return *(const volatile __u32 *)&arrival->flow->group;
+}
+
 SECTION("xdp")
 int srtp(struct xdp_md *context)
 {
@@ -118,22 +126,21 @@ int srtp(struct xdp_md *context)
 	__u32 verdict = find_flow(context, &arrival);
 	if (verdict)
 		return refuse(verdict);
-	__u32 is_captured = arrival.flow->flags & FLOW_IS_CAPTURED;
-	if (unlikely(is_captured))
+	if (unlikely(is_captured(&arrival)))
 		keep_frame(context, &arrival);
 	verdict = accept(context, &arrival);
-	if (unlikely(is_captured) && verdict)
+	if (verdict && unlikely(is_captured(&arrival)))
 		emit_frames(context, &arrival, 0, verdict);
 	if (verdict)
 		return refuse(verdict);
 	struct next_hop *hop = 0;
-	if (!arrival.flow->group)
+	if (!has_group(&arrival))
 		verdict = find_hop(arrival.flow, &hop);
 	if (verdict)
 		return refuse(verdict);
 	if (arrival.flow->flags & FLOW_DROPS)
 		hop = 0;
-	__u32 zero = 0, index = arrival.flow->stream, group = arrival.flow->group;
+	__u32 zero = 0, index = arrival.flow->stream;
 	struct work *work = bpf_map_lookup_elem(&works, &zero);
 	struct order *order = bpf_map_lookup_elem(&orders, &index);
 	if (!work || !order)
@@ -145,7 +152,7 @@ int srtp(struct xdp_md *context)
 	struct keys *keys = flow && flow->stream == index ? bpf_map_lookup_elem(&keys_of, &index) : 0;
 	if (!keys)
 		verdict = VERDICT_PASSED_NO_KEYS;
-	else if (group)
+	else if (has_group(&arrival))
 		verdict = open_for_all(context, &arrival, work, keys, order, &fan);
 	else
 		verdict = pass_on(context, &arrival, work, keys, order, hop);
@@ -154,9 +161,9 @@ int srtp(struct xdp_md *context)
 		arrival.stream->wrong_tag++;
 	if (verdict == VERDICT_REPLAYED)
 		arrival.stream->replayed++;
-	if (unlikely(is_captured))
+	if (unlikely(is_captured(&arrival)))
 		emit_frames(context, &arrival, hop, verdict);
 	if (verdict)
 		return refuse(verdict);
-	return group ? fan_out(context, &arrival, &fan) : finish(&arrival, hop);
+	return has_group(&arrival) ? fan_out(context, &arrival, &fan) : finish(&arrival, hop);
 }

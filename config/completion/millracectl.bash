@@ -22,6 +22,9 @@ _millracectl() {
             millracectl,fastpath)
                 cmd="millracectl__subcmd__fastpath"
                 ;;
+            millracectl,metrics)
+                cmd="millracectl__subcmd__metrics"
+                ;;
             millracectl,top)
                 cmd="millracectl__subcmd__top"
                 ;;
@@ -32,7 +35,7 @@ _millracectl() {
 
     case "${cmd}" in
         millracectl)
-            opts="-a -h -V --address --help --version fastpath capture top"
+            opts="-a -h -V --address --help --version fastpath capture metrics top"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -89,6 +92,20 @@ _millracectl() {
             ;;
         millracectl__subcmd__fastpath)
             opts="-h --summary --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        millracectl__subcmd__metrics)
+            opts="-h --table --all --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

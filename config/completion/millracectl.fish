@@ -29,6 +29,7 @@ complete -c millracectl -n "__fish_millracectl_needs_command" -s h -l help -d 'P
 complete -c millracectl -n "__fish_millracectl_needs_command" -s V -l version -d 'Print version'
 complete -c millracectl -n "__fish_millracectl_needs_command" -f -a "fastpath" -d 'What is forwarded in the kernel: every entry with its counters, what the programs did with packets, and why the other streams are forwarded by the daemon'
 complete -c millracectl -n "__fish_millracectl_needs_command" -f -a "capture" -d 'The packets of a call, as they come and as they leave, whichever way they take (pcapng)'
+complete -c millracectl -n "__fish_millracectl_needs_command" -f -a "metrics" -d 'What the daemon counts, as Prometheus reads it'
 complete -c millracectl -n "__fish_millracectl_needs_command" -f -a "top" -d 'The calls with the most packets, until an interrupt'
 complete -c millracectl -n "__fish_millracectl_using_subcommand fastpath" -l summary -d 'Counters only, no entries'
 complete -c millracectl -n "__fish_millracectl_using_subcommand fastpath" -l json -d 'One JSON document in place of text'
@@ -38,6 +39,10 @@ complete -c millracectl -n "__fish_millracectl_using_subcommand capture" -l seco
 complete -c millracectl -n "__fish_millracectl_using_subcommand capture" -l packets -d 'How many at most' -r
 complete -c millracectl -n "__fish_millracectl_using_subcommand capture" -l snap-length -d 'What is kept of each packet' -r
 complete -c millracectl -n "__fish_millracectl_using_subcommand capture" -s h -l help -d 'Print help'
+complete -c millracectl -n "__fish_millracectl_using_subcommand metrics" -l table -d 'A line for each number that is not zero'
+complete -c millracectl -n "__fish_millracectl_using_subcommand metrics" -l all -d 'Zeros too'
+complete -c millracectl -n "__fish_millracectl_using_subcommand metrics" -l json -d 'JSON in place of Prometheus\'s text'
+complete -c millracectl -n "__fish_millracectl_using_subcommand metrics" -s h -l help -d 'Print help'
 complete -c millracectl -n "__fish_millracectl_using_subcommand top" -l interval -d 'Between two looks' -r
 complete -c millracectl -n "__fish_millracectl_using_subcommand top" -l once -d 'The table of one interval, then no more'
 complete -c millracectl -n "__fish_millracectl_using_subcommand top" -s h -l help -d 'Print help'

@@ -9,6 +9,8 @@ use crate::base::id::CaptureId;
 use crate::base::time::{Mono, Now};
 use slab::Slab;
 use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::time::Duration;
 
 /// Room for more is made when they come.
 const USUAL_PARTICIPANTS: usize = 2;
@@ -31,6 +33,8 @@ pub struct Call {
     pub tos: Option<u8>,
     /// An answer has arrived.
     pub is_answered: bool,
+    /// How long it lives without packets; none: as configured.
+    pub idle_timeout: Option<Duration>,
     /// When the call ends, after a delayed delete.
     pub delete_at: Option<Mono>,
     /// `drop-traffic`
@@ -39,6 +43,10 @@ pub struct Call {
     pub blocks_media: bool,
     /// `block DTMF` for everybody.
     pub blocks_dtmf: bool,
+    /// Somebody is told which digits its parties press.
+    pub tells_digits: bool,
+    /// Who is, besides those who are for all calls.
+    pub digit_destination: Option<SocketAddr>,
     pub metadata: Option<String>,
     /// Those who look at its packets.
     pub captures: Vec<CaptureId>,
@@ -59,10 +67,13 @@ impl Call {
             next_media_serial: 0,
             tos: None,
             is_answered: false,
+            idle_timeout: None,
             delete_at: None,
             drops_traffic: false,
             blocks_media: false,
             blocks_dtmf: false,
+            tells_digits: false,
+            digit_destination: None,
             metadata: None,
             captures: Vec::new(),
         }

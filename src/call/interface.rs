@@ -95,6 +95,14 @@ impl Interfaces {
         InterfaceId { interface: interface as u16, address: 0 }
     }
 
+    /// The address that clients know as `address`: that is shown so, else that is so.
+    pub fn shown_as(&self, address: IpAddr) -> Option<InterfaceId> {
+        let find = |is_it: fn(&LocalAddress, IpAddr) -> bool| {
+            self.addresses().find(|(_, _, local)| is_it(local, address)).map(|(id, _, _)| id)
+        };
+        find(|local, address| local.advertised == address).or_else(|| find(|local, address| local.address == address))
+    }
+
     /// The address behind `id`.
     pub fn address(&self, id: InterfaceId) -> Option<&LocalAddress> {
         self.list.get(usize::from(id.interface))?.addresses.get(usize::from(id.address))

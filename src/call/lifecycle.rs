@@ -66,7 +66,7 @@ pub fn expired(call: &Call, last_packet: Option<Mono>, now: Now, timeouts: &Time
     match () {
         _ if !call.is_answered && is_offered => has_passed(timeouts.offer, Termination::OfferTimeout),
         _ if is_quiet(call) => has_passed(timeouts.silent, Termination::SilentTimeout),
-        _ => has_passed(timeouts.media, Termination::Timeout),
+        _ => has_passed(call.idle_timeout.unwrap_or(timeouts.media), Termination::Timeout),
     }
 }
 

@@ -40,6 +40,8 @@ pub struct RtcpMux {
 pub struct Behaviour {
     pub learning: Learning,
     pub strict_source: bool,
+    /// The participant is at the signalled IP address and nowhere else; only its port is learned.
+    pub fixed_address: bool,
     pub media_handover: bool,
     pub asymmetric: bool,
     pub wait_for_peer: bool,

@@ -21,6 +21,6 @@ pub use graph::Call;
 pub use interface::{InterfaceId, Interfaces};
 pub use media::{Media, MediaId};
 pub use participant::{Participant, ParticipantId};
-pub use ports::{LocalPort, MediaPorts, PortNumbers, PortSet, PortsExhausted};
+pub use ports::{LocalPort, MediaPorts, PortNumbers, PortSet, PortSource, PortsExhausted};
 pub use security::Security;
 pub use subscription::{Subscription, SubscriptionKind};

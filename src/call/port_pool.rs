@@ -17,6 +17,7 @@ pub struct PortPool {
     /// Even ports freed lately, oldest first.
     resting: VecDeque<u16>,
     total_ports: usize,
+    range: (u16, u16),
 }
 
 impl PortPool {
@@ -26,7 +27,7 @@ impl PortPool {
         let usable = |even: &u16| *even < max && !excluded.contains(even) && !excluded.contains(&(even + 1));
         let free: Vec<u16> = (first..max).step_by(2).filter(usable).collect();
         let total_ports = free.len() * 2;
-        PortPool { free, resting: VecDeque::new(), total_ports }
+        PortPool { free, resting: VecDeque::new(), total_ports, range: (first, max) }
     }
 
     /// Takes a pair out and returns its even port; none when all are in use.
@@ -38,13 +39,21 @@ impl PortPool {
         Some(self.free.swap_remove(index))
     }
 
+    /// Whether a pair lies in the range, excluded or not.
+    pub fn covers(&self, even: u16) -> bool {
+        self.range.0 <= even && even < self.range.1
+    }
+
     /// Takes a certain pair out by its even port; whether it was free.
     pub fn reserve(&mut self, even: u16) -> bool {
-        let found = self.free.iter().position(|&free| free == even);
-        if let Some(index) = found {
-            self.free.swap_remove(index);
+        let free = self.free.iter().position(|&free| free == even);
+        let resting = self.resting.iter().position(|&resting| resting == even);
+        match (free, resting) {
+            (Some(index), _) => drop(self.free.swap_remove(index)),
+            (None, Some(index)) => drop(self.resting.remove(index)),
+            (None, None) => return false,
         }
-        found.is_some()
+        true
     }
 
     /// Puts a pair back by its even port.
@@ -98,7 +107,10 @@ mod tests {
         taken.sort_unstable();
         assert_eq!(taken, [30000, 30004]);
         pool.put(30002);
+        assert!(pool.reserve(30002), "a pair that rests is free");
+        pool.put(30002);
         assert_eq!(pool.take(&mut random), Some(30002));
+        assert!([29998, 30006].iter().all(|even| !pool.covers(*even)) && pool.covers(30004));
     }
 
     #[test]

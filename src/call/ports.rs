@@ -35,6 +35,18 @@ pub struct PortSet {
     pub opened_for: Option<SocketAddr>,
     /// On the interface's other addresses, in its order.
     pub further: Vec<FurtherPorts>,
+    pub source: PortSource,
+}
+
+/// Where the numbers of a set are from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PortSource {
+    #[default]
+    Pool,
+    /// A client has named them.
+    Claimed,
+    /// Another media of the call has the ports as well, and closes them.
+    Shared,
 }
 
 impl PortSet {
@@ -92,4 +104,10 @@ pub trait PortNumbers {
 
     /// Puts a pair back by its even port.
     fn put(&mut self, interface: InterfaceId, even: u16);
+
+    /// Takes a port that a client names out with the one above it, within the range or not. False when one is in use.
+    fn claim(&mut self, interface: InterfaceId, port: u16) -> bool;
+
+    /// Puts a claimed port back with the one above it; what nobody has claimed is left alone.
+    fn release(&mut self, interface: InterfaceId, port: u16);
 }

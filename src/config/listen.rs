@@ -33,6 +33,13 @@ impl ListenAddress {
         Ok(ListenAddress { host: Some(bare.unwrap_or(host).to_owned()), port })
     }
 
+    /// Reads the address of somebody else, which needs a host.
+    pub fn parse_remote(text: &str) -> Result<ListenAddress, String> {
+        let expected = || format!("`{text}` is not `ADDRESS:PORT`, like `192.0.2.1:9060` or `[2001:db8::1]:9060`");
+        let address = ListenAddress::parse(text).map_err(|_| expected())?;
+        if address.host.is_some() { Ok(address) } else { Err(expected()) }
+    }
+
     /// The socket addresses: all that a name stands for, or loopback in the families that the host has.
     pub fn resolve(&self, resolver: &dyn Resolver) -> Result<Vec<SocketAddr>, String> {
         let with_port = |address| SocketAddr::new(address, self.port);
@@ -50,6 +57,34 @@ impl ListenAddress {
             return Err(format!("the host name `{host}` cannot be resolved"));
         }
         Ok(addresses.into_iter().map(with_port).collect())
+    }
+}
+
+/// Where LRKProxy's clients are listened to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LrkAddress {
+    Udp(ListenAddress),
+    /// A path in the file system.
+    Unix(String),
+}
+
+impl LrkAddress {
+    /// The port of the protocol.
+    pub const PORT: u16 = 22333;
+
+    /// Reads `unix:PATH`, an IP address, or what [`ListenAddress::parse`] reads.
+    pub fn parse(text: &str) -> Result<LrkAddress, String> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return match path.starts_with('/') {
+                true => Ok(LrkAddress::Unix(path.to_owned())),
+                false => Err(format!("`{path}` is no absolute path")),
+            };
+        }
+        let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+        match bare.parse::<IpAddr>() {
+            Ok(address) => Ok(LrkAddress::Udp(ListenAddress { host: Some(address.to_string()), port: Self::PORT })),
+            Err(_) => ListenAddress::parse(text).map(LrkAddress::Udp),
+        }
     }
 }
 
@@ -75,6 +110,20 @@ impl StreamPlace {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn forms_for_lrkproxy() {
+        let udp = |host: Option<&str>, port| Ok(LrkAddress::Udp(ListenAddress { host: host.map(str::to_owned), port }));
+        assert_eq!(LrkAddress::parse("10.0.0.1"), udp(Some("10.0.0.1"), 22333));
+        assert_eq!(LrkAddress::parse("::1"), udp(Some("::1"), 22333));
+        assert_eq!(LrkAddress::parse("[2001:db8::1]"), udp(Some("2001:db8::1"), 22333));
+        assert_eq!(LrkAddress::parse("10.0.0.1:8080"), udp(Some("10.0.0.1"), 8080));
+        assert_eq!(LrkAddress::parse("8080"), udp(None, 8080));
+        assert_eq!(LrkAddress::parse("unix:/run/lrk.sock"), Ok(LrkAddress::Unix("/run/lrk.sock".into())));
+        for wrong in ["unix:", "unix:run", "", "relay"] {
+            assert!(LrkAddress::parse(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn forms() {

@@ -6,6 +6,7 @@
 
 mod command_line;
 pub mod document;
+pub mod export;
 mod ini;
 pub mod interface;
 pub mod listen;
@@ -22,7 +23,9 @@ pub use table::{ENVIRONMENT, Kind, OptionRow, Section, Status, Value, sections};
 use crate::base::learning::Learning;
 use crate::base::secret::Secret;
 use crate::base::subnet::Subnet;
+use export::Export;
 use interface::InterfaceEntry;
+pub use listen::LrkAddress;
 use listen::{ListenAddress, StreamPlace};
 use log::Log;
 
@@ -50,6 +53,7 @@ pub struct Config {
     pub threads: Threads,
     pub log: Log,
     pub reporting: Reporting,
+    pub export: Export,
     /// Signalling templates: name and flag string.
     pub templates: Vec<(String, String)>,
     /// What was accepted and does nothing yet, or was not understood; for the log.
@@ -76,6 +80,11 @@ pub struct Control {
     /// NG over streams.
     pub stream_ng: Vec<StreamPlace>,
     pub cli: Vec<ListenAddress>,
+    pub lrk: Vec<LrkAddress>,
+    /// The lowest and the highest port of calls that LRKProxy's clients make.
+    pub lrk_ports: (u16, u16),
+    pub rtpproxy: Vec<ListenAddress>,
+    pub mediaproxy: Vec<ListenAddress>,
     pub http: Vec<ListenAddress>,
     pub https: Vec<ListenAddress>,
     /// The files of the certificate and its key.
@@ -102,6 +111,10 @@ impl Default for Control {
             ng: Vec::new(),
             stream_ng: Vec::new(),
             cli: Vec::new(),
+            lrk: Vec::new(),
+            lrk_ports: (20_000, 29_999),
+            rtpproxy: Vec::new(),
+            mediaproxy: Vec::new(),
             http: Vec::new(),
             https: Vec::new(),
             certificate: None,
@@ -132,6 +145,8 @@ pub struct FastPath {
     pub is_required: bool,
     /// How many streams they can forward at once.
     pub flows: u32,
+    /// What the daemon forwards itself, it gets past the network stack.
+    pub lifts: bool,
     /// They get keys of SRTP.
     pub opens_srtp: bool,
     /// The directory under which maps and programs stay when the daemon dies; none: they end with it.
@@ -153,6 +168,8 @@ pub enum FastPathUse {
     Xdp,
     /// As classifiers alone; the same.
     Tc,
+    /// Nothing is forwarded there: the daemon gets it all, past the network stack.
+    AfXdp,
     Off,
 }
 
@@ -238,6 +255,12 @@ pub struct Timeouts {
 pub struct Limits {
     /// None is no limit.
     pub max_sessions: Option<u32>,
+    /// The 1-minute load average; zero is no limit, as in those below.
+    pub max_load: f64,
+    /// Of all processors.
+    pub max_processor_percent: f64,
+    /// Of received media.
+    pub max_bytes_per_second: u64,
 }
 
 /// Threads.
@@ -252,6 +275,10 @@ pub struct Threads {
 pub struct Reporting {
     pub ssrc: SsrcReporting,
     pub mos: Mos,
+    /// Where digits of all calls are reported to.
+    pub digits: Option<std::net::SocketAddr>,
+    /// They are told to connections of NG.
+    pub pushes_digits: bool,
 }
 
 /// Which SSRC entries replies hold.
@@ -312,6 +339,7 @@ impl Default for Config {
                 use_of: FastPathUse::Auto,
                 is_required: false,
                 flows: 65_536,
+                lifts: true,
                 opens_srtp: true,
                 pin: Some(DEFAULT_PIN.to_owned()),
                 keeps_left: true,
@@ -321,6 +349,7 @@ impl Default for Config {
             threads: Threads::default(),
             log: Log::default(),
             reporting: Reporting::default(),
+            export: Export::default(),
             templates: Vec::new(),
             warnings: Vec::new(),
         }

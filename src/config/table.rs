@@ -244,6 +244,10 @@ impl Value {
         if let Value::Number(number) = self { *number } else { 0 }
     }
 
+    pub(super) fn decimal(&self) -> f64 {
+        if let Value::Decimal(number) = self { *number } else { 0.0 }
+    }
+
     pub(super) fn text(&self) -> &str {
         if let Value::Text(text) = self { text } else { "" }
     }

@@ -11,10 +11,15 @@ pub mod access;
 pub mod cli;
 mod connection;
 pub mod http;
+pub mod lrk;
+pub mod mediaproxy;
 pub mod push;
 mod reply_cache;
+pub use reply_cache::Deliver;
 pub mod request;
+pub mod rtpproxy;
 pub mod stream;
+mod streams;
 pub mod udp;
 
 use crate::ng::{Dictionary, Request};
@@ -32,6 +37,9 @@ pub trait Service: Send + Sync + 'static {
 
     /// Works off a command of the command line interface.
     fn cli(&self, command: CliCommand, reply: CliReply);
+
+    /// Gives all metrics, as Prometheus reads them.
+    fn metrics(&self, reply: CliReply);
 }
 
 /// The way back for the reply to one request. Dropped without a reply, it answers with an error: no client waits for a

@@ -25,7 +25,7 @@ const IN_FLIGHT_LIMIT: usize = 16_384;
 const WAITER_LIMIT: usize = 16;
 
 /// Called with the reply's bytes, once.
-pub(super) type Deliver = Box<dyn FnOnce(&[u8]) + Send>;
+pub type Deliver = Box<dyn FnOnce(&[u8]) + Send>;
 
 /// The replies of the last minute and the requests in work.
 #[derive(Default)]
@@ -118,6 +118,11 @@ impl ReplyCache {
         let Some(waiters) = self.in_flight.remove(cookie) else { return Vec::new() };
         self.current.keep(self.hasher.hash_one(cookie), cookie, reply);
         waiters
+    }
+
+    /// Forgets a request that gets no reply; it may come again.
+    pub(super) fn abandon(&mut self, cookie: &[u8]) {
+        self.in_flight.remove(cookie);
     }
 
     fn rotate(&mut self, now: Mono) {

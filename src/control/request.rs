@@ -13,7 +13,7 @@ use crate::wire::value::Malformed;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use tracing::{debug, error, info, warn};
 
 /// All requests, of all transports: they share one memory of replies.
@@ -23,9 +23,10 @@ pub struct Requests {
     cache: Mutex<ReplyCache>,
     tallies: Mutex<Tallies>,
     defaults: RwLock<Arc<Defaults>>,
+    trace: OnceLock<Trace>,
     /// Names of keys, flags and values that are not built, as far as they have been asked for.
     unbuilt: Mutex<BTreeSet<&'static str>>,
-    access: Access,
+    access: Arc<Access>,
     push: Push,
 }
 
@@ -36,6 +37,20 @@ enum Way {
     /// To the one who asked without a cookie.
     Direct(Deliver),
 }
+
+/// A message that somebody wants to see; `ping` is not shown.
+#[derive(Debug, Clone, Copy)]
+pub struct Traced<'a> {
+    pub client: SocketAddr,
+    pub is_reply: bool,
+    pub call_id: &'a str,
+    pub cookie: &'a [u8],
+    /// Without the cookie. Keys are in it.
+    pub document: &'a [u8],
+}
+
+/// Whoever wants to see messages. Must return at once.
+pub type Trace = Box<dyn Fn(Traced) + Send + Sync>;
 
 /// A request that is being worked off.
 struct Work {
@@ -60,8 +75,9 @@ impl Requests {
             cache: Mutex::default(),
             tallies: Mutex::default(),
             defaults: RwLock::new(Arc::new(defaults)),
+            trace: OnceLock::new(),
             unbuilt: Mutex::default(),
-            access: Access::default(),
+            access: Arc::default(),
             push: Push::default(),
         })
     }
@@ -88,13 +104,23 @@ impl Requests {
         locked(&self.tallies).clone()
     }
 
+    /// Begins a new interval of the extremes of durations.
+    pub fn forget_extremes(&self) {
+        locked(&self.tallies).forget_extremes();
+    }
+
+    /// Shows every message to `trace` from now on; there is one such for good.
+    pub fn set_trace(&self, trace: Trace) {
+        let _ = self.trace.set(trace);
+    }
+
     /// What stands behind the requests.
     pub fn service(&self) -> &Arc<dyn Service> {
         &self.service
     }
 
     /// Who may ask; transports look before they read.
-    pub fn access(&self) -> &Access {
+    pub fn access(&self) -> &Arc<Access> {
         &self.access
     }
 
@@ -155,6 +181,14 @@ impl Requests {
         work.encoding = encoding;
         let defaults = self.defaults.read().unwrap_or_else(PoisonError::into_inner).clone();
         work.command = dictionary.get("command").and_then(Value::as_text).and_then(Command::from_name);
+        if let Some(trace) = self.trace.get().filter(|_| work.command != Some(Command::Ping)) {
+            let call_id = dictionary.get("call-id").and_then(Value::as_text).unwrap_or_default();
+            let cookie: &[u8] = match &work.way {
+                Way::Cookie(cookie) => cookie,
+                Way::Direct(_) => &[],
+            };
+            trace(Traced { client, is_reply: false, call_id, cookie, document });
+        }
         match Request::parse(&dictionary, encoding, &defaults) {
             Ok(request) => work.run(request),
             Err(error) => work.fail(&error.to_string(), None),
@@ -212,13 +246,23 @@ impl Work {
         } else {
             debug!(target: "control", call_id, "Replying to '{name}' from {client} after {} us", duration.as_micros());
         }
+        let trace = |cookie: &[u8], document: &[u8]| {
+            if let Some(trace) = requests.trace.get().filter(|_| command != Some(Command::Ping)) {
+                trace(Traced { client, is_reply: true, call_id: &call_id, cookie, document });
+            }
+        };
         match way {
             Way::Cookie(cookie) => {
                 let bytes = message::encode_reply(&cookie, encoding, reply);
+                trace(&cookie, bytes.get(cookie.len() + 1..).unwrap_or_default());
                 let waiting = locked(&requests.cache).finish(now, &cookie, &bytes);
                 waiting.into_iter().for_each(|deliver| deliver(&bytes));
             }
-            Way::Direct(deliver) => deliver(&message::encode(encoding, reply)),
+            Way::Direct(deliver) => {
+                let bytes = message::encode(encoding, reply);
+                trace(&[], &bytes);
+                deliver(&bytes);
+            }
         }
     }
 }

@@ -3,9 +3,10 @@
 mod http;
 mod streams;
 
+use super::access::Access;
 use super::cli::{CliListener, Sessions};
 use super::request::Requests;
-use super::udp::{LARGEST_DATAGRAM_BYTES, UdpListener};
+use super::udp::{Datagrams, LARGEST_DATAGRAM_BYTES, UdpListener};
 use super::*;
 use crate::base::text;
 use crate::io::clock;
@@ -76,6 +77,10 @@ impl Service for Fake {
             _ => drop(reply),
         }
     }
+
+    fn metrics(&self, reply: CliReply) {
+        reply.send("metrics\n".to_owned());
+    }
 }
 
 struct Bench {
@@ -90,7 +95,8 @@ fn serve(udp: UdpListener, requests: Weak<Requests>) {
     std::thread::spawn(move || {
         let mut buffer = vec![0; LARGEST_DATAGRAM_BYTES];
         while let Some(requests) = requests.upgrade() {
-            udp.work_off(&requests, &mut buffer);
+            let requests: Arc<dyn Datagrams> = requests;
+            udp.work_off(&requests, &Access::default(), &mut buffer);
             std::thread::sleep(Duration::from_millis(1));
         }
     });

@@ -1,6 +1,7 @@
 //! The command line of `millracectl`.
 
 use super::capture::Capture;
+use super::metrics::{Form, Metrics};
 use super::top::Top;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::ffi::OsString;
@@ -28,6 +29,7 @@ pub(super) enum Order {
     /// A line for the daemon, whose answer is printed.
     Line(String),
     Capture(Capture),
+    Metrics(Metrics),
     Top(Top),
 }
 
@@ -39,6 +41,7 @@ pub(super) fn read(words: impl IntoIterator<Item = OsString>) -> Result<Invocati
     let order = match matches.subcommand() {
         Some(("fastpath", flags)) => Order::Line(fast_path(flags)),
         Some(("capture", arguments)) => Order::Capture(capture(arguments)),
+        Some(("metrics", arguments)) => Order::Metrics(metrics(arguments)),
         Some(("top", arguments)) => Order::Top(Top {
             interval: Duration::from_secs(arguments.get_one("interval").copied().unwrap_or(1)),
             is_once: arguments.get_flag("once"),
@@ -65,6 +68,7 @@ pub fn command() -> Command {
         .subcommand_help_heading("Commands")
         .subcommand(fast_path_command())
         .subcommand(capture_command())
+        .subcommand(metrics_command())
         .subcommand(top_command())
         .arg(
             Arg::new("address")
@@ -111,6 +115,26 @@ fn capture_command() -> Command {
                 .default_value("2048")
                 .help("What is kept of each packet"),
         )
+}
+
+fn metrics_command() -> Command {
+    let flag = |name: &'static str, help: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
+    Command::new("metrics")
+        .about("What the daemon counts, as Prometheus reads it")
+        .after_help("protocol-docs/metrics.md says what each metric means.\n\n  millracectl metrics --table ports")
+        .arg(Arg::new("part").value_name("PART").help("Those with this in their names; else all"))
+        .arg(flag("table", "A line for each number that is not zero"))
+        .arg(flag("all", "Zeros too").requires("table"))
+        .arg(flag("json", "JSON in place of Prometheus's text").conflicts_with("table"))
+}
+
+fn metrics(arguments: &ArgMatches) -> Metrics {
+    let form = match (arguments.get_flag("table"), arguments.get_flag("json")) {
+        (true, _) => Form::Table { all: arguments.get_flag("all") },
+        (false, true) => Form::Json,
+        (false, false) => Form::Text,
+    };
+    Metrics { form, part: arguments.get_one::<String>("part").cloned() }
 }
 
 fn top_command() -> Command {
@@ -214,6 +238,17 @@ mod tests {
         assert_eq!(words("millracectl top").unwrap().order, top(1, false));
         assert_eq!(words("millracectl top --once --interval 3").unwrap().order, top(3, true));
         assert!(words("millracectl top --interval 0").is_err());
+    }
+
+    #[test]
+    fn metrics_have_forms() {
+        let order = |text| words(text).unwrap().order;
+        let metrics = |form, part: Option<&str>| Order::Metrics(Metrics { form, part: part.map(str::to_owned) });
+        assert_eq!(order("millracectl metrics"), metrics(Form::Text, None));
+        assert_eq!(order("millracectl metrics --table --all ports"), metrics(Form::Table { all: true }, Some("ports")));
+        assert_eq!(order("millracectl metrics --json"), metrics(Form::Json, None));
+        assert!(words("millracectl metrics --json --table").is_err());
+        assert!(words("millracectl metrics --all").is_err());
     }
 
     #[test]

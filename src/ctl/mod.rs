@@ -6,6 +6,7 @@
 mod arguments;
 mod capture;
 mod connection;
+mod metrics;
 mod top;
 
 pub use arguments::command;
@@ -64,6 +65,7 @@ async fn carry_out(invocation: &Invocation) -> Result<(), Failure> {
             let mut connection = Connection::open(address).await.map_err(Failure::Said)?;
             capture::run(&mut connection, capture).await
         }
+        Order::Metrics(wanted) => metrics::run(address, wanted).await,
         Order::Top(top) => top::run(address, top).await,
     }
 }

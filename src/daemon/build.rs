@@ -1,7 +1,10 @@
 //! From a configuration to shards that run.
 
+use super::admission::Admission;
 use super::captures::Captures;
-use super::dispatch::{Dispatch, NO_LIMIT};
+use super::digits::Digits;
+use super::dispatch::Dispatch;
+use super::export::homer::Homer;
 use super::numbers::SharedNumbers;
 use super::router::Router;
 use super::shard_thread::Shared;
@@ -22,11 +25,12 @@ use crate::io::steer::Steering;
 use crate::io::xdp::{self, FastPath, Place, VerdictCounters};
 use crate::io::{affinity, clock};
 use crate::ng::Defaults;
+use crate::observe::query::SsrcReporting;
 use crate::rtp::mos;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -38,22 +42,27 @@ use std::time::Duration;
 pub(super) fn shards(
     config: &Config,
     interfaces: &ResolvedInterfaces,
-    fast_path: Option<&FastPath>,
+    mut fast_path: Option<&mut FastPath>,
     mut steering: Option<&mut Steering>,
     captures: &Arc<Captures>,
+    homer: Option<&Arc<Homer>>,
 ) -> io::Result<(Router, Vec<JoinHandle<()>>)> {
     let interfaces = Arc::new(model(interfaces));
-    let numbers = SharedNumbers::new(&interfaces, fast_path.and_then(FastPath::orphans));
+    let numbers = SharedNumbers::new(&interfaces, fast_path.as_deref().and_then(FastPath::orphans));
     let contexts = Arc::new(contexts(config)?);
     let settings = settings(config, interfaces.clone(), &contexts);
     let sessions = Arc::new(AtomicUsize::new(0));
+    let digits = Arc::new(Digits::new(config.reporting.digits));
     let processors = affinity::allowed().unwrap_or_default();
     let count = shard_count(config);
     let whereabouts = Arc::new(Whereabouts::new(count));
     let (mut shards, mut threads) = (Vec::with_capacity(count), Vec::with_capacity(count));
     for index in 0..count {
         let mut shard = Shard::new(settings.clone(), mos_kind(config), seed());
-        if let Some(fast_path) = fast_path {
+        if homer.is_some() {
+            shard.keep_reports();
+        }
+        if let Some(fast_path) = &fast_path {
             shard.use_table(fast_path.table(index, count).map_err(io::Error::other)?);
         }
         let (queue, work) = handshake_thread::queue();
@@ -63,21 +72,18 @@ pub(super) fn shards(
             sessions: sessions.clone(),
             whereabouts: whereabouts.clone(),
             captures: captures.clone(),
+            digits: digits.clone(),
+            homer: homer.cloned(),
         };
         let steered = steering.as_mut().map(|steering| steering.share(index)).transpose()?;
-        let (handle, thread) = shard_thread::start(index, shard, shared, queue, steered, processor)?;
+        let lines = fast_path.as_mut().and_then(|fast_path| fast_path.take_lines(index));
+        let (handle, thread) = shard_thread::start(index, shard, shared, queue, (steered, lines), processor)?;
         handshake_thread::start(index, contexts.clone(), work, handle.clone())?;
         shards.push(handle);
         threads.push(thread);
     }
-    let dispatch = Dispatch {
-        shards,
-        whereabouts,
-        sessions,
-        rejected: AtomicU64::new(0),
-        max_sessions: AtomicI64::new(max_sessions(config)),
-    };
-    let router = Router { dispatch: Arc::new(dispatch), numbers, interfaces, settings: Mutex::new(settings) };
+    let dispatch = Dispatch { shards, whereabouts, admission: Arc::new(Admission::new(&config.limits, sessions)) };
+    let router = Router { digits, dispatch: Arc::new(dispatch), numbers, interfaces, settings: Mutex::new(settings) };
     Ok((router, threads))
 }
 
@@ -109,7 +115,9 @@ pub(super) fn fast_path(
     let opened = FastPath::open(&xdp::Wanted {
         addresses: addresses.map(|address| address.address).collect(),
         by_xdp: wanted.use_of != FastPathUse::Tc,
-        by_tc: wanted.use_of != FastPathUse::Xdp,
+        by_tc: matches!(wanted.use_of, FastPathUse::Auto | FastPathUse::Tc),
+        forwards: wanted.use_of != FastPathUse::AfXdp,
+        lines_for: if wanted.lifts || wanted.use_of == FastPathUse::AfXdp { shard_count(config) as u32 } else { 0 },
         flows: wanted.flows,
         with_srtp: wanted.opens_srtp,
         place: place.filter(|_| wanted.pin.is_some()),
@@ -142,8 +150,12 @@ fn announce(path: &FastPath) {
     for (kind, name) in [(fastpath::Path::Xdp, "XDP programs"), (fastpath::Path::Tc, "TC")] {
         let interfaces = path.interfaces(kind).join(", ");
         if !interfaces.is_empty() {
-            tracing::info!(target: "core", "RTP is forwarded by {name} on {interfaces}{ends}");
+            let what = if path.forwards() { "is forwarded" } else { "is given to the daemon" };
+            tracing::info!(target: "core", "RTP {what} by {name} on {interfaces}{ends}");
         }
+    }
+    if path.has_lines() {
+        tracing::info!(target: "core", "what the daemon forwards itself, it gets past the network stack (AF_XDP)");
     }
     if let Some(orphans) = path.orphans() {
         tracing::info!(target: "core", "{} streams of the daemon before this one go on", orphans.count());
@@ -180,11 +192,6 @@ pub(super) fn account(fast_path: &FastPath) {
         }
         Err(error) => tracing::warn!(target: "core", "what the programs in the kernel counted is not known: {error}"),
     }
-}
-
-/// `max-sessions` as the router counts it.
-pub(super) fn max_sessions(config: &Config) -> i64 {
-    config.limits.max_sessions.map_or(NO_LIMIT, i64::from)
 }
 
 /// What the configuration says about requests that say nothing themselves.
@@ -240,8 +247,15 @@ fn settings(config: &Config, interfaces: Arc<Interfaces>, contexts: &Contexts) -
         delete_delay: Duration::from_secs(u64::from(config.timeouts.delete_delay_s)),
         learning: config.media.learning,
         tos: config.media.tos,
+        tells_digits: config.reporting.digits.is_some() || config.reporting.pushes_digits,
         instance_id: SystemRandomness::new().hex(16),
         fingerprints: HASH_FUNCTIONS.iter().map(|row| identity.fingerprint(row.0).clone()).collect(),
+        ssrc_reporting: match config.reporting.ssrc {
+            config::SsrcReporting::Full => SsrcReporting::Full,
+            config::SsrcReporting::Inline => SsrcReporting::Inline,
+            config::SsrcReporting::Global => SsrcReporting::Global,
+            config::SsrcReporting::None => SsrcReporting::None,
+        },
         software: config.process.software_id.clone(),
     }
 }

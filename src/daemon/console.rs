@@ -1,15 +1,15 @@
 //! The commands of the command line interface.
 
+use super::admission::{self, Limit};
 use super::build;
-use super::dispatch::NO_LIMIT;
 use super::logging::Levels;
 use super::service::Daemon;
-use super::{captures, listing};
+use super::{captures, listing, measures};
 use crate::call::lifecycle::Termination;
 use crate::config::log::SUBSYSTEMS;
 use crate::config::{Config, Loaded, Value as OptionValue};
 use crate::control::CliReply;
-use crate::control::cli::{CliCommand, Sessions, Setting, Terminated};
+use crate::control::cli::{CallOrder, CliCommand, Sessions, Setting, Terminated};
 use crate::engine::Settings;
 use crate::io::control_socket::ControlSocket;
 use crate::io::limits;
@@ -38,6 +38,7 @@ pub(super) fn run(daemon: &Daemon, command: CliCommand, reply: CliReply) {
         CliCommand::ListSessions(which) => list_sessions(daemon, which, reply),
         CliCommand::ListTotals => list_totals(daemon, reply),
         CliCommand::ListCounters => daemon.sums(|sums| reply.send(statistics::counters_text(&sums))),
+        CliCommand::Metrics => measures::metrics(daemon, reply),
         CliCommand::ListJsonStatistics => daemon.statistics(|report| {
             let text = String::from_utf8_lossy(&message::encode(Encoding::Json, &report)).into_owned();
             reply.send(text + "\n");
@@ -50,6 +51,10 @@ pub(super) fn run(daemon: &Daemon, command: CliCommand, reply: CliReply) {
         CliCommand::ListCalls { is_json } => listing::calls(daemon, is_json, reply),
         CliCommand::ListFastPath(form) => listing::list(daemon, form, reply),
         CliCommand::Capture { call_id, snap } => captures::start(daemon, call_id, usize::from(snap), reply),
+        CliCommand::ListLrk => reply.send(daemon.lrk.get().map_or_else(
+            || "Nothing listens for LRKProxy's clients (`listen-lrk`).\n".to_owned(),
+            |front| front.report(),
+        )),
         CliCommand::Get(setting) => reply.send(setting.show(get(daemon, setting))),
         CliCommand::Set(setting, value) => reply.send(set(daemon, setting, value)),
         CliCommand::GetLogLevel(subsystem) => reply.send(log_levels(&daemon.console.levels, subsystem)),
@@ -58,7 +63,7 @@ pub(super) fn run(daemon: &Daemon, command: CliCommand, reply: CliReply) {
             reply.send(format!("Success setting loglevel to {level}\n"));
         }
         CliCommand::Terminate(which) => terminate(daemon, which, reply),
-        CliCommand::Debug { call_id, .. } => debug(daemon, call_id, reply),
+        CliCommand::Call { call_id, order } => with_call(daemon, call_id, order, reply),
         CliCommand::ParametersAtStart => reply.send(parameters(daemon, false)),
         CliCommand::ParametersNow => reply.send(parameters(daemon, true)),
         CliCommand::ParametersChanged => reply.send(changed(daemon)),
@@ -70,12 +75,13 @@ fn list_sessions(daemon: &Daemon, which: Sessions, reply: CliReply) {
     match which {
         Sessions::All | Sessions::Own => daemon.router.gather(
             |work| work.shard.calls().map(sessions::line).collect::<String>(),
-            |lists| {
-                let text = lists.concat();
-                reply.send(if text.is_empty() { "No sessions on this media relay.\n".to_owned() } else { text });
+            move |lists| {
+                let (text, own) = (lists.concat(), if which == Sessions::Own { "own " } else { "" });
+                reply.send(if text.is_empty() { format!("No {own}sessions on this media relay.\n") } else { text });
             },
         ),
-        Sessions::Foreign | Sessions::Recording => reply.send("No sessions on this media relay.\n".to_owned()),
+        Sessions::Foreign => reply.send("No foreign sessions on this media relay.\n".to_owned()),
+        Sessions::Recording => reply.send("No sessions on this media relay.\n".to_owned()),
         Sessions::Call(call_id) => {
             let shard = daemon.router.shard(&call_id).clone();
             shard.run(Box::new(move |work| {
@@ -83,7 +89,7 @@ fn list_sessions(daemon: &Daemon, which: Sessions, reply: CliReply) {
                 let found = work.shard.call(&call_id);
                 reply.send(match found {
                     Some(call) => sessions::details(call, work.shard.relay(), work.now),
-                    None => format!("\nCall Id not found ({call_id}).\n\n"),
+                    None => format!("\nCall ID not found ({call_id}).\n\n"),
                 });
             }));
         }
@@ -91,14 +97,14 @@ fn list_sessions(daemon: &Daemon, which: Sessions, reply: CliReply) {
 }
 
 fn list_totals(daemon: &Daemon, reply: CliReply) {
-    let tallies = daemon.tallies();
+    let (tallies, interval) = (daemon.tallies(), daemon.interval());
     let names: Vec<_> = daemon.router.interface_rows().into_iter().map(|row| (row.address, row.name)).collect();
     daemon.sums(move |sums| {
         let name = |address| {
             let found = names.iter().find(|(known, _)| *known == address);
             found.map_or_else(String::new, |(_, name)| name.clone())
         };
-        reply.send(statistics::totals_text(&sums, &tallies, name));
+        reply.send(statistics::totals_text(&sums, &tallies, interval.as_ref(), name));
     });
 }
 
@@ -110,7 +116,9 @@ fn get(daemon: &Daemon, setting: Setting) -> i64 {
     let seconds = |duration: Duration| duration.as_secs() as i64;
     match setting {
         Setting::MaxOpenFiles => limits::descriptors().map_or(-1, |count| count as i64),
-        Setting::MaxSessions => daemon.router.dispatch.max_sessions.load(Ordering::Relaxed),
+        Setting::MaxSessions | Setting::MaxProcessor | Setting::MaxLoad | Setting::MaxBandwidth => {
+            limit_of(setting).map_or(-1, |limit| daemon.router.dispatch.admission.get(limit))
+        }
         Setting::Timeout => settings(daemon, |settings| seconds(settings.timeouts.media)),
         Setting::SilentTimeout => settings(daemon, |settings| seconds(settings.timeouts.silent)),
         Setting::OfferTimeout => settings(daemon, |settings| seconds(settings.timeouts.offer)),
@@ -128,7 +136,9 @@ fn set(daemon: &Daemon, setting: Setting, value: i64) -> String {
                 return format!("Fail setting maxopenfiles to {value}: {error}\n");
             }
         }
-        Setting::MaxSessions => daemon.router.dispatch.max_sessions.store(value.max(NO_LIMIT), Ordering::Relaxed),
+        Setting::MaxSessions | Setting::MaxProcessor | Setting::MaxLoad | Setting::MaxBandwidth => {
+            limit_of(setting).into_iter().for_each(|limit| daemon.router.dispatch.admission.set(limit, value));
+        }
         Setting::Timeout => daemon.router.change_settings(|settings| settings.timeouts.media = duration),
         Setting::SilentTimeout => daemon.router.change_settings(|settings| settings.timeouts.silent = duration),
         Setting::OfferTimeout => daemon.router.change_settings(|settings| settings.timeouts.offer = duration),
@@ -145,11 +155,24 @@ fn set(daemon: &Daemon, setting: Setting, value: i64) -> String {
     setting.confirm(value)
 }
 
+fn limit_of(setting: Setting) -> Option<Limit> {
+    match setting {
+        Setting::MaxSessions => Some(Limit::Sessions),
+        Setting::MaxProcessor => Some(Limit::Processor),
+        Setting::MaxLoad => Some(Limit::Load),
+        Setting::MaxBandwidth => Some(Limit::Bandwidth),
+        _ => None,
+    }
+}
+
+/// All levels by name, or one as a number alone.
 fn log_levels(levels: &Levels, subsystem: Option<usize>) -> String {
-    let chosen = |index: &usize| subsystem.is_none_or(|only| only == *index);
+    if subsystem.is_some() {
+        return format!("{}\n", levels.get(subsystem));
+    }
     let mut text = String::new();
-    for index in (0..SUBSYSTEMS.len()).filter(chosen) {
-        let _ = writeln!(text, "{} = {}", SUBSYSTEMS[index].0, levels.get(Some(index)));
+    for (index, row) in SUBSYSTEMS.iter().enumerate() {
+        let _ = writeln!(text, "{} = {}", row.0, levels.get(Some(index)));
     }
     text
 }
@@ -168,19 +191,34 @@ fn terminate(daemon: &Daemon, which: Terminated, reply: CliReply) {
         }
         Terminated::All | Terminated::Own => daemon.router.gather(
             |work| work.shard.end_all(work.now, Termination::Forced, work.lent.ports, work.lent.numbers),
-            |_| reply.send("All own calls terminated.\n".to_owned()),
+            move |_| {
+                reply.send(if which == Terminated::All {
+                    "All calls terminated by operator.\n".to_owned()
+                } else {
+                    "All own calls terminated by operator.\n".to_owned()
+                })
+            },
         ),
-        Terminated::Foreign => reply.send("All foreign calls terminated.\n".to_owned()),
+        Terminated::Foreign => reply.send("All foreign calls terminated by operator.\n".to_owned()),
     }
 }
 
-fn debug(daemon: &Daemon, call_id: String, reply: CliReply) {
+/// Shows or ends a call.
+fn with_call(daemon: &Daemon, call_id: String, order: CallOrder, reply: CliReply) {
     let shard = daemon.router.shard(&call_id).clone();
     shard.run(Box::new(move |work| {
-        reply.send(match work.shard.call(&call_id) {
-            Some(_) => "Debugging of single calls is not supported yet; see `set loglevel`.\n".to_owned(),
-            None => format!("\nCall Id not found ({call_id}).\n\n"),
-        });
+        work.shard.count_all_ways(work.now);
+        let text = match (work.shard.call(&call_id), &order) {
+            (None, _) => format!("No such call '{call_id}'\n"),
+            (Some(call), CallOrder::Show) => sessions::details(call, work.shard.relay(), work.now),
+            (Some(call), CallOrder::ShowTag(tag)) => sessions::tag_details(call, work.shard.relay(), tag, work.now)
+                .unwrap_or_else(|| format!("No such tag '{tag}' in call '{call_id}'\n")),
+            (Some(_), CallOrder::End) => {
+                work.shard.terminate(work.now, &call_id, work.lent.ports, work.lent.numbers);
+                format!("\nCall '{call_id}' terminated.\n\n")
+            }
+        };
+        reply.send(text);
     }));
 }
 
@@ -190,9 +228,9 @@ fn parameters(daemon: &Daemon, is_now: bool) -> String {
     let changed = changeable(daemon, &loaded.config);
     let mut text = String::new();
     for (row, value) in loaded.settings() {
-        let current = changed.iter().find(|(name, _, now)| *name == row.name && is_now && now.is_some());
-        let value = match (current, value) {
-            (Some((_, _, Some(now))), _) => now.to_string(),
+        let current = changed.iter().find(|option| option.name == row.name && is_now);
+        let value = match (current.and_then(|option| Some((option.setting, option.now?))), value) {
+            (Some((setting, now)), _) => setting.number(now),
             (_, Some(_)) if row.is_secret => "(not shown)".to_owned(),
             (_, Some(value)) => show(&value),
             (_, None) => String::new(),
@@ -206,11 +244,21 @@ fn show(value: &OptionValue) -> String {
     value.to_string()
 }
 
-/// Options that the console changes: name, as configured, and as they are now where that differs.
-fn changeable(daemon: &Daemon, config: &Config) -> Vec<(&'static str, i64, Option<i64>)> {
-    let timeouts = &config.timeouts;
+/// An option that the console changes: its name, as configured, and as it is now where that differs.
+struct Changeable {
+    name: &'static str,
+    setting: Setting,
+    configured: i64,
+    now: Option<i64>,
+}
+
+fn changeable(daemon: &Daemon, config: &Config) -> Vec<Changeable> {
+    let (timeouts, limits) = (&config.timeouts, &config.limits);
     let rows = [
-        ("max-sessions", Setting::MaxSessions, build::max_sessions(config)),
+        ("max-sessions", Setting::MaxSessions, admission::configured(limits, Limit::Sessions)),
+        ("max-cpu", Setting::MaxProcessor, admission::configured(limits, Limit::Processor)),
+        ("max-load", Setting::MaxLoad, admission::configured(limits, Limit::Load)),
+        ("max-bandwidth", Setting::MaxBandwidth, admission::configured(limits, Limit::Bandwidth)),
         ("timeout", Setting::Timeout, i64::from(timeouts.media_s)),
         ("silent-timeout", Setting::SilentTimeout, i64::from(timeouts.silent_s)),
         ("offer-timeout", Setting::OfferTimeout, i64::from(timeouts.offer_s)),
@@ -220,7 +268,7 @@ fn changeable(daemon: &Daemon, config: &Config) -> Vec<(&'static str, i64, Optio
     ];
     let row = |(name, setting, configured): (&'static str, Setting, i64)| {
         let now = get(daemon, setting);
-        (name, configured, (now != configured).then_some(now))
+        Changeable { name, setting, configured, now: (now != configured).then_some(now) }
     };
     rows.into_iter().map(row).collect()
 }
@@ -228,9 +276,9 @@ fn changeable(daemon: &Daemon, config: &Config) -> Vec<(&'static str, i64, Optio
 fn changed(daemon: &Daemon) -> String {
     let loaded = daemon.console.loaded.lock().unwrap_or_else(PoisonError::into_inner);
     let mut text = String::new();
-    for (name, configured, now) in changeable(daemon, &loaded.config) {
+    for Changeable { name, setting, configured, now } in changeable(daemon, &loaded.config) {
         if let Some(now) = now {
-            let _ = writeln!(text, "{name}: {configured} => {now}");
+            let _ = writeln!(text, "{name}: {} => {}", setting.number(configured), setting.number(now));
         }
     }
     text
@@ -252,6 +300,6 @@ pub(super) fn apply(daemon: &Daemon, config: &Config) {
         settings.timeouts = build::timeouts(&config.timeouts);
         settings.delete_delay = delete_delay;
     });
-    daemon.router.dispatch.max_sessions.store(build::max_sessions(config), Ordering::Relaxed);
+    daemon.router.dispatch.admission.apply(&config.limits);
     set(daemon, Setting::ControlTos, i64::from(config.control.tos.unwrap_or_default()));
 }

@@ -1,14 +1,12 @@
 //! Requests to the shards of their calls. What is about several calls first brings them to one shard.
 
+use super::admission::Admission;
 use super::shard_thread::{ShardHandle, Work};
 use super::whereabouts::Whereabouts;
 use crate::engine::Departure;
 use crate::ng::{Command, Dictionary, Request, message};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
-/// `max-sessions`: no limit.
-pub(super) const NO_LIMIT: i64 = -1;
 /// How many moves a request may ask for, while others move the same calls.
 const MOST_MOVES: usize = 256;
 
@@ -16,12 +14,7 @@ const MOST_MOVES: usize = 256;
 pub(super) struct Dispatch {
     pub shards: Vec<ShardHandle>,
     pub whereabouts: Arc<Whereabouts>,
-    /// Calls of all shards.
-    pub sessions: Arc<AtomicUsize>,
-    /// Calls refused at a limit.
-    pub rejected: AtomicU64,
-    /// The most calls that are taken, negative for no limit.
-    pub max_sessions: AtomicI64,
+    pub admission: Arc<Admission>,
 }
 
 /// A request on its way to its shard.
@@ -118,10 +111,9 @@ impl<D: FnOnce(Dictionary) + Send + 'static> Errand<D> {
 
     fn work_off(self, work: &mut Work, dispatch: &Dispatch) {
         let is_new = self.request.command == Command::Offer && work.shard.call(self.call_id()).is_none();
-        let limit = dispatch.max_sessions.load(Ordering::Relaxed);
-        if is_new && limit > NO_LIMIT && dispatch.sessions.load(Ordering::Relaxed) as i64 >= limit {
-            dispatch.rejected.fetch_add(1, Ordering::Relaxed);
-            return (self.deliver)(overloaded(&self.request));
+        let refused = is_new.then(|| dispatch.admission.refuse(&self.request)).flatten();
+        if let Some(refused) = refused {
+            return (self.deliver)(refused);
         }
         (self.deliver)(work.shard.command(work.now, &self.request, &self.from, &mut work.lent));
     }
@@ -135,15 +127,6 @@ fn carry(departure: Departure, to: usize, dispatch: &Arc<Dispatch>) {
         routes.whereabouts.arrive(departure.ids(), to);
         work.shard.arrive(work.now, departure, work.lent.ports, work.lent.numbers);
     }));
-}
-
-/// The reply to an offer beyond the limit.
-fn overloaded(request: &Request) -> Dictionary {
-    const REASON: &str = "Parallel session limit reached";
-    match request.sdp.supports_load_limit {
-        true => Dictionary::new().with("result", "load limit").with("message", REASON),
-        false => message::error_reply(REASON),
-    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Where the daemon listens: addresses looked up, sockets bound, tasks that serve them.
 
+use super::protocols;
 use crate::config::interface::{ResolvedInterfaces, resolve};
 use crate::config::listen::{ListenAddress, StreamPlace};
 use crate::config::{Config, Control};
@@ -26,6 +27,8 @@ pub(super) struct Places {
     cli: Vec<SocketAddr>,
     http: Vec<SocketAddr>,
     https: Vec<SocketAddr>,
+    /// Of the protocols of other relays.
+    pub others: protocols::Places,
 }
 
 impl Places {
@@ -42,10 +45,12 @@ impl Places {
         let (ng, stream_ng, cli) = (look_up(&control.ng)?, look_up(&over_tcp)?, look_up(&control.cli)?);
         let (http, https) = (look_up(&control.http)?, look_up(&control.https)?);
         let lists = [&ng, &stream_ng, &cli, &http, &https];
-        let control_ports: Vec<u16> = lists.into_iter().flatten().map(SocketAddr::port).collect();
+        let mut control_ports: Vec<u16> = lists.into_iter().flatten().map(SocketAddr::port).collect();
+        control_ports.extend(protocols::Places::ports(config));
         let range = (config.media.port_min, config.media.port_max);
         let interfaces = resolve(&config.interfaces, range, &control_ports, &Host)?;
-        Ok(Places { interfaces, ng, stream_ng, paths, cli, http, https })
+        let others = protocols::Places::resolve(config, &interfaces)?;
+        Ok(Places { interfaces, ng, stream_ng, paths, cli, http, https, others })
     }
 
     /// The ways in for NG, for people.

@@ -13,7 +13,7 @@ pub(super) fn steering(config: &Config, interfaces: &ResolvedInterfaces, shards:
         return None;
     }
     let is_asked_for = wanted == MediaSockets::Shared;
-    if let Some(why) = contested(interfaces) {
+    if let Some(why) = contested(config, interfaces) {
         match is_asked_for {
             true => tracing::warn!(target: "core", "{why}"),
             false => {
@@ -42,10 +42,10 @@ pub(super) fn steering(config: &Config, interfaces: &ResolvedInterfaces, shards:
 }
 
 /// What speaks against it: ports that other programs may get without asking for them.
-fn contested(interfaces: &ResolvedInterfaces) -> Option<String> {
+fn contested(config: &Config, interfaces: &ResolvedInterfaces) -> Option<String> {
     let addresses = interfaces.interfaces.iter().flat_map(|interface| &interface.addresses);
-    for address in addresses {
-        let (first, last) = (address.port_min, address.port_max);
+    let of_clients = (!config.control.lrk.is_empty()).then_some(config.control.lrk_ports);
+    for (first, last) in addresses.map(|address| (address.port_min, address.port_max)).chain(of_clients) {
         match handed_out(first..=last) {
             Ok(None) => {}
             Ok(Some(port)) => {

@@ -1,5 +1,6 @@
 //! Finds the shard of a call, and gathers what all shards know.
 
+use super::digits::Digits;
 use super::dispatch::{Dispatch, Errand};
 use super::numbers::SharedNumbers;
 use super::shard_thread::{ShardHandle, Work};
@@ -8,11 +9,12 @@ use crate::engine::Settings;
 use crate::ng::{Dictionary, Request, Value};
 use crate::observe::interfaces::Row;
 use crate::observe::sums::Sums;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::runtime::Runtime;
 
 /// All shards, for those who ask them.
 pub(super) struct Router {
+    pub digits: Arc<Digits>,
     pub dispatch: Arc<Dispatch>,
     pub numbers: SharedNumbers,
     pub interfaces: Arc<Interfaces>,
@@ -61,13 +63,18 @@ impl Router {
 
     /// The state of the whole daemon.
     pub(super) fn sums(&self, uptime_s: u64, deliver: impl FnOnce(Sums) + Send + 'static) {
-        let rejected = self.dispatch.rejected.load(Ordering::Relaxed);
+        let rejected = self.dispatch.admission.rejected();
         let of_shard = |work: &mut Work| Sums::of_shard(work.shard.calls(), work.shard.relay(), work.shard.totals());
         self.gather(of_shard, move |list| {
             let mut sums = Sums { uptime_s, rejected_sessions: rejected, ..Sums::default() };
             list.iter().for_each(|other| sums.add(other));
             deliver(sums);
         });
+    }
+
+    /// Looks at what limits need to know, as long as `runtime` runs.
+    pub(super) fn watch_limits(&self, runtime: &Runtime) {
+        runtime.spawn(self.dispatch.admission.clone().watch(self.dispatch.shards.clone()));
     }
 
     /// Changes the settings of all shards.

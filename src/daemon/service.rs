@@ -4,6 +4,7 @@ use super::captures::Captures;
 use super::router::{Router, merge_lists};
 use crate::base::random::Random;
 use crate::base::time::Mono;
+use crate::control::lrk::LrkFront;
 use crate::control::request::Requests;
 use crate::control::{Reply, Service};
 use crate::io::clock;
@@ -11,10 +12,12 @@ use crate::io::random::SystemRandomness;
 use crate::io::xdp::VerdictCounters;
 use crate::ng::tally::Tallies;
 use crate::ng::{Command, Dictionary, Request, Value};
+use crate::observe::interval::Interval;
 use crate::observe::sums::Sums;
 use crate::observe::{interfaces, statistics};
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use tokio::runtime::Handle;
 
 /// The call-ids that `list` gives when the request does not say how many.
@@ -29,16 +32,22 @@ pub(super) struct Daemon {
     pub started: Mono,
     /// The requests that come here, for their counters.
     pub requests: OnceLock<Weak<Requests>>,
+    /// None until something listens for it.
+    pub lrk: OnceLock<Arc<LrkFront>>,
     pub console: super::console::Console,
     /// None without programs in the kernel.
     pub verdicts: Option<Arc<VerdictCounters>>,
     pub captures: Arc<Captures>,
+    /// Those who are sent statistics.
+    pub receivers: Vec<Arc<super::export::Receiver>>,
+    /// The last one that Graphite was told of.
+    pub interval: Mutex<Option<Interval>>,
     /// Where answers are made that take longer.
     pub tasks: Handle,
 }
 
 impl Daemon {
-    fn uptime_s(&self) -> u64 {
+    pub(super) fn uptime_s(&self) -> u64 {
         clock::mono().since(self.started).as_secs()
     }
 
@@ -46,6 +55,21 @@ impl Daemon {
     pub(super) fn tallies(&self) -> Tallies {
         let requests = self.requests.get().and_then(Weak::upgrade);
         requests.map_or_else(Tallies::default, |requests| requests.tallies())
+    }
+
+    /// The calls that exist.
+    pub(super) fn sessions(&self) -> u64 {
+        self.router.dispatch.admission.sessions.load(Ordering::Relaxed) as u64
+    }
+
+    /// Begins a new interval of the extremes of requests' durations.
+    pub(super) fn forget_extremes(&self) {
+        self.requests.get().and_then(Weak::upgrade).iter().for_each(|requests| requests.forget_extremes());
+    }
+
+    /// The last interval that Graphite was told of; none without Graphite.
+    pub(super) fn interval(&self) -> Option<Interval> {
+        self.interval.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The state of the whole daemon.
@@ -60,10 +84,10 @@ impl Daemon {
 
     /// The content of `statistics`.
     pub(super) fn statistics(&self, deliver: impl FnOnce(Dictionary) + Send + 'static) {
-        let (tallies, rows) = (self.tallies(), self.router.interface_rows());
+        let (tallies, rows, interval) = (self.tallies(), self.router.interface_rows(), self.interval());
         self.sums(move |sums| {
             let interfaces = interfaces::report(&rows, &sums.interfaces);
-            deliver(statistics::statistics(&sums, &tallies, interfaces));
+            deliver(statistics::statistics(&sums, &tallies, interfaces, interval.as_ref()));
         });
     }
 
@@ -96,6 +120,10 @@ impl Service for Daemon {
 
     fn cli(&self, command: crate::control::cli::CliCommand, reply: crate::control::CliReply) {
         super::console::run(self, command, reply);
+    }
+
+    fn metrics(&self, reply: crate::control::CliReply) {
+        super::measures::metrics(self, reply);
     }
 }
 

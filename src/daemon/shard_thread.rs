@@ -1,17 +1,20 @@
 //! One shard's thread: an event loop that runs the engine.
 
 use super::captures::Captures;
+use super::digits::Digits;
+use super::export::homer::Homer;
 use super::handshake_thread::HandshakeQueue;
 use super::numbers::SharedNumbers;
 use super::whereabouts::Whereabouts;
 use crate::base::id::PortToken;
 use crate::base::time::{Mono, Now};
 use crate::call::lifecycle::Termination;
-use crate::control::request::Requests;
-use crate::control::udp::{LARGEST_DATAGRAM_BYTES, UdpListener};
+use crate::control::access::Access;
+use crate::control::udp::{Datagrams, LARGEST_DATAGRAM_BYTES, UdpListener};
 use crate::engine::{Lent, Output, Shard};
 use crate::io::random::SystemRandomness;
 use crate::io::steer::SteeredPorts;
+use crate::io::xdp::ShardLines;
 use crate::io::{Batch, EventLoop, Handler, Receiver, Waker, affinity};
 use std::cell::Cell;
 use std::io;
@@ -47,11 +50,12 @@ enum Message {
     Stop,
 }
 
-/// Where NG over UDP comes in. Every shard watches the sockets: a request whose call lives on the shard that took it
-/// is worked off without waking another thread.
+/// Where control protocols over UDP come in. Every shard watches the sockets: a request whose call lives on the shard that
+/// took it is worked off without waking another thread.
 pub(super) struct Front {
-    pub listeners: Vec<UdpListener>,
-    pub requests: Arc<Requests>,
+    pub listeners: Vec<(UdpListener, Arc<dyn Datagrams>)>,
+    /// Who may ask.
+    pub access: Arc<Access>,
 }
 
 thread_local! {
@@ -98,6 +102,9 @@ pub(super) struct Shared {
     pub sessions: Arc<AtomicUsize>,
     pub whereabouts: Arc<Whereabouts>,
     pub captures: Arc<Captures>,
+    pub digits: Arc<Digits>,
+    /// Who is shown RTCP.
+    pub homer: Option<Arc<Homer>>,
 }
 
 /// Starts a shard's thread, on `processor` where one is given.
@@ -109,12 +116,15 @@ pub(super) fn start(
     shard: Shard,
     shared: Shared,
     handshakes: HandshakeQueue,
-    steered: Option<SteeredPorts>,
+    (steered, lines): (Option<SteeredPorts>, Option<ShardLines>),
     processor: Option<usize>,
 ) -> io::Result<(ShardHandle, JoinHandle<()>)> {
     let mut events = EventLoop::new()?;
     if let Some(steered) = steered {
         events.ports().steer(steered)?;
+    }
+    if let Some(lines) = lines {
+        events.ports().use_lines(lines)?;
     }
     let (sender, jobs) = mpsc::channel();
     let handle = ShardHandle { index, sender, waker: events.waker() };
@@ -161,11 +171,17 @@ impl Handler for Runner {
             self.shard.condemn(port);
         }
         self.pass_on_handshakes();
+        if let Some(homer) = &self.shared.homer {
+            homer.take_reports(&mut self.shard);
+        }
     }
 
     #[inline]
     fn turned(&mut self, now: Now, transmit: &mut Batch) {
         self.shard.settle_ways(now, transmit);
+        if self.shard.has_outputs() {
+            self.report();
+        }
     }
 
     fn is_early(&mut self) -> bool {
@@ -174,8 +190,8 @@ impl Handler for Runner {
 
     fn ready(&mut self, now: Now, number: u32, ports: &mut Receiver, transmit: &mut Batch) {
         let Some(front) = self.front.clone() else { return };
-        let Some(listener) = front.listeners.get(number as usize) else { return };
-        listener.work_off(&front.requests, &mut self.buffer);
+        let Some((listener, protocol)) = front.listeners.get(number as usize) else { return };
+        listener.work_off(protocol, &front.access, &mut self.buffer);
         if self.take_messages(now, ports, transmit).is_break() {
             // Seen again in `wake`, which can end the loop.
             self.is_stopping = true;
@@ -236,7 +252,7 @@ impl Runner {
 
     fn listen(&mut self, ports: &mut Receiver, front: Arc<Front>) {
         self.buffer.resize(LARGEST_DATAGRAM_BYTES, 0);
-        for (number, listener) in front.listeners.iter().enumerate() {
+        for (number, (listener, _)) in front.listeners.iter().enumerate() {
             if let Err(error) = ports.watch(listener.socket().as_fd(), number as u32) {
                 tracing::error!(target: "control", "a shard can't take control messages: {error}");
             }
@@ -286,6 +302,7 @@ impl Runner {
                         termination.name()
                     );
                 }
+                Output::Digit(digit) => self.shared.digits.tell(&digit),
                 Output::CaptureOver(capture) => self.shared.captures.over(capture),
                 Output::Warning { call_id, text } => tracing::warn!(target: "control", call_id, "{text}"),
                 Output::Fault { call_id, text } => tracing::error!(target: "core", call_id, "call ended: {text}"),

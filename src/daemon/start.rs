@@ -3,11 +3,13 @@
 use super::build;
 use super::captures::Captures;
 use super::console::{self, Console};
+use super::export::Exports;
 use super::listeners::{self, Listeners, Places};
 use super::logging::{self, Levels};
 use super::media_sockets;
 use super::notify::Notifier;
 use super::process::{Pidfile, Request as SignalRequest, Signals};
+use super::protocols;
 use super::router::Router;
 use super::service::{Daemon, connect};
 use super::shard_thread::Front;
@@ -15,7 +17,7 @@ use crate::config::{self, Config, Loaded, Outcome};
 use crate::control::Service;
 use crate::control::http::tls::Certificates;
 use crate::control::request::Requests;
-use crate::control::udp::UdpListener;
+use crate::control::udp::{Datagrams, UdpListener};
 use crate::io::background::{self, Background, Fork};
 use crate::io::control_socket::PathMtu;
 use crate::io::host::Host;
@@ -83,53 +85,63 @@ fn run(
     if let Err(error) = limits::raise_descriptors() {
         tracing::warn!(target: "core", "the limit of open files stays as it is: {error}");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(config.control.threads)
-        .thread_name("control")
-        .enable_all()
-        .build()?;
+    let runtime = runtime(config.control.threads)?;
     // Bound before any thread starts: a port that is taken must end the start.
     let path_mtu = path_mtu(&config);
     let ng: Vec<UdpListener> =
         places.ng.iter().map(|address| UdpListener::bind(*address, path_mtu)).collect::<io::Result<_>>()?;
     let _inside = runtime.enter();
     let listeners = Listeners::bind(&places, &config.control)?;
+    let others = protocols::Listeners::bind(&places.others, &config, &places.interfaces, path_mtu)?;
     let pidfile = config.process.pidfile.as_deref().map(|path| Pidfile::write(Path::new(path))).transpose()?;
     let mut fast_path = build::fast_path(&config, &places.interfaces, places.ng.first().copied())?;
     let (ring, captured) = fast_path.as_mut().and_then(FastPath::take_captures).unzip();
     let captures = Arc::new(Captures::new(captured));
     ring.into_iter().for_each(|ring| drop(runtime.spawn(captures.clone().read_ring(ring))));
+    let exports = Exports::start(&config);
     let mut steering = media_sockets::steering(&config, &places.interfaces, build::shard_count(&config));
-    let (router, threads) =
-        build::shards(&config, &places.interfaces, fast_path.as_ref(), steering.as_mut(), &captures)?;
+    let (router, threads) = build::shards(
+        &config,
+        &places.interfaces,
+        fast_path.as_mut(),
+        steering.as_mut(),
+        &captures,
+        exports.reports(),
+    )?;
+    let console = Console {
+        loaded: Mutex::new(loaded),
+        levels,
+        control_tos: AtomicI64::new(0),
+        sockets: ng.iter().map(UdpListener::socket).chain(others.sockets()).collect(),
+    };
     let daemon = Arc::new(Daemon {
         router,
         started: clock::mono(),
         requests: OnceLock::new(),
-        console: Console {
-            loaded: Mutex::new(loaded),
-            levels: levels.clone(),
-            control_tos: AtomicI64::new(0),
-            sockets: ng.iter().map(UdpListener::socket).collect(),
-        },
+        console,
+        lrk: OnceLock::new(),
         verdicts: fast_path.as_ref().and_then(build::verdict_counters),
         captures,
+        receivers: exports.receivers(),
+        interval: Mutex::new(None),
         tasks: runtime.handle().clone(),
     });
     console::apply(&daemon, &config);
+    daemon.router.watch_limits(&runtime);
     let service: Arc<dyn Service> = daemon.clone();
     let requests = Requests::new(service.clone(), build::defaults(&config), clock::now);
     requests.access().set(listeners::rules(&config.control));
     connect(&daemon, &requests);
+    if config.reporting.pushes_digits {
+        daemon.router.digits.push_to(&requests);
+    }
+    exports.attach(&daemon, &requests, &config, places.ng.first().copied());
     let mut signals = Signals::new()?;
-    let front = Arc::new(Front { listeners: ng, requests: requests.clone() });
-    daemon.router.dispatch.shards.iter().for_each(|shard| shard.listen(front.clone()));
+    listen(&daemon, ng, &requests, others.serve(&daemon, requests.access(), runtime.handle()));
     let certificates = listeners.run(&requests);
     let notifier = Notifier::from_environment();
     announce(&notifier, &places);
-    if let Some(parent) = parent {
-        parent.running()?;
-    }
+    parent.map_or(Ok(()), Background::running)?;
     let reload = || reload(arguments, &daemon, &requests, certificates.as_deref());
     runtime.block_on(serve(&daemon, &mut signals, &notifier, &places, reload));
     tell(notifier.stopping());
@@ -140,6 +152,19 @@ fn run(
     drop(fast_path);
     drop(steering);
     Ok(())
+}
+
+/// Where control connections are served, and statistics sent.
+fn runtime(threads: usize) -> io::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(threads).thread_name("control").enable_all().build()
+}
+
+/// Has the shards take control messages.
+fn listen(daemon: &Daemon, ng: Vec<UdpListener>, requests: &Arc<Requests>, others: protocols::Served) {
+    let ng = ng.into_iter().map(|listener| (listener, requests.clone() as Arc<dyn Datagrams>));
+    let front = Arc::new(Front { listeners: ng.chain(others).collect(), access: requests.access().clone() });
+    daemon.router.dispatch.shards.iter().for_each(|shard| shard.listen(front.clone()));
 }
 
 fn path_mtu(config: &Config) -> PathMtu {

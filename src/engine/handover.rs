@@ -18,6 +18,8 @@ const LOST: PortToken = PortToken(u32::MAX);
 pub enum Immovable {
     #[error("The calls can't be merged while a DTLS handshake is under way; try again")]
     Handshake,
+    #[error("The calls can't be merged: one has a port for both of its sides")]
+    SharedPort,
 }
 
 /// A call between two shards, with its streams and ports.
@@ -51,6 +53,9 @@ impl Shard {
         let index = self.by_id.get(id).copied()?;
         if !self.calls[index].medias().flat_map(|(_, media)| streams(media)).all(|id| self.relay.can_leave(id)) {
             return Some(Err(Immovable::Handshake));
+        }
+        if self.calls[index].medias().flat_map(|(_, media)| streams(media)).any(|id| self.relay.shares_port(id)) {
+            return Some(Err(Immovable::SharedPort));
         }
         self.withdraw_call(now, index);
         let call = self.calls.remove(index);

@@ -2,7 +2,7 @@
 
 use crate::base::id::StreamId;
 use crate::base::time::Now;
-use crate::call::{InterfaceId, Interfaces, LocalPort, MediaPorts, PortNumbers, PortSet, PortsExhausted};
+use crate::call::{InterfaceId, Interfaces, LocalPort, MediaPorts, PortNumbers, PortSet, PortSource, PortsExhausted};
 use crate::relay::{OpenError, Ports, Relay};
 use std::net::SocketAddr;
 
@@ -38,7 +38,28 @@ impl EnginePorts<'_> {
             true => Some(self.open_port(interface, even + 1).inspect_err(|_| self.ports.close(rtp.token))?),
         };
         let advertised = self.interfaces.address(interface).map_or(rtp.address.ip(), |local| local.advertised);
-        Ok(PortSet { interface, advertised, rtp, rtcp, opened_for: None, further: Vec::new() })
+        Ok(PortSet {
+            interface,
+            advertised,
+            rtp,
+            rtcp,
+            opened_for: None,
+            further: Vec::new(),
+            source: PortSource::Pool,
+        })
+    }
+
+    /// Opens a port that a client has named, and the one above it.
+    ///
+    /// # Errors
+    /// When one of them is in use or can't be opened.
+    pub(super) fn open_claimed(&mut self, interface: InterfaceId, port: u16) -> Result<PortSet, OpenError> {
+        if !self.numbers.claim(interface, port) {
+            return Err(OpenError::InUse);
+        }
+        let opened = self.open_pair(interface, port, true);
+        let opened = opened.inspect_err(|_| self.numbers.release(interface, port))?;
+        Ok(PortSet { source: PortSource::Claimed, ..opened })
     }
 
     fn exhausted(&self, interface: InterfaceId, cause: impl ToString) -> PortsExhausted {
@@ -78,8 +99,14 @@ impl MediaPorts for EnginePorts<'_> {
     }
 
     fn close(&mut self, set: &PortSet) {
+        if set.source == PortSource::Shared {
+            return;
+        }
         set.ports().for_each(|port| self.close_port(port));
-        self.numbers.put(set.interface, set.rtp.address.port());
+        match set.source {
+            PortSource::Claimed => self.numbers.release(set.interface, set.rtp.address.port()),
+            _ => self.numbers.put(set.interface, set.rtp.address.port()),
+        }
         set.further.iter().for_each(|further| self.numbers.put(further.interface, further.rtp.address.port()));
     }
 

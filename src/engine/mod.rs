@@ -6,6 +6,7 @@
 
 mod capture;
 mod commands;
+mod digits;
 mod handover;
 mod handshakes;
 mod media_ports;
@@ -15,7 +16,8 @@ mod settings;
 mod shard;
 mod timers;
 
-pub use commands::Lent;
+pub use commands::{Lent, Pair, PairError, PairKey, PairSide};
+pub use digits::PressedDigit;
 pub use handover::{Departure, Immovable};
 pub use handshakes::Handshakes;
 pub use output::Output;

@@ -15,13 +15,19 @@ use crate::relay::{DropReason, Relay, Stream, Transmit};
 use crate::srtp::Windows;
 use smallvec::SmallVec;
 use std::collections::HashMap;
+use std::net::SocketAddr;
 
 /// What is installed, and in what.
 #[derive(Default)]
 pub(super) struct Offload {
     table: Option<Box<dyn Table>>,
     installed: HashMap<StreamId, (Slot, Entry)>,
+    /// Ports without entries whose packets come past the network stack: where they come to, and from.
+    lifted: HashMap<StreamId, (SocketAddr, SocketAddr)>,
 }
+
+/// The name of the path that lifted packets take.
+const LIFTED: &str = "af_xdp";
 
 impl std::fmt::Debug for Offload {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -44,6 +50,9 @@ impl Shard {
         }
         if self.relay.has_released() {
             self.relay.release_held(now, transmit);
+        }
+        if self.relay.has_digits() {
+            self.tell_digits(now);
         }
     }
 
@@ -85,10 +94,15 @@ impl Shard {
         let table = self.offload.table.as_ref();
         let may_open = table.is_some_and(|table| table.takes_keys());
         let may_capture = table.is_some_and(|table| table.captures());
-        let ingress = Ingress { captures, may_capture, ..ingress(stream, may_open) };
+        let shares_port = self.relay.shares_port(id);
+        let ingress = Ingress { captures, may_capture, shares_port, ..ingress(stream, may_open) };
         let entry = compile(&ingress, &egresses)?;
         drop(egresses);
-        if self.relay.rests(now.mono, id) { Err(Reason::Strays) } else { Ok(entry) }
+        match self.offload.table.as_ref() {
+            _ if self.relay.rests(now.mono, id) => Err(Reason::Strays),
+            Some(table) if !table.forwards() => Err(Reason::NotForwarded),
+            _ => Ok(entry),
+        }
     }
 
     fn follow(&mut self, now: Now, id: StreamId, want: Result<Entry, Reason>) {
@@ -110,6 +124,30 @@ impl Shard {
         };
         if let Some(reason) = refused.or(failed) {
             self.relay.keep_way(now.mono, id, reason.name(), reason.recheck());
+            self.lift(id, reason);
+        }
+    }
+
+    /// Has the packets of a stream that stays here come past the network stack, if its `reason` to stay is one for that.
+    fn lift(&mut self, id: StreamId, reason: Reason) {
+        let ends = self.relay.stream(id).and_then(|stream| Some((stream.local(), stream.learned()?)));
+        let Some(ends) = ends.filter(|_| reason.lifts()) else { return self.put_down(id) };
+        if self.offload.lifted.get(&id) == Some(&ends) {
+            return;
+        }
+        let Some(table) = &mut self.offload.table else { return };
+        if table.lift(ends.0, ends.1) {
+            let before = self.offload.lifted.insert(id, ends);
+            let elsewhere = before.filter(|(local, _)| *local != ends.0);
+            elsewhere.into_iter().for_each(|(local, _)| table.put_down(local));
+            self.relay.lift_way(id, Some(LIFTED));
+        }
+    }
+
+    fn put_down(&mut self, id: StreamId) {
+        if let (Some((local, _)), Some(table)) = (self.offload.lifted.remove(&id), &mut self.offload.table) {
+            table.put_down(local);
+            self.relay.lift_way(id, None);
         }
     }
 
@@ -121,6 +159,10 @@ impl Shard {
         match table.install(&entry, &lent.loan, &windows, &copies) {
             Ok(slot) => {
                 self.relay.name_way(id, table.path(slot).name());
+                // The entry has taken its place.
+                if self.offload.lifted.remove(&id).is_some() {
+                    self.relay.lift_way(id, None);
+                }
                 self.offload.installed.insert(id, (slot, entry));
                 Ok(())
             }
@@ -160,8 +202,12 @@ impl Shard {
 
     /// Takes every stream of a call that is to end, or to leave this shard, back from the kernel.
     pub(super) fn withdraw_call(&mut self, now: Now, index: usize) {
-        if !self.offload.installed.is_empty() {
-            self.streams_of(index).into_iter().for_each(|id| self.withdraw(now, id));
+        if self.offload.installed.is_empty() && self.offload.lifted.is_empty() {
+            return;
+        }
+        for id in self.streams_of(index) {
+            self.withdraw(now, id);
+            self.put_down(id);
         }
     }
 
@@ -228,6 +274,7 @@ fn ingress(stream: &Stream, may_open: bool) -> Ingress<'_> {
         plan: stream.plan(),
         local: stream.local(),
         has_several_ports: stream.has_several_ports(),
+        shares_port: false,
         source: stream.learned(),
         is_strict: stream.is_closed(),
         heard,

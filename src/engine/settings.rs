@@ -4,6 +4,7 @@ use crate::base::fingerprint::Fingerprint;
 use crate::base::learning::Learning;
 use crate::call::Interfaces;
 use crate::call::lifecycle::Timeouts;
+use crate::observe::query::SsrcReporting;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,10 +18,14 @@ pub struct Settings {
     pub learning: Learning,
     /// The type-of-service octet of media; none leaves the system's default.
     pub tos: Option<u8>,
+    /// Somebody is told which digits parties of any call press.
+    pub tells_digits: bool,
     /// Names this daemon in `a=rtpengine`.
     pub instance_id: String,
     /// Digests of this daemon's certificate, by every hash function.
     pub fingerprints: Arc<[Fingerprint]>,
+    /// Which SSRC entries `query` and `delete` give.
+    pub ssrc_reporting: SsrcReporting,
     /// The `s=` of descriptions made here.
     pub software: String,
 }

@@ -8,10 +8,11 @@ use super::settings::Settings;
 use crate::base::id::PortToken;
 use crate::base::time::{Mono, Now};
 use crate::call::lifecycle::Termination;
-use crate::call::{Call, Media, MediaPorts, PortNumbers};
+use crate::call::{Call, Media, MediaPorts, PortNumbers, PortSet, PortSource};
 use crate::observe::totals::Totals;
 use crate::plan;
 use crate::relay::handshake::{HandshakeCommand, HandshakeEvent};
+use crate::relay::reports::Seen;
 use crate::relay::{Ports, Relay, Transmit, Verdict};
 use crate::rtp::mos;
 use slab::Slab;
@@ -60,6 +61,12 @@ impl Shard {
         &mut self.settings
     }
 
+    /// Whether something has happened that nobody was told of.
+    #[inline]
+    pub fn has_outputs(&self) -> bool {
+        !self.outputs.is_empty()
+    }
+
     /// What has happened since this was last asked.
     pub fn take_outputs(&mut self) -> Vec<Output> {
         std::mem::take(&mut self.outputs)
@@ -99,6 +106,20 @@ impl Shard {
     #[inline]
     pub fn take_earlier(&mut self) -> bool {
         self.relay.take_earlier()
+    }
+
+    /// Keeps RTCP from now on, for [`Shard::take_reports`].
+    pub fn keep_reports(&mut self) {
+        self.relay.keep_reports();
+    }
+
+    /// RTCP that has come since this was last asked, with the ids of calls, and how many compounds there was no room for.
+    #[inline]
+    pub fn take_reports(&mut self) -> Option<(Vec<(String, Seen)>, u64)> {
+        let (seen, missed) = self.relay.take_reports()?;
+        let calls = &self.calls;
+        let named = |seen: Seen| Some((calls.get(seen.owner_call as usize)?.id.clone(), seen));
+        Some((seen.into_iter().filter_map(named).collect(), missed))
     }
 
     /// The network did not take a datagram that was sent from `port`.
@@ -201,15 +222,29 @@ impl Shard {
         });
     }
 
+    /// Leaves claimed ports to the media that shares them, if it stays.
+    fn leave_shared(&mut self, index: usize, leaving: &mut PortSet) {
+        let Some(call) = self.calls.get_mut(index) else { return };
+        let token = leaving.rtp.token;
+        let is_it = |set: &PortSet| set.source == PortSource::Shared && set.rtp.token == token;
+        let heir = call.medias().find(|(_, media)| media.port_sets.iter().any(is_it)).map(|(id, _)| id);
+        let set = heir.and_then(|id| call.media_mut(id).port_sets.iter_mut().find(|set| is_it(set)));
+        if let Some(set) = set {
+            std::mem::swap(&mut set.source, &mut leaving.source);
+        }
+    }
+
     /// Closes the ports and ends the streams of medias that were taken out of a call.
     pub(super) fn close_medias(
         &mut self,
         now: Now,
         index: usize,
-        medias: Vec<Media>,
+        mut medias: Vec<Media>,
         ports: &mut dyn Ports,
         numbers: &mut dyn PortNumbers,
     ) {
+        let sets = medias.iter_mut().flat_map(|media| &mut media.port_sets);
+        sets.filter(|set| set.source == PortSource::Claimed).for_each(|set| self.leave_shared(index, set));
         let streams = |media: &Media| media.rtp_stream.into_iter().chain(media.rtcp_stream);
         medias.iter().flat_map(streams).for_each(|id| self.withdraw(now, id));
         let mut lent = EnginePorts {

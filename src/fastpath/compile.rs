@@ -3,7 +3,9 @@
 use super::entry::{Action, Entry, MOST_COPIES, Output, Passing, Protection};
 use super::reason::Reason;
 use crate::base::id::CaptureId;
-use crate::plan::{Block, Component, Feedback, ForwardingPlan, MidElement, Rewrite, Security, Sink};
+use crate::plan::{
+    Block, Component, Feedback, ForwardingPlan, MidElement, Muting, PayloadType, Rewrite, Security, Sink,
+};
 use crate::rtp::loan::PAYLOAD_TYPES;
 use crate::srtp::{CipherKind, Parameters, Schedule};
 use smallvec::SmallVec;
@@ -34,6 +36,8 @@ pub struct Ingress<'a> {
     pub local: SocketAddr,
     /// Packets to other ports belong to it as well.
     pub has_several_ports: bool,
+    /// Other streams hear its port as well.
+    pub shares_port: bool,
     /// Where the peer sends from, once that is final.
     pub source: Option<SocketAddr>,
     /// Packets from elsewhere are dropped, whatever they hold.
@@ -73,6 +77,9 @@ pub fn compile(ingress: &Ingress, egresses: &[Option<Egress>]) -> Result<Entry, 
     if ingress.has_several_ports && !ingress.plan.has_ice {
         return Err(Reason::SeveralPorts);
     }
+    if ingress.shares_port {
+        return Err(Reason::SharedPort);
+    }
     if !ingress.captures.is_empty() && !ingress.may_capture {
         return Err(Reason::Captured);
     }
@@ -80,10 +87,16 @@ pub fn compile(ingress: &Ingress, egresses: &[Option<Egress>]) -> Result<Entry, 
     let egresses = egresses.filter(|egresses| egresses.len() == sinks.len()).ok_or(Reason::NoReceiver)?;
     let pairs = || sinks.iter().zip(egresses.iter().copied());
     let heard = ingress.heard.ok_or(Reason::NoPackets)?;
+    if ingress.plan.tells_digits && is_event(ingress.plan, heard.payload_type) {
+        return Err(Reason::NoPackets);
+    }
     let payload_types = payload_types(ingress.plan, heard);
     let outputs = pairs().map(|(sink, egress)| output(ingress, (sink, egress), &payload_types));
     let outputs: Vec<Output> = outputs.filter_map(Result::transpose).collect::<Result<_, Reason>>()?;
     let keying = keying(ingress, pairs())?;
+    if ingress.plan.tells_digits && keying.all().next().is_some() {
+        return Err(Reason::Digits);
+    }
     let longest_mean_bytes = keying.longest_mean_bytes();
     let (action, protection) = action(outputs, keying)?;
     if !ingress.captures.is_empty() && matches!(action, Action::Copy(_)) {
@@ -209,6 +222,9 @@ fn output(
     if sink.block == Some(Block::All) {
         return Ok(None);
     }
+    if sink.block.is_some_and(|block| block.muting() == Muting::Silenced) {
+        return Err(Reason::Silenced);
+    }
     if is_rewritten(ingress.plan, sink, egress.plan.security != Security::Plain && !sink.passes) {
         return Err(Reason::Rewritten);
     }
@@ -263,9 +279,15 @@ fn is_routed(address: SocketAddr) -> bool {
     }
 }
 
+fn is_event(plan: &ForwardingPlan, payload_type: u8) -> bool {
+    plan.ingress.payload_types.iter().any(|known| known.number == payload_type && known.is_dtmf)
+}
+
 /// The payload type in use, and those that signalling allows besides and that can be measured by the same clock.
 fn payload_types(plan: &ForwardingPlan, heard: Heard) -> SmallVec<[Passing; PAYLOAD_TYPES]> {
-    let signalled = &plan.ingress.payload_types;
+    // Who tells of digits has to see them.
+    let passes = |known: &&PayloadType| !(plan.tells_digits && known.is_dtmf);
+    let signalled: SmallVec<[&PayloadType; PAYLOAD_TYPES]> = plan.ingress.payload_types.iter().filter(passes).collect();
     let is_event = signalled.iter().any(|known| known.number == heard.payload_type && known.is_dtmf);
     let mut all: SmallVec<[Passing; PAYLOAD_TYPES]> = SmallVec::new();
     all.push(Passing { number: heard.payload_type, is_event });

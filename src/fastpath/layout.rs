@@ -27,6 +27,8 @@ const COPY_PASSES: u32 = 2;
 const IS_FOR_TC: u32 = 64;
 /// `FLOW_IS_CAPTURED`: its frames are copied for the daemon.
 const IS_CAPTURED: u32 = 128;
+/// `FLOW_IS_LIFTED`: what comes from the peer goes to a line of the daemon.
+const IS_LIFTED: u32 = 256;
 /// `STEP_OPENS`, `STEP_DECRYPTS`, `STEP_PROTECTS`.
 const OPENS: u32 = 1;
 const DECRYPTS: u32 = 2;
@@ -171,6 +173,36 @@ impl Flow {
         }
     }
 
+    /// The value for a port, whose packets from a peer go to the daemon's lines of a shard.
+    pub fn lifted(local: SocketAddr, source: SocketAddr, shard: u32) -> Flow {
+        let way = Way {
+            local: local.into(),
+            destination: source.into(),
+            next_hop: 0,
+            ssrc: 0,
+            tos: 0,
+            renumbers: 0,
+            zero: 0,
+            payload_types: [NO_PLACE; PAYLOAD_TYPES],
+        };
+        Flow {
+            flags: IS_LIFTED,
+            stream: 0,
+            group: shard,
+            clock_rate_hz: 0,
+            source: source.into(),
+            way,
+            events: 0,
+            zero: [0; 3],
+            places: [NO_PLACE; 128],
+        }
+    }
+
+    /// Whether its packets go to the daemon.
+    pub fn is_lifted(&self) -> bool {
+        self.flags & IS_LIFTED != 0
+    }
+
     /// The same for the program of a path.
     pub fn by(mut self, path: Path) -> Flow {
         self.flags |= if path == Path::Tc { IS_FOR_TC } else { 0 };
@@ -186,6 +218,14 @@ impl Flow {
     pub fn is_srtp(&self) -> bool {
         self.flags & IS_SRTP != 0
     }
+}
+
+/// `struct interface_lines`: the daemon's lines at an interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub struct InterfaceLines {
+    pub first: u32,
+    pub queues: u32,
 }
 
 /// `struct run`: copies of one packet that leave by one interface.

@@ -31,6 +31,27 @@ macro_rules! reasons {
     };
 }
 
+impl Reason {
+    /// Whether the daemon is to get the packets past the network stack: it forwards them for longer, and the peer is one
+    /// that a device leads to.
+    pub fn lifts(self) -> bool {
+        match self {
+            Reason::NotRtp | Reason::SharedPort | Reason::NoKeys | Reason::NoReceiver | Reason::NotRouted => false,
+            Reason::SourceUnknown | Reason::DestinationUnknown | Reason::NoPackets | Reason::WayUnknown => false,
+            Reason::Strays => false,
+            Reason::Bundle | Reason::Feedback | Reason::Encrypted | Reason::Suite | Reason::LargeSrtp => true,
+            Reason::ManyReceivers
+            | Reason::Rewritten
+            | Reason::Silenced
+            | Reason::Digits
+            | Reason::SeveralPorts
+            | Reason::DeviceSendsNone => true,
+            Reason::TcEncrypted | Reason::TcFamily | Reason::TcRewritten | Reason::TcVlan => true,
+            Reason::Captured | Reason::NotForwarded | Reason::TableFull => true,
+        }
+    }
+}
+
 reasons! {
     /// The port carries no RTP.
     NotRtp, "not_rtp", Never;
@@ -53,8 +74,14 @@ reasons! {
     NoReceiver, "no_receiver", Never;
     /// Packets are changed on the way.
     Rewritten, "rewritten", Never;
+    /// Some receiver gets silence in place of media.
+    Silenced, "silenced", Never;
+    /// SRTP whose digits somebody is told of: packets of the same SSRC can't be opened at two places.
+    Digits, "digits", Never;
     /// The stream has or had several ports.
     SeveralPorts, "several_ports", Never;
+    /// Both sides of a call have one port: an entry is found by its local port alone.
+    SharedPort, "shared_port", Never;
     /// One of the addresses is of the loopback device, or of a link only.
     NotRouted, "not_routed", Never;
     /// The sender's address is not final.
@@ -79,6 +106,8 @@ reasons! {
     Captured, "captured", Never;
     /// Packets came to the daemon that an entry should have taken: the stream stays for a while.
     Strays, "strays", Later;
+    /// Entries are not wanted: all packets are to go to the daemon, past the network stack.
+    NotForwarded, "not_forwarded", Never;
     /// The maps have no room left, or did not take the entry.
     TableFull, "table_full", Less;
 }

@@ -6,7 +6,7 @@ use super::reason::Reason;
 use crate::rtp::{Loan, Sent};
 use crate::srtp::{Window, Windows};
 use smallvec::SmallVec;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// The place of an installed entry's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -94,6 +94,23 @@ pub trait Table: Send {
     fn way(&self, from: IpAddr, to: IpAddr) -> Option<NextHop> {
         let _ = (from, to);
         None
+    }
+
+    /// Has packets from `source` to the port `local`, which has no entry, go to the daemon past the network stack; whether
+    /// they will.
+    fn lift(&mut self, local: SocketAddr, source: SocketAddr) -> bool {
+        let _ = (local, source);
+        false
+    }
+
+    /// Has them take the usual way again.
+    fn put_down(&mut self, local: SocketAddr) {
+        let _ = local;
+    }
+
+    /// Whether it takes entries at all, rather than lifting everything.
+    fn forwards(&self) -> bool {
+        true
     }
 
     /// Whether frames of its entries can be captured.

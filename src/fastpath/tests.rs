@@ -27,7 +27,7 @@ fn at(text: &str) -> SocketAddr {
 }
 
 fn payload_type(number: u8, clock_rate_hz: u32, is_dtmf: bool) -> PayloadType {
-    PayloadType { number, clock_rate_hz, is_dtmf }
+    PayloadType { number, clock_rate_hz, is_dtmf, silence: None }
 }
 
 fn plan(media: &[Sink]) -> ForwardingPlan {
@@ -37,6 +37,7 @@ fn plan(media: &[Sink]) -> ForwardingPlan {
         signalled_at: Mono(0),
         filled: true,
         strict_source: false,
+        fixed_address: false,
         media_handover: false,
         asymmetric: false,
         wait_for_peer: false,
@@ -62,6 +63,7 @@ fn compiled(
         plan: &bare,
         local: at(FOR_ALICE),
         has_several_ports: false,
+        shares_port: false,
         source: Some(at(ALICE)),
         is_strict: false,
         heard,
@@ -112,6 +114,7 @@ fn compiled_with(
         plan: &bare,
         local: at(FOR_ALICE),
         has_several_ports: false,
+        shares_port: false,
         source: Some(at(ALICE)),
         is_strict: false,
         heard: Some(heard),
@@ -163,7 +166,7 @@ fn what_nobody_is_to_hear_is_dropped_below_though_the_receiver_is_unknown() {
 #[test]
 fn every_reason_has_its_case() {
     type Change = fn(&mut ForwardingPlan, &mut ForwardingPlan, &mut Ingress, &mut Egress);
-    let cases: [(Reason, Change); 17] = [
+    let cases: [(Reason, Change); 18] = [
         (Reason::NotRtp, |from, _, _, _| from.component = Component::Rtcp),
         (Reason::NotRtp, |from, _, _, _| from.component = Component::Opaque),
         (Reason::NoKeys, |from, _, _, _| from.security = Security::Pending),
@@ -181,6 +184,7 @@ fn every_reason_has_its_case() {
         (Reason::Rewritten, |from, _, _, _| from.media[0].transport_wide = Some(3)),
         (Reason::NoPackets, |_, _, _, egress| egress.shown_ssrc = None),
         (Reason::SeveralPorts, |_, _, ingress, _| ingress.has_several_ports = true),
+        (Reason::SharedPort, |_, _, ingress, _| ingress.shares_port = true),
         (Reason::NotRouted, |_, _, ingress, _| ingress.local = at("127.0.0.1:30000")),
         (Reason::SourceUnknown, |_, _, ingress, _| ingress.source = None),
         (Reason::DestinationUnknown, |_, _, _, egress| egress.destination = Some(at(FOR_BOB))),
@@ -462,6 +466,7 @@ fn both_sides_lay_the_maps_out_alike() {
         ("endpoint", size_of::<Endpoint>(), 20),
         ("way", size_of::<layout::Way>(), 40 + 12 + 8),
         ("flow", size_of::<Flow>(), 16 + 20 + 60 + 4 + 128),
+        ("interface_lines", size_of::<layout::InterfaceLines>(), 8),
         ("run", size_of::<layout::Run>(), 8),
         ("group", size_of::<layout::Group>(), 8 + 16 + 4 * 8),
         ("copy_key", size_of::<layout::CopyKey>(), 8),

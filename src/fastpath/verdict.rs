@@ -68,4 +68,8 @@ verdicts! {
     LostCopy, "lost_copy";
     /// Left to the classifier, behind the driver.
     ToTc, "passed_to_tc";
+    /// Given to the daemon past the host's network stack, by AF_XDP.
+    Lifted, "lifted";
+    /// Left to the daemon: no AF_XDP socket takes frames of this interface and queue, or so long ones.
+    NoLine, "passed_no_line";
 }

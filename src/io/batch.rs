@@ -1,7 +1,7 @@
 //! Datagrams that wait to be sent together.
 
+use super::headers::HEAD_ROOM;
 use super::receiver::Receiver;
-use super::steer::HEAD_ROOM;
 use crate::relay::ports::{PortToken, Transmit};
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -15,6 +15,8 @@ pub(super) struct Datagram {
     pub(super) to: SocketAddr,
     /// Where the payload lies. In front of it is room for headers.
     pub(super) payload: Range<usize>,
+    /// It may leave past the network stack, as what it answers came.
+    pub(super) is_lifted: bool,
 }
 
 /// Collects datagrams; they leave when the event loop flushes. It keeps its memory.
@@ -22,11 +24,19 @@ pub(super) struct Datagram {
 pub struct Batch {
     datagrams: Vec<Datagram>,
     bytes: Vec<u8>,
+    /// Those that are put in now.
+    is_lifted: bool,
 }
 
 impl Batch {
     pub fn new() -> Batch {
-        Batch { datagrams: Vec::with_capacity(2 * FULL), bytes: Vec::with_capacity(64 * 1024) }
+        Batch { datagrams: Vec::with_capacity(2 * FULL), bytes: Vec::with_capacity(64 * 1024), is_lifted: false }
+    }
+
+    /// Says of what is put in from now on whether it may leave past the network stack.
+    #[inline]
+    pub(super) fn lift(&mut self, is_lifted: bool) {
+        self.is_lifted = is_lifted;
     }
 
     /// Whether enough wait that sending is due.
@@ -59,6 +69,6 @@ impl Transmit for Batch {
         self.bytes.extend_from_slice(&[0; HEAD_ROOM]);
         let start = self.bytes.len();
         self.bytes.extend_from_slice(datagram);
-        self.datagrams.push(Datagram { from, to, payload: start..self.bytes.len() });
+        self.datagrams.push(Datagram { from, to, payload: start..self.bytes.len(), is_lifted: self.is_lifted });
     }
 }

@@ -14,6 +14,7 @@ pub mod clock;
 pub mod control_socket;
 mod epoll;
 mod gather;
+mod headers;
 pub mod host;
 pub mod limits;
 pub mod poller;
@@ -22,6 +23,7 @@ pub mod receiver;
 pub mod steer;
 pub mod syslog;
 mod timer;
+pub mod usage;
 pub mod waker;
 pub mod xdp;
 

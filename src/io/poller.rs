@@ -4,7 +4,7 @@ use super::batch::Batch;
 use super::clock::{self, Clock};
 use super::epoll::Events;
 use super::gather::Gather;
-use super::receiver::{Receiver, SHARED, TIMER, WAKER, WATCHED};
+use super::receiver::{LINES, Receiver, SHARED, TIMER, WAKER, WATCHED};
 use super::timer::Timer;
 use super::waker::Waker;
 use crate::base::time::{Mono, Now};
@@ -194,6 +194,10 @@ impl EventLoop {
                 now = self.receive_shared(handler, now, ready.number - SHARED);
                 continue;
             }
+            if ready.number >= LINES {
+                now = self.receive_line(handler, now, ready.number - LINES);
+                continue;
+            }
             let port = PortToken(ready.number);
             if ready.is_error {
                 self.receiver.clear_error(port);
@@ -225,6 +229,32 @@ impl EventLoop {
                     self.flush(handler);
                 }
             }
+            if !may_be_more {
+                return now;
+            }
+        }
+        self.gather.fell_behind();
+        now
+    }
+
+    /// The same from a line past the network stack. What is sent for its datagrams may go that way, too.
+    fn receive_line(&mut self, handler: &mut impl Handler, now: Now, line: u32) -> Now {
+        let mut now = now;
+        for _ in 0..TAKES_A_TURN {
+            let (count, may_be_more) = self.receiver.receive_line(line);
+            self.batch.lift(true);
+            for index in 0..count {
+                if index % CLOCK_EVERY == CLOCK_EVERY - 1 {
+                    now = self.clock.now();
+                }
+                let Some(arrival) = self.receiver.lifted(line, index) else { continue };
+                handler.datagram(now, arrival.port, arrival.from, arrival.bytes, &mut self.batch);
+                if self.batch.is_full() {
+                    self.flush(handler);
+                }
+            }
+            self.batch.lift(false);
+            self.receiver.recycle_line(line);
             if !may_be_more {
                 return now;
             }

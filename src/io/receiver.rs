@@ -5,9 +5,11 @@ use super::batch::Datagram;
 use super::check_length;
 use super::epoll::{Epoll, Events};
 use super::steer::{Arrival, SteeredPort, SteeredPorts};
+use super::xdp::ShardLines;
 use crate::relay::ports::{OpenError, PortInTransit, PortToken, Ports};
 use slab::Slab;
 use socket2::{Domain, Protocol, Socket, Type};
+use std::collections::HashMap;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
@@ -24,18 +26,27 @@ pub const WATCHED_LIMIT: u32 = 1024;
 /// The sockets that many ports share have the numbers from here on, one for each family.
 pub(super) const SHARED: u32 = WATCHED - FAMILIES;
 const FAMILIES: u32 = 2;
+/// Lines past the network stack have the numbers from here on.
+pub(super) const LINES: u32 = SHARED - MOST_LINES;
+/// `MOST_LINES`.
+const MOST_LINES: u32 = 4096;
 
 /// Local ports, and the queue in which they report that datagrams have come.
 pub struct Receiver {
     epoll: Epoll,
     ports: Slab<Port>,
     steered: Option<SteeredPorts>,
+    lines: Option<ShardLines>,
+    /// Ports with sockets, where packets to them may come by lines.
+    by_address: HashMap<SocketAddr, PortToken>,
 }
 
 #[derive(Debug)]
 enum Port {
     Own {
         socket: Socket,
+        local: SocketAddr,
+        tos: u8,
         /// The turn of the loop in which it was ready last.
         turn: u32,
     },
@@ -52,7 +63,13 @@ pub struct Received {
 impl Receiver {
     /// A receiver without ports.
     pub fn new() -> io::Result<Receiver> {
-        Ok(Receiver { epoll: Epoll::new()?, ports: Slab::new(), steered: None })
+        Ok(Receiver {
+            epoll: Epoll::new()?,
+            ports: Slab::new(),
+            steered: None,
+            lines: None,
+            by_address: HashMap::new(),
+        })
     }
 
     /// Opens ports without a socket each from now on, where their address is served so.
@@ -66,6 +83,18 @@ impl Receiver {
             }
         }
         self.steered = Some(steered);
+        Ok(())
+    }
+
+    /// Takes packets to ports that will be opened by lines as well, and sends what answers these by lines.
+    ///
+    /// # Errors
+    /// When the system has no room for it.
+    pub fn use_lines(&mut self, lines: ShardLines) -> io::Result<()> {
+        for (descriptor, number) in lines.descriptors().zip(LINES..SHARED) {
+            self.epoll.add(descriptor, number)?;
+        }
+        self.lines = Some(lines);
         Ok(())
     }
 
@@ -84,11 +113,14 @@ impl Receiver {
         self.epoll.add(descriptor, number)
     }
 
-    fn insert(&mut self, socket: Socket) -> Result<PortToken, OpenError> {
+    fn insert(&mut self, socket: Socket, local: SocketAddr) -> Result<PortToken, OpenError> {
         let entry = self.ports.vacant_entry();
         let port = PortToken(entry.key() as u32);
         self.epoll.add(socket.as_fd(), port.0).map_err(|error| open_error(&error))?;
-        entry.insert(Port::Own { socket, turn: 0 });
+        entry.insert(Port::Own { socket, local, tos: 0, turn: 0 });
+        if self.lines.is_some() {
+            self.by_address.insert(local, port);
+        }
         Ok(port)
     }
 
@@ -133,6 +165,39 @@ impl Receiver {
         self.steered.as_mut()?.get(family as usize, index)
     }
 
+    /// Takes what has come by a line; tells how many frames, and whether there may be more. They are to be given back by
+    /// [`Receiver::recycle_line`].
+    #[inline]
+    pub(super) fn receive_line(&mut self, line: u32) -> (usize, bool) {
+        self.lines.as_mut().map_or((0, false), |lines| lines.receive(line as usize))
+    }
+
+    /// A datagram that was taken there; none when there is no good one for an open port.
+    #[inline]
+    pub(super) fn lifted(&mut self, line: u32, index: usize) -> Option<Arrival<'_>> {
+        let lifted = self.lines.as_mut()?.get(line as usize, index)?;
+        let steered = self.steered.as_ref().and_then(|steered| steered.port_at(lifted.local));
+        let port = steered.or_else(|| self.by_address.get(&lifted.local).copied())?;
+        Some(Arrival { port, from: lifted.from, bytes: lifted.bytes })
+    }
+
+    /// Gives frames back that were taken there.
+    #[inline]
+    pub(super) fn recycle_line(&mut self, line: u32) {
+        self.lines.iter_mut().for_each(|lines| lines.recycle(line as usize));
+    }
+
+    /// Whether a datagram was queued at a line.
+    #[inline]
+    fn queue_at_line(&mut self, datagram: &Datagram, bytes: &mut [u8]) -> bool {
+        let origin = match self.ports.get(datagram.from.0 as usize) {
+            Some(Port::Own { local, tos, .. }) => (*local, *tos),
+            Some(Port::Steered(port)) => port.origin(),
+            None => return false,
+        };
+        self.lines.as_mut().is_some_and(|lines| lines.queue(origin, datagram.to, &datagram.payload, bytes))
+    }
+
     /// Takes the next datagram of a port that has a socket, cut to the length of `buffer`; none when there is none.
     #[inline]
     pub fn receive(&self, port: PortToken, buffer: &mut [u8]) -> Option<Received> {
@@ -152,7 +217,11 @@ impl Receiver {
 
     /// Sends datagrams, whose payloads lie in `bytes`; `failed` hears of each port whose datagram was not taken.
     pub(super) fn send_all(&mut self, datagrams: &[Datagram], bytes: &mut [u8], mut failed: impl FnMut(PortToken)) {
-        for Datagram { from, to, payload } in datagrams {
+        for datagram in datagrams {
+            if datagram.is_lifted && self.queue_at_line(datagram, bytes) {
+                continue;
+            }
+            let Datagram { from, to, payload, .. } = datagram;
             let result = match self.ports.get(from.0 as usize) {
                 Some(Port::Own { socket, .. }) => send_to(socket, *to, &bytes[payload.clone()]).map(|()| None),
                 Some(Port::Steered(port)) => match &mut self.steered {
@@ -167,6 +236,7 @@ impl Receiver {
                 Err(_) => failed(*from),
             }
         }
+        self.lines.iter_mut().for_each(ShardLines::send);
         for outlet in 0..self.steered.as_ref().map_or(0, SteeredPorts::outlets) {
             self.send_queued(outlet, bytes, &mut failed);
         }
@@ -207,15 +277,16 @@ impl Ports for Receiver {
             return Ok(token);
         }
         let socket = open_socket(local).map_err(|error| open_error(&error))?;
-        self.insert(socket)
+        self.insert(socket, local)
     }
 
     fn release(&mut self, port: PortToken) -> Option<PortInTransit> {
         match self.ports.try_remove(port.0 as usize)? {
-            Port::Own { socket, .. } => {
+            Port::Own { socket, local, .. } => {
                 // It can only fail for a descriptor that is not in the queue.
                 let _ = self.epoll.remove(socket.as_fd());
-                Some(Box::new(socket))
+                self.by_address.remove(&local);
+                Some(Box::new((socket, local)))
             }
             Port::Steered(port) => {
                 self.steered.iter_mut().for_each(|steered| steered.forget(&port));
@@ -225,8 +296,8 @@ impl Ports for Receiver {
     }
 
     fn take_over(&mut self, port: PortInTransit) -> Result<PortToken, OpenError> {
-        let port = match port.downcast::<Socket>() {
-            Ok(socket) => return self.insert(*socket),
+        let port = match port.downcast::<(Socket, SocketAddr)>() {
+            Ok(port) => return self.insert(port.0, port.1),
             Err(port) => port.downcast::<SteeredPort>().map_err(|_| OpenError::Other(0))?,
         };
         let token = PortToken(self.ports.vacant_key() as u32);
@@ -237,14 +308,19 @@ impl Ports for Receiver {
 
     fn close(&mut self, port: PortToken) {
         // Closing the only descriptor of a socket takes it out of the queue.
-        if let Some(Port::Steered(port)) = self.ports.try_remove(port.0 as usize) {
-            self.steered.iter_mut().for_each(|steered| steered.forget(&port));
+        match self.ports.try_remove(port.0 as usize) {
+            Some(Port::Steered(port)) => self.steered.iter_mut().for_each(|steered| steered.forget(&port)),
+            Some(Port::Own { local, .. }) => drop(self.by_address.remove(&local)),
+            None => {}
         }
     }
 
     fn set_tos(&mut self, port: PortToken, tos: u8) {
         match self.ports.get_mut(port.0 as usize) {
-            Some(Port::Own { socket, .. }) => set_tos(socket, tos),
+            Some(Port::Own { socket, tos: known, .. }) => {
+                *known = tos;
+                set_tos(socket, tos);
+            }
             Some(Port::Steered(port)) => port.set_tos(tos),
             None => {}
         }

@@ -158,6 +158,7 @@ fn behaviour(request: &Request, configured: Learning) -> Behaviour {
     Behaviour {
         learning: rtp.endpoint_learning.unwrap_or(configured),
         strict_source: rtp.strict_source,
+        fixed_address: false,
         media_handover: rtp.media_handover,
         asymmetric: rtp.is_asymmetric,
         wait_for_peer: rtp.nat_wait,

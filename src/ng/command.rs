@@ -67,7 +67,9 @@ const MIXING: Status = Status::NotYet(
     "a party that hears nobody else is given the audio as it comes; where it would have to be mixed with what the party \
      hears, or transcoded, the answer is an error",
 );
-const SILENCE: Status = Status::NotYet("media is dropped instead of replaced by silence, with a warning in the log");
+const SILENCE: Status = Status::Different(
+    "other codecs than G.711 and G.722, and SRTP that leaves under the sender's own key, are dropped",
+);
 const FORWARDING: Status = Status::NotYet("accepted with a warning in the log; nothing is streamed");
 const NO_RECORDING: Status = Status::NotYet("answered with an error; recording is not built");
 const NO_PLAYBACK: Status = Status::NotYet("answered with an error; media playback is not built");

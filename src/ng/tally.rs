@@ -22,10 +22,54 @@ pub struct Tally {
 }
 
 /// The counters of all clients, by address.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Tallies {
     clients: BTreeMap<IpAddr, Tally>,
     total: Tally,
+    classes: [Classes; COMMAND_COUNT],
+    extremes: [Option<Extremes>; COMMAND_COUNT],
+}
+
+/// The longest duration of each class, in microseconds; one more class has what took longer.
+pub const CLASS_BOUNDS_US: [u64; 14] =
+    [50, 100, 250, 500, 1000, 2500, 5000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000];
+
+/// How many requests took how long, by class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Classes([u64; CLASS_BOUNDS_US.len() + 1]);
+
+impl Classes {
+    fn count(&mut self, duration: Duration) {
+        let place = CLASS_BOUNDS_US.partition_point(|bound_us| u128::from(*bound_us) < duration.as_micros());
+        self.0[place] += 1;
+    }
+
+    /// The bound of each class in microseconds, none for the last, with the number of requests that took no longer.
+    pub fn cumulative(&self) -> impl Iterator<Item = (Option<u64>, u64)> + '_ {
+        let bounds = CLASS_BOUNDS_US.iter().copied().map(Some).chain([None]);
+        bounds.zip(self.0).scan(0, |sum, (bound_us, count)| {
+            *sum += count;
+            Some((bound_us, *sum))
+        })
+    }
+}
+
+/// The shortest and the longest of some requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extremes {
+    pub shortest: Duration,
+    pub longest: Duration,
+}
+
+impl Default for Tallies {
+    fn default() -> Tallies {
+        Tallies {
+            clients: BTreeMap::new(),
+            total: Tally::default(),
+            classes: [Classes::default(); COMMAND_COUNT],
+            extremes: [None; COMMAND_COUNT],
+        }
+    }
 }
 
 impl Default for Tally {
@@ -53,6 +97,13 @@ impl Tallies {
     /// Counts a request; one that could not be read has no command.
     pub fn count(&mut self, client: IpAddr, command: Option<Command>, duration: Duration, is_error: bool) {
         self.total.count(command, duration, is_error);
+        if let Some(command) = command {
+            self.classes[command.index()].count(duration);
+            let extremes =
+                self.extremes[command.index()].get_or_insert(Extremes { shortest: duration, longest: duration });
+            extremes.shortest = extremes.shortest.min(duration);
+            extremes.longest = extremes.longest.max(duration);
+        }
         if self.clients.len() < CLIENT_LIMIT || self.clients.contains_key(&client) {
             self.clients.entry(client).or_default().count(command, duration, is_error);
         }
@@ -61,6 +112,21 @@ impl Tallies {
     /// The clients in the order of their addresses. Those beyond the first thousand are only in the total.
     pub fn clients(&self) -> impl Iterator<Item = (IpAddr, &Tally)> {
         self.clients.iter().map(|(address, tally)| (*address, tally))
+    }
+
+    /// Each command with how long its requests took, in the order of the table.
+    pub fn classes(&self) -> impl Iterator<Item = (Command, &Classes)> {
+        COMMANDS.iter().map(|row| (row.command, &self.classes[row.command.index()]))
+    }
+
+    /// The extremes of a command since they were last forgotten; none without a request.
+    pub fn extremes(&self, command: Command) -> Option<Extremes> {
+        self.extremes[command.index()]
+    }
+
+    /// Begins a new interval of extremes.
+    pub fn forget_extremes(&mut self) {
+        self.extremes = [None; COMMAND_COUNT];
     }
 
     /// The sum over all clients.
@@ -73,6 +139,22 @@ impl Tallies {
 mod tests {
     use super::*;
     use std::net::Ipv4Addr;
+
+    #[test]
+    fn requests_are_counted_by_how_long_they_took() {
+        let mut tallies = Tallies::default();
+        let client = IpAddr::from(Ipv4Addr::LOCALHOST);
+        for us in [50, 51, 1_000_000, 1_000_001] {
+            tallies.count(client, Some(Command::Offer), Duration::from_micros(us), false);
+        }
+        let classes = tallies.classes().find(|row| row.0 == Command::Offer).unwrap().1;
+        let counts: Vec<u64> = classes.cumulative().map(|row| row.1).collect();
+        assert_eq!((counts[0], counts[1], counts[13], counts[14]), (1, 2, 3, 4));
+        let extremes = tallies.extremes(Command::Offer).unwrap();
+        assert_eq!((extremes.shortest.as_micros(), extremes.longest.as_micros()), (50, 1_000_001));
+        tallies.forget_extremes();
+        assert_eq!(tallies.extremes(Command::Offer), None);
+    }
 
     #[test]
     fn clients_are_counted_apart_up_to_a_limit() {

@@ -266,6 +266,8 @@ impl Output {
 pub struct Ways {
     /// Streams that the kernel forwards.
     pub away: u64,
+    /// Streams whose packets the daemon gets past the network stack.
+    pub lifted: u64,
     /// Streams that the daemon forwards, by reason.
     userspace: [u64; Reason::ALL.len()],
 }
@@ -280,6 +282,7 @@ impl Ways {
             } else if let Some(name) = stream.reason_to_stay() {
                 let place = Reason::ALL.iter().position(|reason| reason.name() == name);
                 place.into_iter().for_each(|place| ways.userspace[place] += 1);
+                ways.lifted += u64::from(stream.way_here().is_some());
             }
         }
         ways
@@ -288,6 +291,7 @@ impl Ways {
     /// Adds another shard's.
     pub fn add(&mut self, other: &Ways) {
         self.away += other.away;
+        self.lifted += other.lifted;
         self.userspace.iter_mut().zip(other.userspace).for_each(|(sum, count)| *sum += count);
     }
 
@@ -299,7 +303,7 @@ impl Ways {
 
 /// The section `fastpath` of `statistics`. `verdicts` are what the programs have counted; none without programs.
 pub fn report(ways: &Ways, verdicts: &[(Verdict, u64)]) -> Dictionary {
-    let mut report = Dictionary::new().with("entries", ways.away);
+    let mut report = Dictionary::new().with("entries", ways.away).with("lifted", ways.lifted);
     let (mut userspace, mut counted) = (Dictionary::new(), Dictionary::new());
     for (reason, count) in ways.userspace() {
         userspace.set(reason.name(), count);
@@ -314,6 +318,9 @@ pub fn report(ways: &Ways, verdicts: &[(Verdict, u64)]) -> Dictionary {
 /// The same as lines, without what is zero; `line` is how one is laid out.
 pub fn lines(text: &mut String, ways: &Ways, verdicts: &[(Verdict, u64)], line: fn(&mut String, &str, u64)) {
     line(text, "Streams forwarded in the kernel", ways.away);
+    if ways.lifted > 0 {
+        line(text, "Streams in userspace past the network stack", ways.lifted);
+    }
     for (reason, count) in ways.userspace().filter(|(_, count)| *count > 0) {
         line(text, &format!("Streams in userspace ({})", reason.name()), count);
     }

@@ -2,7 +2,11 @@
 
 pub mod calls;
 pub mod fastpath;
+pub mod homer;
 pub mod interfaces;
+pub mod interval;
+pub mod metrics;
+pub mod mqtt;
 pub mod query;
 pub mod requests;
 pub mod sessions;

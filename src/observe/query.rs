@@ -1,8 +1,10 @@
 //! The statistics of a call as `query` and `delete` report them.
 
 use crate::base::address::Family;
+use crate::base::recheck::Recheck;
 use crate::call::security::Keying;
 use crate::call::{Call, Media, Participant, ParticipantId};
+use crate::fastpath::reason::Reason;
 use crate::relay::{Relay, Stream, Traffic};
 use crate::rtp::Source;
 use crate::rtp::mos::Report;
@@ -10,8 +12,41 @@ use crate::rtp::quality::{Entry, Quality};
 use crate::wire::value::{Dictionary, Value};
 use std::net::SocketAddr;
 
+/// Where a report tells of SSRCs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SsrcReporting {
+    /// In the dictionary `SSRC` and in the lists of medias.
+    #[default]
+    Full,
+    /// In the lists of medias.
+    Inline,
+    /// In the dictionary; the lists of medias have numbers alone.
+    Global,
+    /// Nowhere.
+    None,
+}
+
+impl SsrcReporting {
+    fn has_dictionary(self) -> bool {
+        matches!(self, SsrcReporting::Full | SsrcReporting::Global)
+    }
+
+    /// A list of a media, out of full entries.
+    fn list(self, entries: impl Iterator<Item = Dictionary>) -> Value {
+        match self {
+            SsrcReporting::Full | SsrcReporting::Inline => entries.collect(),
+            SsrcReporting::Global => {
+                let number =
+                    |entry: Dictionary| Dictionary(entry.0.into_iter().filter(|(key, _)| key == "SSRC").collect());
+                entries.map(number).collect()
+            }
+            SsrcReporting::None => Value::List(Vec::new()),
+        }
+    }
+}
+
 /// The report over `reported`, or over every participant when there is none to choose.
-pub fn query(call: &Call, relay: &Relay, reported: Option<&[ParticipantId]>) -> Dictionary {
+pub fn query(call: &Call, relay: &Relay, reported: Option<&[ParticipantId]>, ssrcs: SsrcReporting) -> Dictionary {
     let is_reported = |id: &ParticipantId| reported.is_none_or(|list| list.contains(id));
     let participants: Vec<(ParticipantId, &Participant)> =
         call.participants().filter(|(id, _)| is_reported(id)).collect();
@@ -22,7 +57,7 @@ pub fn query(call: &Call, relay: &Relay, reported: Option<&[ParticipantId]>) -> 
         for media in participant.medias.iter().map(|media| call.media(*media)) {
             if let Some(stream) = stream(relay, media.rtp_stream) {
                 add(&mut rtp, stream.received());
-                for source in stream.sources() {
+                for source in stream.sources().iter().filter(|_| ssrcs.has_dictionary()) {
                     sources.set(source.ssrc().to_string(), source_report(source));
                 }
             }
@@ -30,9 +65,12 @@ pub fn query(call: &Call, relay: &Relay, reported: Option<&[ParticipantId]>) -> 
                 add(&mut rtcp, stream.received());
             }
         }
-        tags.set(participant.display_tag(id), participant_report(call, relay, id, participant));
+        tags.set(participant.display_tag(id), participant_report(call, relay, id, participant, ssrcs));
     }
-    report.set("SSRC", sources).set("tags", tags);
+    if ssrcs.has_dictionary() {
+        report.set("SSRC", sources);
+    }
+    report.set("tags", tags);
     report.set("totals", Dictionary::new().with("RTP", traffic(rtp)).with("RTCP", traffic(rtcp)));
     report
 }
@@ -65,7 +103,13 @@ fn traffic(traffic: Traffic) -> Dictionary {
     Dictionary::new().with("packets", traffic.packets).with("bytes", traffic.bytes).with("errors", traffic.errors)
 }
 
-fn participant_report(call: &Call, relay: &Relay, id: ParticipantId, participant: &Participant) -> Dictionary {
+fn participant_report(
+    call: &Call,
+    relay: &Relay,
+    id: ParticipantId,
+    participant: &Participant,
+    ssrcs: SsrcReporting,
+) -> Dictionary {
     let mut report = Dictionary::new();
     if let Some(tag) = &participant.tag {
         report.set("tag", tag.as_str());
@@ -86,7 +130,7 @@ fn participant_report(call: &Call, relay: &Relay, id: ParticipantId, participant
         };
         list.into_iter().map(entry).collect()
     };
-    let medias = participant.medias.iter().map(|media| media_report(relay, call.media(*media)));
+    let medias = participant.medias.iter().map(|media| media_report(relay, call.media(*media), ssrcs));
     report
         .set("created", participant.created.unix.seconds())
         .set("subscriptions", related(call.sources_of(id)))
@@ -96,7 +140,7 @@ fn participant_report(call: &Call, relay: &Relay, id: ParticipantId, participant
     report
 }
 
-fn media_report(relay: &Relay, media: &Media) -> Dictionary {
+fn media_report(relay: &Relay, media: &Media, ssrcs: SsrcReporting) -> Dictionary {
     let mut report = Dictionary::new().with("index", media.index as u64).with("type", media.kind.as_str());
     if let Some(protocol) = &media.protocol {
         report.set("protocol", protocol.to_string());
@@ -118,7 +162,7 @@ fn media_report(relay: &Relay, media: &Media) -> Dictionary {
             .with("last RTP timestamp", outgoing.last_timestamp())
             .with("last RTP seq", outgoing.last_sequence())
     });
-    report.set("ingress SSRCs", ingress.collect::<Value>()).set("egress SSRCs", egress.collect::<Value>());
+    report.set("ingress SSRCs", ssrcs.list(ingress)).set("egress SSRCs", ssrcs.list(egress));
     report
 }
 
@@ -181,6 +225,8 @@ fn stream_report(media: &Media, stream: &Stream, component: &str, advertised: Op
         ("RTCP", component == "RTP" && media.rtcp_mux.is_agreed),
         ("filled", advertised.is_some()),
         ("confirmed", stream.is_confirmed()),
+        ("kernelized", stream.is_away()),
+        ("no kernel support", stays_for_good(stream)),
         ("DTLS fingerprint verified", stream.is_peer_verified()),
         ("strict source address", media.behaviour.strict_source),
         ("media handover", media.behaviour.media_handover),
@@ -191,9 +237,15 @@ fn stream_report(media: &Media, stream: &Stream, component: &str, advertised: Op
     if let Some(path) = stream.other_path() {
         report.set("fast path", path);
     } else if let Some(reason) = stream.reason_to_stay() {
-        report.set("fast path", "userspace").set("fast path reason", reason);
+        report.set("fast path", stream.way_here().unwrap_or("userspace")).set("fast path reason", reason);
     }
     report
+}
+
+/// The kernel will not forward it, as the call is now.
+fn stays_for_good(stream: &Stream) -> bool {
+    let reason = stream.reason_to_stay().and_then(|name| Reason::ALL.iter().find(|reason| reason.name() == name));
+    reason.is_some_and(|reason| reason.recheck() == Recheck::Never)
 }
 
 /// Drops by reason, those that occurred.

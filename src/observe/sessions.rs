@@ -40,6 +40,14 @@ pub fn details(call: &Call, relay: &Relay, now: Now) -> String {
     text
 }
 
+/// One party of a call; none when there is no such tag.
+pub fn tag_details(call: &Call, relay: &Relay, tag: &str, now: Now) -> Option<String> {
+    let id = call.find_tag(tag)?;
+    let mut text = String::new();
+    participant_details(&mut text, call, relay, id, call.participant(id), now);
+    Some(text)
+}
+
 fn participant_details(
     text: &mut String,
     call: &Call,

@@ -3,6 +3,7 @@
 //! One table gives both the keys of the reply and the lines of the text.
 
 use super::fastpath;
+use super::interval::Interval;
 use super::requests;
 use super::sums::{Sums, average, deviation};
 use super::totals::Rates;
@@ -71,7 +72,7 @@ fn in_userspace(sums: &Sums) -> Rates {
     }
 }
 
-fn received_in_userspace(sums: &Sums) -> Traffic {
+pub(super) fn received_in_userspace(sums: &Sums) -> Traffic {
     let (all, kernel) = (sums.received, sums.received_in_kernel);
     Traffic {
         packets: all.packets.saturating_sub(kernel.packets),
@@ -224,7 +225,8 @@ fn quality_lines(text: &mut String, with_mos: bool, quality: &QualityTotals) {
 }
 
 /// The content of `statistics`, which is also that of `list jsonstats`. `interfaces` is the list of their reports.
-pub fn statistics(sums: &Sums, tallies: &Tallies, interfaces: Value) -> Dictionary {
+/// `interval` is the last one that Graphite was told of.
+pub fn statistics(sums: &Sums, tallies: &Tallies, interfaces: Value, interval: Option<&Interval>) -> Dictionary {
     let mut mos = Dictionary::new();
     for (key, _, figure) in quality_rows(&MOS, &sums.quality()) {
         mos.set(key, figure.value());
@@ -234,14 +236,23 @@ pub fn statistics(sums: &Sums, tallies: &Tallies, interfaces: Value) -> Dictiona
     for row in SEQUENCE {
         voip.set(row.key, (row.read)(sums).value());
     }
-    Dictionary::new()
+    let mut report = Dictionary::new()
         .with("currentstatistics", dictionary(CURRENT, sums))
-        .with("totalstatistics", dictionary(TOTAL, sums))
+        .with("totalstatistics", dictionary(TOTAL, sums));
+    if let Some(interval) = interval {
+        report.set("intervalstatistics", interval.dictionary());
+    }
+    report
         .with("mos", mos)
         .with("voip_metrics", voip)
         .with("controlstatistics", requests::report(tallies))
         .with("interfaces", interfaces)
         .with("transcoders", Value::List(Vec::new()))
+        // Of rtpengine's own threads and buffers.
+        .with("poller_threads", Value::List(Vec::new()))
+        .with("bufferpools", Value::List(Vec::new()))
+        .with("kernel_pollers", Value::List(Vec::new()))
+        .with("kernel_senders", Value::List(Vec::new()))
         .with("drops", drops(sums))
         .with("fastpath", fastpath::report(&sums.ways, &sums.verdicts))
 }
@@ -256,11 +267,17 @@ fn drops(sums: &Sums) -> Dictionary {
 }
 
 /// `list totals`; `names` gives the logical name of an interface's address.
-pub fn totals_text(sums: &Sums, tallies: &Tallies, names: impl Fn(std::net::IpAddr) -> String) -> String {
+pub fn totals_text(
+    sums: &Sums,
+    tallies: &Tallies,
+    interval: Option<&Interval>,
+    names: impl Fn(std::net::IpAddr) -> String,
+) -> String {
     let mut text = String::from("\nStatistics over currently running sessions:\n\n");
     lines(&mut text, CURRENT, sums);
     text += "\nTotal statistics (does not include current running sessions):\n\n";
     lines(&mut text, TOTAL, sums);
+    text += &interval.map(Interval::text).unwrap_or_default();
     text += "\n\nMOS statistics:\n\n";
     for (_, words, figure) in quality_rows(&MOS, &sums.quality()) {
         line(&mut text, &words, figure);
@@ -308,7 +325,7 @@ mod tests {
     #[test]
     fn texts_are_laid_out_as_monitoring_scripts_read_them() {
         let sums = Sums { sessions: 1, ..Sums::default() };
-        let text = totals_text(&sums, &Tallies::default(), |_| "default".to_owned());
+        let text = totals_text(&sums, &Tallies::default(), None, |_| "default".to_owned());
         assert!(text.contains("\n Owned sessions                                  :1\n"), "{text}");
         assert!(text.contains("\n Average call duration                           :0.000000 seconds\n"), "{text}");
         assert!(text.contains("\n Sum of all jitter (reported) square values sampled:0.000000\n"), "{text}");
@@ -321,7 +338,7 @@ mod tests {
         let traffic = |packets| Traffic { packets, bytes: packets * 100, errors: 1 };
         let mut sums = Sums { received: traffic(7), received_in_kernel: traffic(5), ..Sums::default() };
         (sums.media_streams, sums.kernel_streams) = (3, 2);
-        let report = statistics(&sums, &Tallies::default(), Value::List(Vec::new()));
+        let report = statistics(&sums, &Tallies::default(), Value::List(Vec::new()), None);
         let count = |section, key| report.get(section).and_then(Value::as_dictionary).and_then(|part| part.get(key));
         for (section, key, expected) in [
             ("currentstatistics", "media_userspace", 1),
@@ -337,7 +354,7 @@ mod tests {
 
     #[test]
     fn fractions_are_text_and_counts_are_numbers() {
-        let report = statistics(&Sums::default(), &Tallies::default(), Value::List(Vec::new()));
+        let report = statistics(&Sums::default(), &Tallies::default(), Value::List(Vec::new()), None);
         let total = report.get("totalstatistics").and_then(Value::as_dictionary).unwrap();
         assert_eq!(total.get("uptime"), Some(&Value::from("0")));
         assert_eq!(total.get("avgcallduration"), Some(&Value::from("0.000000")));

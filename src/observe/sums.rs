@@ -20,13 +20,18 @@ pub struct Sums {
     /// Those of them that the kernel forwards.
     pub kernel_streams: u64,
     pub totals: Totals,
-    /// Calls refused at a limit.
+    /// Calls refused at any limit.
     pub rejected_sessions: u64,
     pub received: Traffic,
     /// The part of it that the kernel received and forwarded by itself.
     pub received_in_kernel: Traffic,
     pub interfaces: Vec<Interface>,
     pub dropped: DropCounters,
+    /// Datagrams that the daemon forwarded, and those that ended in it.
+    pub forwarded: u64,
+    pub consumed: u64,
+    /// Streams, RTP and RTCP, of all calls.
+    pub streams: u64,
     pub uptime_s: u64,
     pub ways: Ways,
     /// What the programs in the kernel have counted; empty without programs.
@@ -36,7 +41,11 @@ pub struct Sums {
 impl Sums {
     /// The state of one shard.
     pub fn of_shard<'a>(calls: impl Iterator<Item = &'a Call>, relay: &Relay, totals: &Totals) -> Sums {
+        let (forwarded, consumed) = relay.settled();
         let mut sums = Sums {
+            forwarded,
+            consumed,
+            streams: relay.streams().count() as u64,
             totals: totals.clone(),
             received: Totals::received(relay),
             received_in_kernel: Totals::received_in_kernel(relay),
@@ -86,6 +95,9 @@ impl Sums {
         add_traffic(&mut self.received, other.received);
         add_traffic(&mut self.received_in_kernel, other.received_in_kernel);
         self.dropped.add(&other.dropped);
+        self.forwarded += other.forwarded;
+        self.consumed += other.consumed;
+        self.streams += other.streams;
         self.ways.add(&other.ways);
         for interface in &other.interfaces {
             match self.interfaces.iter_mut().find(|own| own.address == interface.address) {

@@ -1,8 +1,8 @@
 //! Builds the plans of a call.
 
 use super::{
-    Block, Choice, Component, ForwardingPlan, Ingress, KeyframeRequest, PayloadType, Place, Security, Simulcast, Sink,
-    StreamId, Tables, feedback, layers, rewrite, transport,
+    Block, Choice, Component, ForwardingPlan, Ingress, KeyframeRequest, Muting, PayloadType, Place, Security,
+    Simulcast, Sink, StreamId, Tables, feedback, layers, rewrite, transport,
 };
 use crate::call::security::Keying;
 use crate::call::{Call, Media, MediaId, Subscription};
@@ -65,6 +65,7 @@ fn media_plan(flows: &Flows, id: MediaId, rtp: StreamId) -> ForwardingPlan {
         keyframes: keyframes(call, id),
         reports: if has_own_reports { media.rtcp_stream } else { Some(rtp) },
         sources: Some(rtp),
+        tells_digits: call.tells_digits,
         ..protected(component, ingress, media)
     }
 }
@@ -100,6 +101,7 @@ fn ingress(media: &Media, signalled: Option<std::net::SocketAddr>) -> Ingress {
         number: codec.payload_type,
         clock_rate_hz: codec.clock_rate_hz,
         is_dtmf: codec.is_telephone_event(),
+        silence: codec.silence(),
     });
     let mut payload_types: SmallVec<[PayloadType; 8]> = SmallVec::new();
     for payload_type in known {
@@ -113,6 +115,7 @@ fn ingress(media: &Media, signalled: Option<std::net::SocketAddr>) -> Ingress {
         signalled_at: media.signalled_at,
         filled: media.is_described,
         strict_source: behaviour.strict_source,
+        fixed_address: behaviour.fixed_address,
         media_handover: behaviour.media_handover,
         asymmetric: behaviour.asymmetric,
         wait_for_peer: behaviour.wait_for_peer,
@@ -198,6 +201,7 @@ impl<'a> Flows<'a> {
         let repair = rewrite::repair_between(from, to, rewrite.as_ref());
         let is_same = masked_extensions == 0 && mid.is_none() && rewrite.is_none();
         let shares_key = self.passes(source, transport);
+        let block = if shares_key { without_silence(block) } else { block };
         if shares_key && !is_same && binds_header(transport) {
             // It has asked for the sender's key, under which there can be no other packet than the sender's.
             let block = if choice.is_some() { Some(Block::All) } else { block };
@@ -258,32 +262,36 @@ fn block(call: &Call, flow: &Subscription) -> Option<Block> {
     if call.drops_traffic || is_unwanted {
         return Some(Block::All);
     }
-    let is_blocked = call.blocks_media || sender.blocks_media || flow.is_blocked;
-    let is_muted = is_blocked || sender.silences_media || flow.is_silenced;
-    match (is_muted, call.blocks_dtmf || sender.blocks_dtmf) {
-        (true, true) => Some(Block::All),
-        (true, false) => Some(Block::Media),
-        (false, true) => Some(Block::Dtmf),
-        (false, false) => None,
-    }
+    let muting = match () {
+        () if call.blocks_media || sender.blocks_media || flow.is_blocked => Muting::Dropped,
+        () if sender.silences_media || flow.is_silenced => Muting::Silenced,
+        () => Muting::Passes,
+    };
+    Block::of(muting, call.blocks_dtmf || sender.blocks_dtmf)
 }
 
 /// What keeps from a listener what flows to the participant that it listens to.
 fn block_of_listener(call: &Call, listener: &Subscription) -> Option<Block> {
     let sink = call.media(listener.sink);
     let is_unwanted = sink.is_rejected || !sink.direction.receives() || listener.is_paused;
-    match (is_unwanted, listener.is_blocked || listener.is_silenced) {
-        (true, _) => Some(Block::All),
-        (false, true) => Some(Block::Media),
-        (false, false) => None,
+    match () {
+        () if is_unwanted => Some(Block::All),
+        () if listener.is_blocked => Some(Block::Media),
+        () if listener.is_silenced => Some(Block::Silence),
+        () => None,
     }
 }
 
 /// What passes neither block does not pass.
 fn strictest(first: Option<Block>, second: Option<Block>) -> Option<Block> {
-    match (first, second) {
-        (None, block) | (block, None) => block,
-        (Some(first), Some(second)) if first == second => Some(first),
-        _ => Some(Block::All),
-    }
+    let muting = |block: Option<Block>| block.map_or(Muting::Passes, Block::muting);
+    let drops_events = |block: Option<Block>| block.is_some_and(Block::drops_events);
+    Block::of(muting(first).max(muting(second)), drops_events(first) || drops_events(second))
+}
+
+/// Packets that leave under the sender's own key can't hold anything else: one key stream would cover two payloads.
+fn without_silence(block: Option<Block>) -> Option<Block> {
+    let muting = block.map_or(Muting::Passes, Block::muting);
+    let muting = if muting == Muting::Silenced { Muting::Dropped } else { muting };
+    Block::of(muting, block.is_some_and(Block::drops_events))
 }

@@ -47,6 +47,8 @@ pub struct PayloadType {
     pub clock_rate_hz: u32,
     /// A telephone-event (RFC 4733), which passes when media is blocked.
     pub is_dtmf: bool,
+    /// What a payload of silence is filled with, where the codec has such a byte.
+    pub silence: Option<u8>,
 }
 
 /// What is asked of packets that arrive on the port.
@@ -61,6 +63,8 @@ pub struct Ingress {
     pub filled: bool,
     /// After learning, packets from other addresses are dropped.
     pub strict_source: bool,
+    /// The peer is at the signalled IP address and nowhere else; only its port is learned.
+    pub fixed_address: bool,
     /// After learning, a changed source address is followed.
     pub media_handover: bool,
     /// The peer sends from an address other than the one it receives at: its source never becomes a destination.
@@ -81,6 +85,48 @@ pub enum Block {
     Media,
     /// Telephone-events are dropped, media passes.
     Dtmf,
+    /// Media is replaced by silence, or dropped where its codec has none to fill in; telephone-events pass.
+    Silence,
+    /// The same, and telephone-events are dropped.
+    SilenceWithoutEvents,
+}
+
+/// What becomes of media under a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Muting {
+    Passes,
+    Silenced,
+    Dropped,
+}
+
+impl Block {
+    /// The block that does this to media, and to telephone-events.
+    pub fn of(media: Muting, drops_events: bool) -> Option<Block> {
+        match (media, drops_events) {
+            (Muting::Passes, false) => None,
+            (Muting::Passes, true) => Some(Block::Dtmf),
+            (Muting::Silenced, false) => Some(Block::Silence),
+            (Muting::Silenced, true) => Some(Block::SilenceWithoutEvents),
+            (Muting::Dropped, false) => Some(Block::Media),
+            (Muting::Dropped, true) => Some(Block::All),
+        }
+    }
+
+    /// What it does to media.
+    #[inline]
+    pub fn muting(self) -> Muting {
+        match self {
+            Block::All | Block::Media => Muting::Dropped,
+            Block::Silence | Block::SilenceWithoutEvents => Muting::Silenced,
+            Block::Dtmf => Muting::Passes,
+        }
+    }
+
+    /// Whether it drops telephone-events.
+    #[inline]
+    pub fn drops_events(self) -> bool {
+        matches!(self, Block::All | Block::Dtmf | Block::SilenceWithoutEvents)
+    }
 }
 
 /// A subscription compiled for one stream: where copies go.
@@ -288,6 +334,8 @@ pub struct ForwardingPlan {
     /// describe what it received, reception reports what was sent through it. The stream itself when muxed; none
     /// leaves RTCP unread.
     pub sources: Option<StreamId>,
+    /// Somebody is to hear of the digits that the peer presses.
+    pub tells_digits: bool,
 }
 
 impl ForwardingPlan {
@@ -308,6 +356,7 @@ impl ForwardingPlan {
             keyframes: None,
             feedback: None,
             reports: None,
+            tells_digits: false,
             sources: None,
         }
     }

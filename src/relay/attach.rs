@@ -1,6 +1,8 @@
 //! Streams that outlive their ports: signalling may give a stream another local port.
 
+use super::latch::Fit;
 use super::{PortToken, Relay, Stream};
+use crate::base::time::Now;
 use crate::plan::StreamId;
 use std::net::SocketAddr;
 
@@ -26,28 +28,49 @@ impl Relay {
     /// Packets that still arrive at a port that is being closed belong to no stream any more.
     pub fn detach(&mut self, port: PortToken) {
         self.forget_released(port);
-        if let Some(slot) = self.by_port.get_mut(port.0 as usize) {
-            *slot = None;
-        }
+        self.by_port.clear(port);
     }
 
-    /// The stream that packets to `port` belong to.
+    /// The stream that packets to `port` belong to; the first of several.
     pub fn stream_at(&self, port: PortToken) -> Option<StreamId> {
-        self.by_port.get(port.0 as usize).copied().flatten()
+        self.by_port.first(port)
+    }
+
+    /// A further stream at a port that has one: each hears the peer at its own signalled IP address.
+    pub fn add_beside(&mut self, now: Now, port: PortToken, local: SocketAddr, owner_call: u32) -> StreamId {
+        let id = self.insert(now, port, local, owner_call);
+        self.by_port.add(port, id);
+        id
+    }
+
+    /// Whether other streams hear the port that a stream sends from.
+    pub fn shares_port(&self, id: StreamId) -> bool {
+        self.stream(id).is_some_and(|stream| self.by_port.are_several(stream.port()))
+    }
+
+    /// The stream that a datagram belongs to.
+    #[inline]
+    pub(super) fn addressee(&self, port: PortToken, from: SocketAddr) -> Option<StreamId> {
+        self.by_port.only(port).or_else(|| self.addressee_of_several(port, from))
+    }
+
+    /// Of the streams at a port that whose peer is at `from`; where all peers are elsewhere the first, which refuses it.
+    #[cold]
+    fn addressee_of_several(&self, port: PortToken, from: SocketAddr) -> Option<StreamId> {
+        let fit = |id: &StreamId| self.stream(*id).map_or(Fit::Stranger, |stream| stream.latch.fit(from));
+        // Of equals `max_by_key` takes the last.
+        self.by_port.several(port).iter().rev().max_by_key(|id| fit(id)).copied()
     }
 
     /// Takes every port from a stream that is gone.
     pub(super) fn unbind(&mut self, stream: &Stream, id: StreamId) {
-        let only = stream.port().0 as usize;
-        let ports = if stream.has_moved() { 0..self.by_port.len() } else { only..only + 1 };
-        self.by_port[ports].iter_mut().filter(|slot| **slot == Some(id)).for_each(|slot| *slot = None);
+        match stream.has_moved() {
+            true => self.by_port.remove_everywhere(id),
+            false => self.by_port.remove(stream.port(), id),
+        }
     }
 
     pub(super) fn bind(&mut self, port: PortToken, id: StreamId) {
-        let index = port.0 as usize;
-        if self.by_port.len() <= index {
-            self.by_port.resize(index + 1, None);
-        }
-        self.by_port[index] = Some(id);
+        self.by_port.set(port, id);
     }
 }

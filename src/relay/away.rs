@@ -46,6 +46,8 @@ pub(super) struct Way {
     pub(super) has_lent_windows: bool,
     /// Why it is here; empty before anybody has looked.
     pub(super) reason: &'static str,
+    /// The name of the way on which its packets come here; none where that is the usual one.
+    lifted: Option<&'static str>,
     /// When the other path took its last packet.
     pub(super) last_elsewhere: Unix,
 }
@@ -125,6 +127,7 @@ impl Way {
             away: None,
             has_lent_windows: false,
             reason: "",
+            lifted: None,
             last_elsewhere: Unix(0),
         }
     }
@@ -145,6 +148,11 @@ impl Stream {
     /// is none.
     pub fn reason_to_stay(&self) -> Option<&'static str> {
         Some(self.way.reason).filter(|reason| !reason.is_empty() && !self.is_away())
+    }
+
+    /// The name of the way on which its packets come to the daemon; none where that is the usual one.
+    pub fn way_here(&self) -> Option<&'static str> {
+        self.way.lifted
     }
 
     /// When another path took its last packet; zero if that never was.
@@ -219,8 +227,11 @@ impl Relay {
     pub(super) fn look_at_way(&mut self, now: Mono, id: StreamId, header: &Header, bytes: usize) -> bool {
         self.note(id);
         let Some(stream) = self.streams.get_mut(id.0 as usize) else { return false };
+        let is_told_digit = stream.plan().tells_digits && stream.is_event(header.payload_type);
         let Some(away) = &mut stream.way.away else { return false };
-        away.strays += u64::from(now.since(away.since) >= GRACE);
+        // Digits that somebody is told of come here by right.
+        let is_stray = !is_told_digit && now.since(away.since) >= GRACE;
+        away.strays += u64::from(is_stray);
         if away.loan.ssrc != header.ssrc {
             return false;
         }
@@ -246,6 +257,13 @@ impl Relay {
             }
             Recheck::Later => way.resting_until.unwrap_or(now),
         };
+    }
+
+    /// Names the way on which a stream's packets come here, or the usual one.
+    pub fn lift_way(&mut self, id: StreamId, way: Option<&'static str>) {
+        if let Some(stream) = self.streams.get_mut(id.0 as usize) {
+            stream.way.lifted = way;
+        }
     }
 
     /// Whether RTP came here that another path should have taken.

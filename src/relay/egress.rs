@@ -7,8 +7,9 @@ use super::secure::Secure;
 use super::verdict::{DropReason, Verdict};
 use super::{Relay, Transmit, extension};
 use crate::base::time::Now;
-use crate::plan::{Block, Sink};
-use crate::wire::rtp::Header;
+use crate::plan::{Block, Muting, Sink};
+use crate::wire::rtp::{Header, Packet};
+use std::ops::Range;
 
 /// RTCP packet types of transport-layer and payload-specific feedback (RFC 4585, section 6.1).
 const FEEDBACK_TYPES: [u8; 2] = [205, 206];
@@ -25,6 +26,9 @@ impl Relay {
     ) -> Result<Verdict, DropReason> {
         match &accepted.kind {
             Kind::Rtp(header) => {
+                if accepted.is_event {
+                    self.note_digit(accepted, header, packet);
+                }
                 if self.watch(now, accepted, header, packet) {
                     return self.repair_arrived(now, accepted, header, packet, transmit);
                 }
@@ -75,6 +79,17 @@ impl Relay {
         self.send_to(now, accepted, sink, packet, transmit)
     }
 
+    /// What silence of a packet's codec looks like; none where it has none to fill in.
+    #[cold]
+    fn silence(&self, accepted: &Accepted, packet: &[u8]) -> Option<Silence> {
+        let plan = self.streams.get(accepted.stream.0 as usize)?.plan();
+        let packet = Packet::parse(packet).ok()?;
+        let payload_type = packet.header().payload_type;
+        let known = plan.ingress.payload_types.iter().find(|known| known.number == payload_type)?;
+        let start = packet.header_bytes();
+        Some(Silence { byte: known.silence?, payload: start..start + packet.payload().len() })
+    }
+
     /// Sends a packet whose SSRCs are those that the receiver knows, where it is RTCP.
     #[inline]
     pub(super) fn send_to(
@@ -89,13 +104,15 @@ impl Relay {
             Kind::Rtp(header) => self.changes(now, (accepted, header), &sink, packet, transmit)?,
             Kind::Rtcp | Kind::Opaque => None,
         };
+        let is_silenced = is_silenced(sink.block, accepted);
+        let silence = if is_silenced { self.silence(accepted, packet) } else { None };
         let stream = self.streams.get_mut(sink.egress.0 as usize).ok_or(DropReason::NoSink)?;
         // A place that was given to another call must never hear this one.
         if accepted.owner_call != stream.owner_call() {
             return Err(DropReason::NoSink);
         }
         let destination = match stream.latch.destination(now.mono) {
-            _ if is_blocked(sink.block, accepted) => Err(DropReason::Blocked),
+            _ if is_blocked(sink.block, accepted) || (is_silenced && silence.is_none()) => Err(DropReason::Blocked),
             Ok(destination) if destination == stream.local() => Err(DropReason::SelfLoop),
             Ok(destination) => Ok(destination),
             Err(NoDestination::Unknown) => Err(DropReason::NoDestination),
@@ -104,7 +121,7 @@ impl Relay {
         let destination = destination.inspect_err(|&reason| stream.withheld.count(reason))?;
         let peer = (stream.secure.as_deref_mut(), &mut stream.rewriting);
         let changes = changes.as_ref();
-        let outgoing = dress(accepted, (&sink, changes), packet, &self.original, &mut self.outgoing, peer);
+        let outgoing = dress(accepted, (&sink, changes, silence), packet, &self.original, &mut self.outgoing, peer);
         let bytes = outgoing.inspect_err(|&reason| stream.withheld.count(reason))?;
         transmit.send(stream.port(), destination, bytes);
         let length = bytes.len();
@@ -126,6 +143,12 @@ impl Relay {
     }
 }
 
+/// What stands in for a packet's payload.
+struct Silence {
+    byte: u8,
+    payload: Range<usize>,
+}
+
 /// A packet's header as the receiver sees it.
 #[inline]
 fn shown(header: &Header, changes: Option<&Changes>) -> Header {
@@ -136,7 +159,7 @@ fn shown(header: &Header, changes: Option<&Changes>) -> Header {
 #[inline]
 fn dress<'a>(
     accepted: &Accepted,
-    (sink, changes): (&Sink, Option<&Changes>),
+    (sink, changes, silence): (&Sink, Option<&Changes>, Option<Silence>),
     packet: &'a [u8],
     original: &'a [u8],
     outgoing: &'a mut [u8],
@@ -155,7 +178,7 @@ fn dress<'a>(
     let mid = sink.mid.as_ref().filter(|_| is_rtp);
     let transport_wide = sink.transport_wide.filter(|_| is_rtp);
     let is_repair = matches!(accepted.again, Again::Repair(_));
-    let is_changed = masks || mid.is_some() || transport_wide.is_some() || changes.is_some();
+    let is_changed = silence.is_some() || masks || mid.is_some() || transport_wide.is_some() || changes.is_some();
     if secure.is_none() && !strips && !is_changed && !is_repair {
         return Ok(packet);
     }
@@ -166,6 +189,9 @@ fn dress<'a>(
             packet.len()
         }
     };
+    if let Some(Silence { byte, payload }) = silence {
+        outgoing[payload].fill(byte);
+    }
     // By the sender's numbers first, then by the receiver's.
     if masks {
         extension::blank(&mut outgoing[..length], sink.masked_extensions);
@@ -214,7 +240,13 @@ fn is_blocked(block: Option<Block>, accepted: &Accepted) -> bool {
     match block {
         None => false,
         Some(Block::All) => true,
-        Some(Block::Media) => is_rtp && !accepted.is_event,
-        Some(Block::Dtmf) => is_rtp && accepted.is_event,
+        Some(block) if accepted.is_event => is_rtp && block.drops_events(),
+        Some(block) => is_rtp && block.muting() == Muting::Dropped,
     }
+}
+
+/// Whether a packet is media that is to be replaced.
+fn is_silenced(block: Option<Block>, accepted: &Accepted) -> bool {
+    let is_media = matches!(accepted.kind, Kind::Rtp(_)) && !accepted.is_event;
+    is_media && block.is_some_and(|block| block.muting() == Muting::Silenced)
 }

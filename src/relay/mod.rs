@@ -9,6 +9,7 @@ mod attach;
 pub mod away;
 mod bundle;
 mod connectivity;
+pub mod digits;
 mod egress;
 mod extension;
 mod feedback;
@@ -20,8 +21,10 @@ mod keyframes;
 pub mod latch;
 mod layers;
 mod nonce;
+mod occupants;
 mod pierce;
 pub mod ports;
+pub mod reports;
 mod rewriting;
 mod rtcp;
 mod secure;
@@ -44,6 +47,7 @@ use away::Way;
 use handshake::HandshakeDesk;
 use interface::Interfaces;
 use nonce::Nonces;
+use occupants::Occupants;
 use pierce::Piercer;
 use slab::Slab;
 use std::net::SocketAddr;
@@ -53,10 +57,12 @@ use std::net::SocketAddr;
 pub struct Relay {
     /// Each in memory of its own: a table that grows moves no streams, and keeps nobody's packets waiting.
     streams: Slab<Box<Stream>>,
-    /// The stream of each port, by token.
-    by_port: Vec<Option<StreamId>>,
+    by_port: Occupants,
     interfaces: Interfaces,
     dropped: DropCounters,
+    /// Datagrams that were forwarded, and those that ended here.
+    forwarded: u64,
+    consumed: u64,
     piercer: Piercer,
     agenda: Agenda,
     feedback_agenda: Agenda,
@@ -79,6 +85,9 @@ pub struct Relay {
     way_notes: Vec<StreamId>,
     /// Datagrams whose state has come back.
     released: Vec<held::Held>,
+    /// Those that nobody has taken yet.
+    digits: Vec<digits::Digit>,
+    reports: reports::Reports,
 }
 
 /// The largest datagram that may come.
@@ -93,9 +102,11 @@ impl Relay {
             own_name: nonces.hex(24),
             report: Vec::new(),
             streams: Slab::new(),
-            by_port: Vec::new(),
+            by_port: Occupants::default(),
             interfaces: Interfaces::default(),
             dropped: DropCounters::default(),
+            forwarded: 0,
+            consumed: 0,
             piercer: Piercer::default(),
             agenda: Agenda::default(),
             feedback_agenda: Agenda::default(),
@@ -106,18 +117,24 @@ impl Relay {
             mos,
             has_other_path: false,
             way_notes: Vec::new(),
+            digits: Vec::new(),
             released: Vec::new(),
+            reports: reports::Reports::default(),
         }
     }
 
     /// A stream at an open port, without a plan yet: what arrives is dropped. `owner_call` is the call that it belongs
     /// to, and packets never pass from one call to another.
     pub fn add(&mut self, now: Now, port: PortToken, local: SocketAddr, owner_call: u32) -> StreamId {
-        let interface = self.interfaces.index(local.ip());
-        let stream = Stream::new(now, port, local, interface, owner_call, Way::new(self.has_other_path));
-        let id = StreamId(self.streams.insert(Box::new(stream)) as u32);
+        let id = self.insert(now, port, local, owner_call);
         self.bind(port, id);
         id
+    }
+
+    fn insert(&mut self, now: Now, port: PortToken, local: SocketAddr, owner_call: u32) -> StreamId {
+        let interface = self.interfaces.index(local.ip());
+        let stream = Stream::new(now, port, local, interface, owner_call, Way::new(self.has_other_path));
+        StreamId(self.streams.insert(Box::new(stream)) as u32)
     }
 
     /// Replaces what is done with packets that arrive on the stream's port. Counters, sources and, unless signalling
@@ -159,19 +176,21 @@ impl Relay {
         datagram: &mut [u8],
         transmit: &mut (impl Transmit + ?Sized),
     ) -> Verdict {
-        let verdict = match self.by_port.get(port.0 as usize) {
-            Some(Some(id)) => self.relay(now, *id, port, from, datagram, transmit),
-            _ => Verdict::Dropped(DropReason::UnknownPort),
+        let verdict = match self.addressee(port, from) {
+            Some(id) => self.relay(now, id, port, from, datagram, transmit),
+            None => Verdict::Dropped(DropReason::UnknownPort),
         };
-        if let Verdict::Dropped(reason) = verdict {
-            self.dropped.count(reason);
+        match verdict {
+            Verdict::Forwarded => self.forwarded += 1,
+            Verdict::Consumed => self.consumed += 1,
+            Verdict::Dropped(reason) => self.dropped.count(reason),
         }
         verdict
     }
 
     /// The network did not take a datagram that was sent from `port`.
     pub fn send_failed(&mut self, port: PortToken) {
-        let Some(Some(id)) = self.by_port.get(port.0 as usize) else { return };
+        let Some(id) = self.by_port.first(port) else { return };
         let Some(stream) = self.streams.get_mut(id.0 as usize) else { return };
         stream.count_send_error();
         self.interfaces.get_mut(stream.interface()).sent.errors += 1;
@@ -205,6 +224,12 @@ impl Relay {
     /// Totals by local address, of streams that are gone too.
     pub fn interfaces(&self) -> &[Interface] {
         self.interfaces.all()
+    }
+
+    /// Datagrams that came to this relay and were forwarded, and those that ended here: keep-alives, connectivity checks,
+    /// handshakes.
+    pub fn settled(&self) -> (u64, u64) {
+        (self.forwarded, self.consumed)
     }
 
     /// Datagrams dropped, by reason, of streams that are gone too.

@@ -14,6 +14,7 @@ impl Relay {
         datagram: &[u8],
         transmit: &mut (impl Transmit + ?Sized),
     ) {
+        self.note_report(now, id, datagram);
         let Some(stream) = self.streams.get_mut(id.0 as usize) else { return };
         if let Some(ssrc) = rtcp::first_sender(datagram) {
             stream.note_ssrc(ssrc);

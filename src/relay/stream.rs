@@ -4,6 +4,7 @@ mod handover;
 
 use super::away::Way;
 use super::connectivity::Connectivity;
+use super::digits::Pressed;
 use super::feedback::{self, Feedback, Receiver};
 use super::handshake::Handshakes;
 use super::interface::Traffic;
@@ -72,6 +73,8 @@ pub struct Stream {
     pub(super) receiver: Option<Box<Receiver>>,
     /// What packets to the peer are given that is its own.
     pub(super) rewriting: Option<Box<Rewriting>>,
+    /// The digit that the peer has pressed last, where anybody wants to know.
+    pub(super) pressed: Option<Box<Pressed>>,
     /// Which sinks take RTP, and which RTCP, as it came.
     pub(super) passing: (Passing, Passing),
     pub(super) dropped: DropCounters,
@@ -105,6 +108,7 @@ pub(super) fn no_plan() -> ForwardingPlan {
         signalled_at: Mono(0),
         filled: false,
         strict_source: false,
+        fixed_address: false,
         media_handover: false,
         asymmetric: false,
         wait_for_peer: false,
@@ -155,6 +159,7 @@ impl Stream {
             asked: Asked::default(),
             receiver: None,
             rewriting: None,
+            pressed: None,
             passing: (Passing::None, Passing::None),
             dropped: DropCounters::default(),
             withheld: DropCounters::default(),
@@ -399,6 +404,11 @@ impl Stream {
     /// What is done with packets that arrive.
     pub fn plan(&self) -> &ForwardingPlan {
         &self.plan
+    }
+
+    /// Whether signalling says that packets of this payload type are telephone-events.
+    pub(super) fn is_event(&self, payload_type: u8) -> bool {
+        self.plan.ingress.payload_types.iter().any(|known| known.number == payload_type && known.is_dtmf)
     }
 
     /// Where packets are sent; none while nothing is known.

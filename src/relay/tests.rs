@@ -38,8 +38,11 @@ fn ms(milliseconds: u64) -> Now {
 }
 
 fn rtp(payload_type: u8, sequence: u16, ssrc: u32) -> Vec<u8> {
-    let header = Header { marker: false, payload_type, sequence, timestamp: u32::from(sequence) * 160, ssrc };
-    header.write(&[0xd5; 160])
+    Header { payload_type, ssrc, ..header(sequence) }.write(&[0xd5; 160])
+}
+
+fn header(sequence: u16) -> Header {
+    Header { marker: false, payload_type: 8, sequence, timestamp: u32::from(sequence) * 160, ssrc: 7 }
 }
 
 fn plan(component: Component, signalled: &str, media: &[StreamId], control: &[StreamId]) -> ForwardingPlan {
@@ -50,13 +53,14 @@ fn plan(component: Component, signalled: &str, media: &[StreamId], control: &[St
         signalled_at: ms(0).mono,
         filled: true,
         strict_source: false,
+        fixed_address: false,
         media_handover: false,
         asymmetric: false,
         wait_for_peer: false,
         pierce_nat: false,
         payload_types: smallvec![
-            PayloadType { number: 8, clock_rate_hz: 8000, is_dtmf: false },
-            PayloadType { number: 101, clock_rate_hz: 8000, is_dtmf: true },
+            PayloadType { number: 8, clock_rate_hz: 8000, is_dtmf: false, silence: Some(0xd5) },
+            PayloadType { number: 101, clock_rate_hz: 8000, is_dtmf: true, silence: None },
         ],
     };
     ForwardingPlan {
@@ -225,6 +229,8 @@ fn blocks_tell_media_from_events() {
         (Some(Block::All), false, false, false),
         (Some(Block::Media), false, true, true),
         (Some(Block::Dtmf), true, false, true),
+        (Some(Block::Silence), true, true, true),
+        (Some(Block::SilenceWithoutEvents), true, false, true),
     ] {
         let (mut relay, [a, ..], mut sent) = call();
         replan(&mut relay, a, |plan| {
@@ -240,6 +246,59 @@ fn blocks_tell_media_from_events() {
         }
         assert_eq!(relay.stream(a).unwrap().received().packets, 4, "blocked packets were received");
         assert_eq!(relay.stream(a).unwrap().received().errors, 0);
+    }
+}
+
+#[test]
+fn silence_takes_the_place_of_a_payload_and_of_nothing_else() {
+    let (mut relay, [a, ..], mut sent) = call();
+    replan(&mut relay, a, |plan| plan.media[0].block = Some(Block::Silence));
+    let spoken = |payload_type| Header { payload_type, ..header(3) }.write(&[0x11; 160]);
+    // With a contributing source and padding of 4 bytes.
+    let mut odd = spoken(8);
+    odd.splice(12..12, [1, 2, 3, 4]);
+    odd[0] |= 0x21;
+    odd.extend([0, 0, 0, 4]);
+    for (mut datagram, silent) in [(spoken(8), 12..172), (odd, 16..176), (spoken(101), 0..0)] {
+        let mut expected = datagram.clone();
+        expected[silent].fill(0xd5);
+        relay.datagram(ms(0), PortToken(0), at(ALICE), &mut datagram, &mut sent);
+        assert_eq!(sent.take(), [(2, at(BOB), expected)]);
+    }
+    // A codec that nobody knows the silence of.
+    let verdict = relay.datagram(ms(0), PortToken(0), at(ALICE), &mut spoken(111), &mut sent);
+    assert_eq!((verdict, sent.take()), (Verdict::Dropped(DropReason::Blocked), vec![]));
+}
+
+#[test]
+fn a_digit_is_told_once() {
+    let event = |sequence: u16, timestamp: u32, payload: [u8; 4]| {
+        Header { payload_type: 101, timestamp, ..header(sequence) }.write(&payload)
+    };
+    // Pressed for 120 ms, its end three times; pressed, and the end is lost; pressed again; and a late packet.
+    let packets = [
+        event(1, 1000, [5, 10, 0, 160]),
+        event(2, 1000, [5, 10, 1, 64]),
+        event(3, 1000, [5, 0x8a, 3, 192]),
+        event(4, 1000, [5, 0x8a, 3, 192]),
+        event(5, 1000, [5, 0x8a, 3, 192]),
+        event(6, 3000, [11, 7, 0, 160]),
+        event(7, 3000, [11, 7, 0, 240]),
+        event(8, 9000, [1, 0x87, 0, 80]),
+        event(2, 1000, [5, 10, 1, 64]),
+    ];
+    for tells in [true, false] {
+        let (mut relay, [a, ..], mut sent) = call();
+        replan(&mut relay, a, |plan| {
+            plan.tells_digits = tells;
+            plan.media[0].block = Some(Block::Dtmf);
+        });
+        for packet in &packets {
+            relay.datagram(ms(0), PortToken(0), at(ALICE), &mut packet.clone(), &mut sent);
+        }
+        let told: Vec<_> =
+            relay.take_digits().into_iter().map(|digit| (digit.event, digit.duration_ms, digit.volume)).collect();
+        assert_eq!(told, if tells { vec![(5, 120, 10), (11, 30, 7), (1, 10, 7)] } else { vec![] });
     }
 }
 

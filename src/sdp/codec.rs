@@ -92,6 +92,13 @@ impl Codec {
         self.name.eq_ignore_ascii_case("telephone-event")
     }
 
+    /// The byte that a payload of silence consists of: positive zero of G.711, and what an encoder of G.722 makes of zeros.
+    pub fn silence(&self) -> Option<u8> {
+        const SILENCES: [(&str, u8); 3] = [("PCMA", 0xd5), ("PCMU", 0xff), ("G722", 0xfa)];
+        let known = SILENCES.iter().find(|(name, _)| self.name.eq_ignore_ascii_case(name));
+        known.map(|(_, byte)| *byte)
+    }
+
     /// The payload type whose packets this one sends again (RFC 4588, section 8.1: `rtx`, `apt`).
     pub fn repaired_payload_type(&self) -> Option<u8> {
         let parameters = self.parameters.as_deref().filter(|_| self.name.eq_ignore_ascii_case("rtx"))?;

@@ -3,11 +3,13 @@
 pub mod bencode;
 pub mod demux;
 pub mod extent;
+pub mod hep;
 pub mod json;
 pub mod pcapng;
 pub mod rtcp;
 pub mod rtp;
 pub mod stun;
+pub mod telephone_event;
 pub mod value;
 
 use thiserror::Error;

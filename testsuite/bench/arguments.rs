@@ -14,6 +14,7 @@ pub fn all() -> Command {
             copies(),
             calls(),
             changes(),
+            lrk(),
             kernel(),
             cycles(),
             large(),
@@ -72,6 +73,15 @@ fn copies() -> Command {
 fn calls() -> Command {
     Command::new("calls")
         .about("As many calls as a large proxy has, all relaying at once, in the fast path and in userspace")
+        .arg(number("calls", "20000", "Calls with RTP both ways"))
+        .arg(number("packets-a-second", "100000", "Packets in all"))
+        .arg(number("seconds", "8", "Measured seconds a run"))
+        .arg(generator_core())
+}
+
+fn lrk() -> Command {
+    Command::new("lrk")
+        .about("The same with calls of LRKProxy, until they have expired")
         .arg(number("calls", "20000", "Calls with RTP both ways"))
         .arg(number("packets-a-second", "100000", "Packets in all"))
         .arg(number("seconds", "8", "Measured seconds a run"))

@@ -3,6 +3,7 @@
 
 use crate::control::{Control, check_interrupt, delete, offer};
 use crate::forward::{CALLEE, CALLER, CLI, CONTROL, INSIDE, OUTSIDE, Topology, frame, interface, kernel_threads};
+use crate::lrk;
 use millrace_testsuite::daemon::{Daemon, Kind, Settings};
 use millrace_testsuite::netns::Namespace;
 use millrace_testsuite::scratch::Scratch;
@@ -33,6 +34,8 @@ pub struct Plan {
     /// Calls that end and begin again in a second; none for calls that stay.
     pub changes_a_second: u64,
     pub generator_core: usize,
+    /// Calls are set up by LRKProxy's protocol rather than by NG, and expire.
+    pub by_lrk: bool,
 }
 
 /// Runs the plan in the fast path and in userspace. Whether nothing was lost in the former, and nothing went astray in
@@ -44,8 +47,11 @@ pub fn run(plan: &Plan) -> Result<bool, String> {
         number => format!(", {number} of them end and begin again in a second"),
     };
     println!(
-        "\n{} calls between two hosts, both ways, {} packets a second for {} s{changes}",
-        plan.calls, plan.packets_a_second, plan.seconds
+        "\n{} calls{} between two hosts, both ways, {} packets a second for {} s{changes}",
+        plan.calls,
+        if plan.by_lrk { " of LRKProxy" } else { "" },
+        plan.packets_a_second,
+        plan.seconds
     );
     let mut met = true;
     for mode in ["xdp", "off"] {
@@ -64,12 +70,16 @@ struct Side {
 fn measure(plan: &Plan, mode: &str) -> Result<bool, String> {
     let scratch = Scratch::make("calls")?;
     let topology = Topology::make()?;
-    let daemon = start(mode, &topology, scratch.path())?;
-    let before = daemon.memory()?;
-    let mut control = Control::of(&daemon)?;
+    let daemon = start(mode, plan.by_lrk, &topology, scratch.path())?;
+    let (before, descriptors) = (daemon.memory()?, daemon.descriptors()?);
     let (began, cpu) = (Instant::now(), daemon.cpu_time()?);
-    let ports: Vec<(u16, u16)> =
-        (0..plan.calls).map(|number| set_up(&mut control, number, 0)).collect::<Result<_, String>>()?;
+    let ports: Vec<(u16, u16)> = match plan.by_lrk {
+        true => lrk::set_up(&topology.proxy, plan.calls, |number| phone(number, 0))?,
+        false => {
+            let mut control = Control::of(&daemon)?;
+            (0..plan.calls).map(|number| set_up(&mut control, number, 0)).collect::<Result<_, String>>()?
+        }
+    };
     let (took, used) = (began.elapsed(), daemon.cpu_time()? - cpu);
     println!(
         "  fastpath={mode}: set up in {:.1} s, {:.0} us of CPU each; {} descriptors, {:.1} KiB a call",
@@ -91,6 +101,16 @@ fn measure(plan: &Plan, mode: &str) -> Result<bool, String> {
     let text = daemon.cli("list totals")?;
     let sessions = text.lines().find(|line| line.contains("Total sessions") || line.contains("Own sessions"));
     println!("    {}", sessions.unwrap_or_default().trim());
+    if plan.by_lrk {
+        let took = lrk::expire(&daemon)?;
+        println!(
+            "    all expired within {:.0} s of the last packet: {} descriptors, {descriptors} before the calls; {} KiB more \
+             than then",
+            took.as_secs_f64(),
+            daemon.descriptors()?,
+            daemon.memory()?.resident_kib.saturating_sub(before.resident_kib)
+        );
+    }
     Ok(outcome.astray == 0 && (outcome.lost == 0 || mode == "off"))
 }
 
@@ -279,15 +299,18 @@ fn change(
     Ok(changes)
 }
 
-fn start<'a>(mode: &str, topology: &'a Topology, folder: &Path) -> Result<Daemon<'a>, String> {
+fn start<'a>(mode: &str, by_lrk: bool, topology: &'a Topology, folder: &Path) -> Result<Daemon<'a>, String> {
     let address = |text: &str| text.parse().map_err(|error| format!("{text}: {error}"));
     Daemon::start(Settings {
         kind: Kind::Millrace,
         interfaces: vec![format!("external/{OUTSIDE}"), format!("internal/{INSIDE}")],
         control: address(CONTROL)?,
         cli: address(CLI)?,
-        ports: PORTS,
-        options: vec![format!("--fastpath={mode}"), "--media-sockets=shared".to_owned()],
+        ports: if by_lrk { lrk::OTHER_PORTS } else { PORTS },
+        options: [format!("--fastpath={mode}"), "--media-sockets=shared".to_owned()]
+            .into_iter()
+            .chain(by_lrk.then(lrk::options).into_iter().flatten())
+            .collect(),
         namespace: Some(&topology.proxy),
         cores: None,
         log: folder.join("daemon.log"),

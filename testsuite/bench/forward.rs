@@ -64,7 +64,7 @@ const MEDIA: [Media; 3] = [
         what: "audio, SDES to plain",
         packet_bytes: 172,
         cover: Cover::Caller,
-        ways: &[Way::Dropped, Way::Xdp, Way::Userspace, Way::Rtpengine],
+        ways: &[Way::Dropped, Way::Xdp, Way::AfXdp, Way::Userspace, Way::Rtpengine],
         most_calls: 200,
         goals: &[(Way::Rtpengine, 0.25)],
     },
@@ -84,19 +84,24 @@ pub(crate) enum Way {
     Dropped,
     Nftables,
     Xdp,
+    Tc,
+    /// In the daemon, past the network stack.
+    AfXdp,
     Userspace,
     Rtpengine,
 }
 
 impl Way {
-    const ALL: [Way; 5] = [Way::Dropped, Way::Nftables, Way::Xdp, Way::Userspace, Way::Rtpengine];
+    const ALL: [Way; 7] = [Way::Dropped, Way::Nftables, Way::Xdp, Way::Tc, Way::AfXdp, Way::Userspace, Way::Rtpengine];
 
     fn name(self) -> &'static str {
         match self {
             Way::Dropped => "received and dropped",
             Way::Nftables => "nftables DNAT and SNAT",
             Way::Xdp => "millrace, XDP",
-            Way::Userspace => "millrace, userspace",
+            Way::Tc => "millrace, TC",
+            Way::AfXdp => "millrace, AF_XDP",
+            Way::Userspace => "millrace, sockets",
             Way::Rtpengine => "rtpengine, userspace",
         }
     }
@@ -321,6 +326,8 @@ pub(crate) fn start<'a>(way: Way, proxy: &'a Namespace, folder: &Path) -> Result
     let address = |text: &str| text.parse::<SocketAddr>().map_err(|error| format!("{text}: {error}"));
     let (kind, options) = match way {
         Way::Xdp => (Kind::Millrace, vec!["--fastpath=xdp".to_owned(), "--no-fallback".to_owned()]),
+        Way::Tc => (Kind::Millrace, vec!["--fastpath=tc".to_owned(), "--no-fallback".to_owned()]),
+        Way::AfXdp => (Kind::Millrace, vec!["--fastpath=af-xdp".to_owned(), "--no-fallback".to_owned()]),
         Way::Userspace => (Kind::Millrace, vec!["--fastpath=off".to_owned()]),
         _ => (Kind::Rtpengine, Vec::new()),
     };

@@ -74,14 +74,29 @@ pub fn run(packets: usize) -> Result<bool, String> {
     Ok(true)
 }
 
+/// How many instructions the verifier had to look at when this was written down last, by program.
+const VERIFIED: &str = include_str!("verified.txt");
+
+/// A count beside the one that was written down.
+fn compared(name: &str, count: u32) -> String {
+    let known = VERIFIED.lines().filter_map(|line| line.split_once(' ')).find(|(known, _)| *known == name);
+    match known.and_then(|(_, count)| count.parse::<f64>().ok()) {
+        Some(before) => format!("{name} {count} ({:+.0} %)", 100.0 * (f64::from(count) / before - 1.0)),
+        None => format!("{name} {count} (new)"),
+    }
+}
+
 /// How long loading takes, and how many instructions the verifier has looked at.
 fn load() -> Result<(), String> {
     for (with_srtp, what) in [(false, "for plain RTP"), (true, "for SRTP too")] {
         let start = now_ns();
         let programs = Programs::load(4, true, with_srtp).map_err(|why| why.to_string())?;
         let milliseconds = (now_ns() - start) as f64 / 1e6;
-        let counts: Vec<String> = programs.verified().map(|(name, count)| format!("{name} {count}")).collect();
-        println!("loaded {what} in {milliseconds:.0} ms; verified instructions: {}", counts.join(", "));
+        let counts: Vec<String> = programs.verified().map(|(name, count)| compared(name, count)).collect();
+        println!(
+            "loaded {what} in {milliseconds:.0} ms; verified instructions, and against verified.txt: {}",
+            counts.join(", ")
+        );
     }
     Ok(())
 }

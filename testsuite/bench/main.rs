@@ -12,6 +12,7 @@ mod fanout;
 mod forward;
 mod kernel;
 mod load;
+mod lrk;
 mod report;
 mod requests;
 mod srtp;
@@ -77,12 +78,13 @@ fn run(arguments: &ArgMatches) -> Result<bool, String> {
             calls: number("calls") as usize,
             generator_core: generator_core(),
         }),
-        "calls" | "changes" => calls::run(&calls::Plan {
+        "calls" | "changes" | "lrk" => calls::run(&calls::Plan {
             calls: number("calls") as usize,
             packets_a_second: number("packets-a-second").max(1),
             seconds: number("seconds").max(1),
             changes_a_second: if name == "changes" { number("changes-a-second").max(1) } else { 0 },
             generator_core: generator_core(),
+            by_lrk: name == "lrk",
         }),
         "copies" => copies::run(&copies::Plan {
             rounds: number("rounds").max(1) as usize,
@@ -106,8 +108,8 @@ fn run(arguments: &ArgMatches) -> Result<bool, String> {
 fn all() -> Result<bool, String> {
     let mut met = true;
     for name in [
-        "srtp", "ceiling", "compare", "fanout", "forward", "copies", "calls", "changes", "kernel", "cycles", "large",
-        "dtls", "requests",
+        "srtp", "ceiling", "compare", "fanout", "forward", "copies", "calls", "changes", "lrk", "kernel", "cycles",
+        "large", "dtls", "requests",
     ] {
         met &= run(&arguments::all().get_matches_from(["millrace-bench", name]))?;
     }

@@ -36,7 +36,8 @@ fn program() -> PathBuf {
     Kind::Millrace.program().with_file_name("millracectl")
 }
 
-fn ctl(networks: &Networks) -> Command {
+/// `millracectl` in the daemon's network.
+pub fn ctl(networks: &Networks) -> Command {
     networks.proxy.command(&program().to_string_lossy())
 }
 
@@ -98,14 +99,15 @@ fn entry(list: &Value) -> Result<&Value, String> {
 }
 
 /// Two ends of a call.
-struct Talk {
+pub struct Talk {
     ends: [UdpSocket; 2],
     /// Where each sends to.
     to: [SocketAddr; 2],
 }
 
 impl Talk {
-    fn open(networks: &Networks, daemon: &Daemon) -> Result<Talk, String> {
+    /// Sets a call up.
+    pub fn open(networks: &Networks, daemon: &Daemon) -> Result<Talk, String> {
         let (caller, callee) = (at(CALLER, 6000)?, at(CALLEE, 7000)?);
         let mut client = daemon.client(Encoding::Bencode)?;
         let ([for_caller, for_callee], _) = set_up(&mut client, caller, callee, Cover::None)?;
@@ -114,7 +116,7 @@ impl Talk {
     }
 
     /// One RTCP receiver report from each end to where the other's RTP goes: it is no RTP, and goes by the daemon.
-    fn report(&self) -> Result<(), String> {
+    pub fn report(&self) -> Result<(), String> {
         for (end, to) in self.ends.iter().zip(self.to) {
             let mut report = vec![0x81, 201, 0, 7];
             report.extend(SSRC.to_be_bytes());
@@ -125,7 +127,13 @@ impl Talk {
         Ok(())
     }
 
-    fn both_ways(&self, first: u16, count: u16) -> Result<(), String> {
+    /// A datagram of the caller's.
+    pub fn caller_sends(&self, datagram: &[u8]) -> Result<(), String> {
+        self.ends[0].send_to(datagram, self.to[0]).map(drop).map_err(|error| error.to_string())
+    }
+
+    /// RTP packets from each end, numbered from `first`.
+    pub fn both_ways(&self, first: u16, count: u16) -> Result<(), String> {
         for number in first..first + count {
             for (end, to) in self.ends.iter().zip(self.to) {
                 let sent = end.send_to(&packet(number, PCMA, &[0xd5; 160]), to);

@@ -27,6 +27,14 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "same-bytes", what: "XDP forwards as userspace does", needs: ours, run: ip4 },
     Scenario { name: "same-bytes-ip6", what: "the same from IPv4 to IPv6", needs: ours, run: ip4_to_ip6 },
     Scenario { name: "same-bytes-tc", what: "TC forwards as userspace does", needs: ours, run: tc },
+    Scenario {
+        name: "same-bytes-af-xdp",
+        what: "the daemon forwards alike what comes past the network stack",
+        needs: ours,
+        run: af_xdp,
+    },
+    Scenario { name: "same-bytes-af-xdp-ip6", what: "the same to IPv6", needs: ours, run: af_xdp_ip6 },
+    Scenario { name: "same-bytes-af-xdp-keys", what: "the same between SDES keys", needs: ours, run: af_xdp_keys },
     Scenario { name: "same-bytes-tc-ip6", what: "the same over IPv6", needs: ours, run: tc_ip6 },
     Scenario { name: "tc-family", what: "TC leaves another family to userspace", needs: ours, run: tc_family },
     Scenario {
@@ -114,6 +122,8 @@ const WHOLE_CHECKSUMS: &[&str] = &["gro", "off", "tx", "off"];
 
 const SLOW: Mode = Mode { name: "off", option: "off", path: "userspace", cables: &[] };
 const XDP: Mode = Mode { name: "xdp", option: "xdp", path: "xdp", cables: &[] };
+const AF_XDP: Mode = Mode { name: "af-xdp", option: "af-xdp", path: "af_xdp", cables: &[] };
+const AF_XDP_WHOLE: Mode = Mode { name: "af-xdp-whole", cables: WHOLE_CHECKSUMS, ..AF_XDP };
 const TC: Mode = Mode { name: "tc", option: "tc", path: "tc", cables: NO_GRO };
 const TC_BY_ITSELF: Mode = Mode { name: "auto", option: "auto", path: "tc", cables: NO_GRO };
 const TC_WHOLE: Mode = Mode { name: "tc-whole", option: "tc", path: "tc", cables: WHOLE_CHECKSUMS };
@@ -155,6 +165,18 @@ fn many_copies(kind: Kind, folder: &Path) -> Result<String, String> {
     compare(kind, folder, Ends { listeners: 31, ..IP4 }, &[XDP])
 }
 
+fn af_xdp(kind: Kind, folder: &Path) -> Result<String, String> {
+    compare(kind, folder, IP4, &[AF_XDP, AF_XDP_WHOLE])
+}
+
+fn af_xdp_ip6(kind: Kind, folder: &Path) -> Result<String, String> {
+    compare(kind, folder, IP4_TO_IP6, &[AF_XDP])
+}
+
+fn af_xdp_keys(kind: Kind, folder: &Path) -> Result<String, String> {
+    compare(kind, folder, Ends { cover: Cover::Both(Suite::AesCm128Sha1_80), ..IP4 }, &[AF_XDP])
+}
+
 fn tc(kind: Kind, folder: &Path) -> Result<String, String> {
     compare(kind, folder, IP4, &[TC, TC_BY_ITSELF, TC_WHOLE])
 }
@@ -184,6 +206,23 @@ fn tc_family(kind: Kind, folder: &Path) -> Result<String, String> {
     }
 }
 
+/// Packets that the network stack of the host between has sent.
+fn sent_by_stack(networks: &Networks) -> Result<u64, String> {
+    let read = |file: &str| netns::run(networks.proxy.command("cat").arg(file));
+    let ip4 = read("/proc/self/net/snmp")?;
+    let mut lines = ip4.lines().filter_map(|line| line.strip_prefix("Ip: "));
+    let (names, values) = (lines.next().ok_or("no names")?, lines.next().ok_or("no values")?);
+    let mut fields = names.split(' ').zip(values.split(' '));
+    let of_ip4 = fields.find(|(name, _)| *name == "OutRequests").map(|(_, value)| value);
+    let ip6 = read("/proc/self/net/snmp6")?;
+    let of_ip6 = ip6.lines().find_map(|line| line.strip_prefix("Ip6OutRequests"));
+    [of_ip4, of_ip6]
+        .into_iter()
+        .flatten()
+        .map(|value| value.trim().parse::<u64>().map_err(|error| error.to_string()))
+        .sum()
+}
+
 /// Sends the list through userspace, then by each mode.
 fn compare(kind: Kind, folder: &Path, ends: Ends, modes: &[Mode]) -> Result<String, String> {
     let slow = pass(kind, folder, ends, SLOW)?;
@@ -196,7 +235,7 @@ fn compare(kind: Kind, folder: &Path, ends: Ends, modes: &[Mode]) -> Result<Stri
         if slow.counts != fast.counts {
             return Err(format!("userspace counts {}, {} {}", slow.counts, mode.name, fast.counts));
         }
-        notes.push(format!("{}: {} and more of them in the kernel", mode.name, fast.in_kernel));
+        notes.push(format!("{}: {} and more of them that way", mode.name, fast.in_kernel));
     }
     Ok(format!("{} datagrams alike, {}; the same counts", slow.arrived.len(), notes.join(", ")))
 }
@@ -212,7 +251,7 @@ fn compare_datagrams(slow: &[Arrived], fast: &[Arrived]) -> Result<(), String> {
         let all: Vec<String> = of.iter().filter(|one| !not.contains(one)).map(head).collect();
         format!("{} in all, {} of them alone: {}", of.len(), all.len(), all[..all.len().min(5)].join(", "))
     };
-    Err(format!("by userspace {}; in the kernel {}", only(&slow, &fast), only(&fast, &slow)))
+    Err(format!("by sockets {}; that way {}", only(&slow, &fast), only(&fast, &slow)))
 }
 
 /// A port, and the payload of a datagram to it.
@@ -230,7 +269,7 @@ struct Run {
     /// What the callee's socket got of it.
     heard: Vec<Arrived>,
     counts: Value,
-    /// Packets that never came to the daemon, at least.
+    /// Packets that went the way of the mode, at least.
     in_kernel: u64,
 }
 
@@ -270,7 +309,12 @@ fn pass(kind: Kind, folder: &Path, ends: Ends, mode: Mode) -> Result<Run, String
     if is_in_kernel && !goes_its_way(&first) {
         return Err(format!("{name}: {}", first["tags"]));
     }
+    let by_stack = sent_by_stack(&networks)?;
     let usual = talk.usual()?;
+    let by_stack = sent_by_stack(&networks)? - by_stack;
+    if is_in_kernel && by_stack > usual / 4 {
+        return Err(format!("{name}: the host's stack has sent {by_stack} packets while there were {usual}"));
+    }
     let second = query(&mut client)?;
     if is_in_kernel && !goes_its_way(&second) {
         return Err(format!("{name}: usual packets came to the daemon: {}", second["tags"]));
@@ -411,6 +455,13 @@ fn listen(
     }))?;
     let parameters = own.off(shown)?;
     Ok((networks.socket(role, at(address, port)?)?, parameters))
+}
+
+/// The way that the caller's RTP takes, as the daemon says.
+pub fn caller_way(client: &mut Client) -> Result<String, String> {
+    let query = query(client)?;
+    let stream = caller_stream(&query).ok_or("no stream")?;
+    Ok(stream["fast path"].as_str().unwrap_or("no way").to_owned())
 }
 
 fn query(client: &mut Client) -> Result<Value, String> {

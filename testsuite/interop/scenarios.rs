@@ -3,7 +3,10 @@
 use crate::sip::{Offered, Role, Sipp, Step};
 use crate::stage::{CALLEE, CALLEE_IP6, CALLER, EXAMPLE_FLAGS, INSIDE, Networks, OUTSIDE, Stage};
 use crate::tap::{Tap, recorded_packets};
-use crate::{Scenario, baresip, browser, conversations, ctl, eyes, fastpath, killed, siprec, transports};
+use crate::{
+    Scenario, baresip, browser, conversations, ctl, digits, eyes, fastpath, killed, lrkproxy, measured, receivers,
+    siprec, transports, tree,
+};
 use millrace_testsuite::daemon::{Daemon, Kind};
 use millrace_testsuite::endpoint::{Reception, Stream, receive};
 use millrace_testsuite::netns;
@@ -15,9 +18,23 @@ use std::time::{Duration, Instant};
 
 /// All of them, in the order in which they run.
 pub fn all() -> impl Iterator<Item = &'static Scenario> {
-    [PHONES, transports::ALL, fastpath::ALL, killed::ALL, eyes::ALL, siprec::ALL, browser::ALL, baresip::ALL]
-        .into_iter()
-        .flatten()
+    [
+        PHONES,
+        tree::ALL,
+        transports::ALL,
+        measured::ALL,
+        receivers::ALL,
+        fastpath::ALL,
+        killed::ALL,
+        eyes::ALL,
+        digits::ALL,
+        lrkproxy::ALL,
+        siprec::ALL,
+        browser::ALL,
+        baresip::ALL,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 const PHONES: &[Scenario] = &[
@@ -50,7 +67,7 @@ const PAYLOAD_TYPE: u8 = 8;
 /// How long one exchange of own packets may take, signalling included.
 pub const TALK: Duration = Duration::from_millis(3000);
 pub const PACKETS: usize = 100;
-const MEDIA_PORT: u16 = 6000;
+pub const MEDIA_PORT: u16 = 6000;
 
 pub const TWO_WAY: Step = Step::Invite { offer: "sendrecv", answer: "sendrecv" };
 
@@ -283,7 +300,7 @@ impl Ends {
     }
 
     /// Sends `PACKETS` each way at once and demands that each arrives once and unchanged.
-    fn talk(&self, from_caller_to: SocketAddr, from_callee_to: SocketAddr, round: u32) -> Result<(), String> {
+    pub fn talk(&self, from_caller_to: SocketAddr, from_callee_to: SocketAddr, round: u32) -> Result<(), String> {
         let (up, down) = (
             Stream::counting(0xca11_e400 + round, PAYLOAD_TYPE, PACKETS),
             Stream::counting(0xca11_ee00 + round, PAYLOAD_TYPE, PACKETS),

@@ -124,11 +124,14 @@ fn plan(component: Component, signalled: SocketAddr, to: StreamId, now: Now) -> 
         signalled_at: now.mono,
         filled: true,
         strict_source: false,
+        fixed_address: false,
         media_handover: false,
         asymmetric: false,
         wait_for_peer: false,
         pierce_nat: false,
-        payload_types: [PayloadType { number: 8, clock_rate_hz: 8000, is_dtmf: false }].into_iter().collect(),
+        payload_types: [PayloadType { number: 8, clock_rate_hz: 8000, is_dtmf: false, silence: None }]
+            .into_iter()
+            .collect(),
     };
     ForwardingPlan {
         media: is_rtp.then_some(sink).into_iter().collect(),

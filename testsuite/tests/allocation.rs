@@ -75,12 +75,13 @@ fn plan(stream: u32, sinks: &[u32]) -> ForwardingPlan {
         signalled_at: Mono(0),
         filled: true,
         strict_source: false,
+        fixed_address: false,
         media_handover: false,
         asymmetric: false,
         wait_for_peer: false,
         pierce_nat: false,
         payload_types: [(8, false), (101, true)]
-            .map(|(number, is_dtmf)| PayloadType { number, clock_rate_hz: 8000, is_dtmf })
+            .map(|(number, is_dtmf)| PayloadType { number, clock_rate_hz: 8000, is_dtmf, silence: None })
             .into_iter()
             .collect(),
     };

@@ -2,6 +2,7 @@
 
 use clap::Command;
 use clap_complete::Shell;
+use millrace::observe::metrics;
 use std::path::Path;
 
 /// Compares a document with what the tables print, or rewrites it.
@@ -17,7 +18,15 @@ fn check(path: &str, printed: &str) {
 
 #[test]
 fn compatibility_with_rtpengine() {
-    check("protocol-docs/compat-rtpengine.md", &millrace::ng::document::compatibility());
+    let commands = millrace::control::cli::document::comparison();
+    check("protocol-docs/compat-rtpengine.md", &(millrace::ng::document::compatibility() + &commands));
+}
+
+#[test]
+fn metrics_with_their_board_and_alert_rules() {
+    check("protocol-docs/metrics.md", &metrics::reference());
+    check("config/grafana-dashboard.json", &metrics::board());
+    check("config/prometheus-alerts.yml", &metrics::alerts());
 }
 
 #[test]

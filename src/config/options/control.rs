@@ -57,7 +57,7 @@ pub(super) static CONTROL: &[OptionRow] = &[
     list(
         "control-allow",
         "ADDRESS[/BITS]",
-        "The networks that control protocols may be used from, besides this host itself; without it all.",
+        "The networks that control protocols may be used from, besides loopback; without it all.",
     )
     .reloadable()
     .set(|c, v| {
@@ -111,7 +111,7 @@ pub(super) static CONTROL: &[OptionRow] = &[
         .warned("`transform` is not built"),
 ];
 
-fn listeners(field: &mut Vec<ListenAddress>, value: &Value) -> Result<(), String> {
+pub(super) fn listeners(field: &mut Vec<ListenAddress>, value: &Value) -> Result<(), String> {
     for text in value.list() {
         field.push(ListenAddress::parse(text)?);
     }

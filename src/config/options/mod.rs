@@ -5,6 +5,7 @@ mod logging;
 mod media;
 mod network;
 mod process;
+mod protocols;
 mod reporting;
 mod storage;
 
@@ -17,6 +18,7 @@ pub(super) static SECTIONS: &[Section] = &[
     Section { title: "Process", rows: process::PROCESS },
     Section { title: "Interfaces", rows: network::INTERFACES },
     Section { title: "Control", rows: control::CONTROL },
+    Section { title: "Protocols of other relays", rows: protocols::PROTOCOLS },
     Section { title: "Media ports and addresses", rows: network::MEDIA },
     Section { title: "Timeouts", rows: process::TIMEOUTS },
     Section { title: "Limits", rows: process::LIMITS },

@@ -83,14 +83,15 @@ pub(super) static MEDIA: &[OptionRow] = &[
 pub(super) static FAST_PATH: &[OptionRow] = &[
     choice(
         "fastpath",
-        &["auto", "xdp", "tc", "off"],
+        &["auto", "xdp", "tc", "af-xdp", "off"],
         "auto",
-        "Forward RTP in the kernel: by XDP programs, by TC where devices don't do with these, and in userspace where the system does not allow it; by XDP alone, or by TC alone, with a warning where it does not; never.",
+        "Forward RTP in the kernel: by XDP programs, by TC where devices don't do with these, and in userspace where the system does not allow it; by XDP alone, or by TC alone, with a warning where it does not; in the daemon, which gets all packets past the network stack; never, and not so.",
     )
     .set(|c, v| {
         c.fast_path.use_of = match v.text() {
             "xdp" => FastPathUse::Xdp,
             "tc" => FastPathUse::Tc,
+            "af-xdp" => FastPathUse::AfXdp,
             "off" => FastPathUse::Off,
             _ => FastPathUse::Auto,
         };
@@ -101,6 +102,16 @@ pub(super) static FAST_PATH: &[OptionRow] = &[
             c.fast_path.flows = u32::try_from(v.number()).unwrap_or(u32::MAX);
             Ok(())
         }),
+    choice(
+        "fastpath-af-xdp",
+        &["on", "off"],
+        "on",
+        "Whether the daemon gets what it forwards itself, and sends it, past the host's network stack, by AF_XDP.",
+    )
+    .set(|c, v| {
+        c.fast_path.lifts = v.text() == "on";
+        Ok(())
+    }),
     choice(
         "fastpath-srtp",
         &["on", "off"],

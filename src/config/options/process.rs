@@ -81,12 +81,29 @@ pub(super) static LIMITS: &[OptionRow] = &[
         c.limits.max_sessions = u32::try_from(v.number()).ok();
         Ok(())
     }),
-    decimal("max-load", "0", "New calls are refused above this load average.")
-        .warned("calls are not refused because of load"),
-    decimal("max-cpu", "0", "New calls are refused above this use of the processors, in percent.")
-        .warned("calls are not refused because of processor use"),
-    number("max-bandwidth", AT_LEAST_0, "bytes/s", "0", "New calls are refused above this much received media.")
-        .warned("calls are not refused because of bandwidth"),
+    decimal("max-load", "0", "New calls are refused at this load average (of one minute) and above; 0 is no limit.")
+        .reloadable()
+        .set(|c, v| at_least_0(&mut c.limits.max_load, v)),
+    decimal(
+        "max-cpu",
+        "0",
+        "New calls are refused at this use of the machine's processors, in percent, and above; it is looked at twice a \
+         second. 0 is no limit.",
+    )
+    .reloadable()
+    .set(|c, v| at_least_0(&mut c.limits.max_processor_percent, v)),
+    number(
+        "max-bandwidth",
+        AT_LEAST_0,
+        "bytes/s",
+        "0",
+        "New calls are refused at this much received media and above; 0 is no limit.",
+    )
+    .reloadable()
+    .set(|c, v| {
+        c.limits.max_bytes_per_second = u64::try_from(v.number()).unwrap_or_default();
+        Ok(())
+    }),
     number("max-recv-iters", (1, i64::MAX), "", "50", "How often a socket is read before others have their turn.")
         .warned("sockets are read in batches of a fixed size"),
 ];
@@ -120,6 +137,11 @@ pub(super) static THREADS: &[OptionRow] = &[
 fn seconds(field: &mut u32, value: &Value, default: u32) -> Result<(), String> {
     *field = if value.number() > 0 { to_u32(value.number()) } else { default };
     Ok(())
+}
+
+fn at_least_0(field: &mut f64, value: &Value) -> Result<(), String> {
+    *field = value.decimal();
+    if *field < 0.0 { Err(format!("`{field}` is less than 0")) } else { Ok(()) }
 }
 
 fn to_u32(number: i64) -> u32 {

@@ -7,9 +7,11 @@ pub enum CliCommand {
     ListSessions(Sessions),
     ListTotals,
     ListCounters,
+    Metrics,
     ListJsonStatistics,
     ListInterfaces,
     ListTranscoders,
+    ListLrk,
     ListFastPath(FastPathList),
     ListCalls {
         is_json: bool,
@@ -25,9 +27,10 @@ pub enum CliCommand {
     GetLogLevel(Option<usize>),
     SetLogLevel(Option<usize>, u8),
     Terminate(Terminated),
-    Debug {
+    /// Something with one call.
+    Call {
         call_id: String,
-        is_on: bool,
+        order: CallOrder,
     },
     /// The options that the daemon was started with.
     ParametersAtStart,
@@ -64,11 +67,23 @@ pub enum Terminated {
     Call(String),
 }
 
+/// What is done with a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallOrder {
+    Show,
+    /// One party of it.
+    ShowTag(String),
+    End,
+}
+
 /// A number that can be shown, and most often changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Setting {
     MaxOpenFiles,
     MaxSessions,
+    MaxProcessor,
+    MaxLoad,
+    MaxBandwidth,
     Timeout,
     SilentTimeout,
     OfferTimeout,
@@ -83,7 +98,12 @@ pub(super) struct SettingRow {
     pub(super) setting: Setting,
     pub(super) word: &'static str,
     pub(super) shown_after: &'static str,
+    /// As numbers are kept: see `decimals`.
     pub(super) range: (i64, i64),
+    /// Numbers have this many, and are kept as whole numbers of the smallest.
+    pub(super) decimals: u8,
+    /// What `set` calls it in its answer.
+    confirmed_as: &'static str,
     pub(super) document: &'static str,
 }
 
@@ -94,7 +114,38 @@ const fn row(
     range: (i64, i64),
     document: &'static str,
 ) -> SettingRow {
-    SettingRow { setting, word, shown_after, range, document }
+    SettingRow { setting, word, shown_after, range, decimals: 0, confirmed_as: word, document }
+}
+
+impl SettingRow {
+    const fn decimals(mut self, decimals: u8) -> SettingRow {
+        self.decimals = decimals;
+        self
+    }
+
+    const fn confirmed_as(mut self, name: &'static str) -> SettingRow {
+        self.confirmed_as = name;
+        self
+    }
+
+    /// The number of a text, as it is kept; none when it is none, or out of range.
+    pub(super) fn parse(&self, text: &str) -> Option<i64> {
+        let number = match self.decimals {
+            0 => text.parse().ok()?,
+            decimals => {
+                let number: f64 = text.parse().ok().filter(|number: &f64| number.is_finite())?;
+                (number * 10_f64.powi(decimals.into())).ceil() as i64
+            }
+        };
+        (self.range.0..=self.range.1).contains(&number).then_some(number)
+    }
+
+    fn number(&self, value: i64) -> String {
+        match usize::from(self.decimals) {
+            0 => value.to_string(),
+            decimals => format!("{:.decimals$}", value as f64 / 10_f64.powi(decimals as i32)),
+        }
+    }
 }
 
 const SECONDS: (i64, i64) = (0, u32::MAX as i64);
@@ -104,7 +155,7 @@ pub(super) static SETTINGS: &[SettingRow] = &[
     row(
         Setting::MaxOpenFiles,
         "maxopenfiles",
-        "Maximum open files configured on rtpengine: ",
+        "Maximum open-files configured on rtpengine: ",
         (65536, i64::MAX),
         "the descriptors that the process may have open",
     ),
@@ -114,6 +165,29 @@ pub(super) static SETTINGS: &[SettingRow] = &[
         "Maximum sessions configured on rtpengine: ",
         (-1, u32::MAX as i64),
         "the calls beyond which new ones are refused; -1 is no limit",
+    ),
+    row(
+        Setting::MaxProcessor,
+        "maxcpu",
+        "Maximum CPU usage configured on rtpengine: ",
+        (0, 1_000),
+        "the use of all processors in percent at which new calls are refused; 0 is no limit",
+    )
+    .decimals(1),
+    row(
+        Setting::MaxLoad,
+        "maxload",
+        "Maximum load average configured on rtpengine: ",
+        (0, u32::MAX as i64),
+        "the 1-minute load average at which new calls are refused; 0 is no limit",
+    )
+    .decimals(2),
+    row(
+        Setting::MaxBandwidth,
+        "maxbw",
+        "Maximum bandwidth configured on rtpengine: ",
+        (0, i64::MAX),
+        "the received bytes per second at which new calls are refused; 0 is no limit",
     ),
     row(Setting::Timeout, "timeout", "TIMEOUT=", SECONDS, "the seconds without media after which a call ends"),
     row(Setting::SilentTimeout, "silenttimeout", "SILENT_TIMEOUT=", SECONDS, "the same for calls on hold"),
@@ -131,14 +205,9 @@ pub(super) static SETTINGS: &[SettingRow] = &[
         SECONDS,
         "the longest life of a call in seconds; 0 is no limit",
     ),
-    row(
-        Setting::ControlTos,
-        "controltos",
-        "Type of service of control sockets: ",
-        (0, 255),
-        "the type of service of control sockets",
-    ),
-    row(Setting::DeleteDelay, "deletedelay", "Delete delay: ", SECONDS, "the seconds that a deleted call lives on"),
+    row(Setting::ControlTos, "controltos", "", (0, 255), "the type of service of control sockets"),
+    row(Setting::DeleteDelay, "deletedelay", "", SECONDS, "the seconds that a deleted call lives on")
+        .confirmed_as("delete-delay"),
 ];
 
 impl Setting {
@@ -147,13 +216,21 @@ impl Setting {
         SETTINGS[self as usize].word
     }
 
+    /// A value as options have it.
+    pub fn number(self, value: i64) -> String {
+        SETTINGS[self as usize].number(value)
+    }
+
     /// The text that shows a value.
     pub fn show(self, value: i64) -> String {
-        format!("{}{value}\n", SETTINGS[self as usize].shown_after)
+        let row = &SETTINGS[self as usize];
+        format!("{}{}\n", row.shown_after, row.number(value))
     }
 
     /// The text that confirms a change.
     pub fn confirm(self, value: i64) -> String {
-        format!("Success setting {} to {value}\n", self.word())
+        let row = &SETTINGS[self as usize];
+        let note = if self == Setting::MaxSessions && value < 0 { "; disable feature" } else { "" };
+        format!("Success setting {} to {}{note}\n", row.confirmed_as, row.number(value))
     }
 }

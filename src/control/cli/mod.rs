@@ -1,12 +1,14 @@
 //! The command line interface: one line in, text out, over TCP or within other protocols.
 
 mod command;
+pub mod document;
+mod rows;
 mod server;
 mod table;
 
-pub use command::{CliCommand, FastPathList, Sessions, Setting, Terminated};
+pub use command::{CallOrder, CliCommand, FastPathList, Sessions, Setting, Terminated};
+pub use rows::{CliRow, CliStatus, rows};
 pub use server::CliListener;
-pub use table::{CliRow, CliStatus, rows};
 
 use super::{CliAnswer, CliReply, Service};
 use std::sync::Arc;

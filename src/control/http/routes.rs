@@ -1,7 +1,7 @@
 //! What is answered at which path.
 
-use super::super::cli;
 use super::super::request::{Requests, guarded};
+use super::super::{CliReply, cli};
 use super::reply::{self, not_found, reply, text};
 use super::{CLIENT_PATIENCE, Origin, websocket};
 use crate::base::text as bytes_as_text;
@@ -38,6 +38,7 @@ pub(super) fn site(requests: Arc<Requests>) -> Router {
         .route(PING, get(ping))
         .route("/cli/{*line}", get(command_in_path))
         .route("/cli", post(command_in_body))
+        .route("/metrics", get(metrics))
         .route("/ng", post(ng))
         .route("/ng-plain", post(ng_plain))
         .fallback(nothing)
@@ -101,6 +102,17 @@ async fn command(requests: &Requests, line: &[u8]) -> Response {
     let line = bytes_as_text::decode(line);
     let line = line.lines().next().unwrap_or_default();
     reply::command_line(cli::answer(requests.service(), line).await)
+}
+
+/// What Prometheus asks for.
+async fn metrics(State(requests): State<Arc<Requests>>) -> Response {
+    let (sender, receiver) = oneshot::channel();
+    // The client may have gone.
+    requests.service().metrics(CliReply::new(move |text| drop(sender.send(text))));
+    match timeout(REQUEST_PATIENCE, receiver).await {
+        Ok(Ok(metrics)) => reply(StatusCode::OK, reply::TEXT, metrics),
+        _ => text(StatusCode::GATEWAY_TIMEOUT, "the daemon does not answer"),
+    }
 }
 
 async fn ng(State(requests): State<Arc<Requests>>, origin: Extension<Origin>, request: Request) -> Response {

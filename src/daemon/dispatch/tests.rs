@@ -30,7 +30,7 @@ impl Bench {
         let Ok(Outcome::Run(loaded)) = config::load(&arguments, &Host) else { panic!("a configuration") };
         let interfaces = interface::resolve(&loaded.config.interfaces, ports, &[], &Host).expect("an address");
         let (router, threads) =
-            build::shards(&loaded.config, &interfaces, None, None, &std::sync::Arc::default()).expect("threads");
+            build::shards(&loaded.config, &interfaces, None, None, &std::sync::Arc::default(), None).expect("threads");
         Bench { router, threads }
     }
 
@@ -79,7 +79,7 @@ impl Bench {
         let (sender, receiver) = mpsc::channel();
         self.router.gather(|_| (), move |_| sender.send(()).expect("somebody waits"));
         receiver.recv_timeout(PATIENCE).expect("all shards answer");
-        self.router.dispatch.sessions.load(Ordering::Relaxed)
+        self.router.dispatch.admission.sessions.load(Ordering::Relaxed)
     }
 
     /// Nothing is left, and the threads end.

@@ -5,9 +5,12 @@ pub(super) mod fragment;
 mod list;
 mod media;
 mod merge;
+mod pair;
 mod query;
 mod removal;
 mod subscription;
+
+pub use pair::{Pair, PairError, PairKey, PairSide};
 
 use super::media_ports::EnginePorts;
 use super::output::Output;
@@ -138,6 +141,7 @@ impl Shard {
         }
         let index = self.calls.insert(Call::new(call_id, now, from));
         self.calls[index].tos = self.settings.tos;
+        self.calls[index].tells_digits = self.settings.tells_digits;
         self.by_id.insert(call_id.to_owned(), index);
         self.outputs.push(Output::Created { call_id: call_id.to_owned(), created_from: from.to_owned() });
         (index, true)
@@ -166,6 +170,10 @@ impl Shard {
         }
         if let Some(drops) = request.rtp.drop_traffic {
             call.drops_traffic = drops;
+        }
+        if request.dtmf.log_destination.is_some() {
+            call.tells_digits = true;
+            call.digit_destination = request.dtmf.log_destination;
         }
         if request.dialogue.metadata.is_some() {
             call.metadata.clone_from(&request.dialogue.metadata);

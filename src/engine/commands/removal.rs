@@ -28,7 +28,7 @@ impl Shard {
         let Some((index, target)) = target else { return not_found(request) };
         let reply = match request.control.is_fast {
             true => Dictionary::new(),
-            false => observe::query::query(&self.calls[index], &self.relay, None),
+            false => observe::query::query(&self.calls[index], &self.relay, None, self.settings.ssrc_reporting),
         };
         let delay = self.delay(request);
         match target {

@@ -3,9 +3,11 @@
 use super::Shard;
 use crate::base::id::StreamId;
 use crate::base::time::{Mono, Now};
+use crate::call::Call;
 use crate::fastpath::Output;
 use crate::observe::calls;
 use crate::observe::fastpath::Row;
+use crate::relay::Relay;
 
 impl Shard {
     /// The streams that have an entry, in no order.
@@ -23,6 +25,12 @@ impl Shard {
         places.iter().for_each(|place| self.count_ways(now, *place));
         let known = places.iter().filter_map(|place| self.calls.get(*place));
         known.map(|call| calls::Row::new(call, &self.relay, now)).collect()
+    }
+
+    /// What `view` makes of the calls at `places`, as far as there are some, with their counters up to date.
+    pub fn calls_at<T>(&mut self, now: Now, places: &[usize], view: impl Fn(&Call, &Relay) -> T) -> Vec<T> {
+        places.iter().for_each(|place| self.count_ways(now, *place));
+        places.iter().filter_map(|place| self.calls.get(*place)).map(|call| view(call, &self.relay)).collect()
     }
 
     /// The entries of `streams`, as far as they are still there.

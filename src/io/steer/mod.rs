@@ -2,11 +2,11 @@
 //! and family, and raw sockets send from any port. Opening a port is a write to shared memory.
 
 mod bound;
-mod headers;
 mod inbox;
 mod outlet;
 mod table;
 
+use super::headers::Origin;
 use super::receiver::open_socket;
 use super::xdp::with_causes;
 use crate::relay::{OpenError, PortToken};
@@ -14,8 +14,6 @@ use aya::maps::{HashMap, Map, MapData, SockMap};
 use aya::programs::SkLookup;
 use aya::{Ebpf, EbpfLoader};
 use bound::Watch;
-pub(super) use headers::HEAD_ROOM;
-use headers::Origin;
 use inbox::Inbox;
 use outlet::Outlet;
 pub(super) use outlet::Waiting;
@@ -315,8 +313,15 @@ impl SteeredPorts {
         let arrived = self.inboxes[family].as_mut()?.get(index)?;
         let place = self.table.place(arrived.local)?;
         let token = self.tokens[place.address][usize::from(place.port)];
-        let port = PortToken(token.checked_sub(1)?);
-        Some(Arrival { port, from: arrived.from, bytes: arrived.bytes })
+        Some(Arrival { port: PortToken(token.checked_sub(1)?), from: arrived.from, bytes: arrived.bytes })
+    }
+
+    /// The open port of a local address.
+    #[inline]
+    pub(super) fn port_at(&self, local: SocketAddr) -> Option<PortToken> {
+        let place = self.table.place(local)?;
+        let token = self.tokens[place.address][usize::from(place.port)];
+        Some(PortToken(token.checked_sub(1)?))
     }
 
     /// Queues a datagram; tells the number of its outlet when that has to be emptied first.
@@ -351,6 +356,12 @@ impl SteeredPorts {
 }
 
 impl SteeredPort {
+    /// Where what it sends comes from, and the type-of-service octet.
+    #[inline]
+    pub(super) fn origin(&self) -> (SocketAddr, u8) {
+        (SocketAddr::new(self.table.address(self.place), self.place.port), self.tos)
+    }
+
     /// The type-of-service octet of what is sent.
     pub(super) fn set_tos(&mut self, tos: u8) {
         self.tos = tos;

@@ -2,8 +2,8 @@
 
 use super::super::address::{RawAddress, to_raw};
 use super::super::check;
+use super::super::headers::{HEAD_ROOM, LONGEST_PAYLOAD, Origin, write_ipv4, write_ipv6};
 use super::super::receiver::open_error;
-use super::headers::{HEAD_ROOM, LONGEST_PAYLOAD, Origin, write_ipv4, write_ipv6};
 use crate::relay::{OpenError, PortToken};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;

@@ -3,6 +3,7 @@
 use super::captured::{CaptureRing, CapturedPorts};
 use super::copies::Copies;
 use super::devices::{DeviceLists, Devices};
+use super::line::{self, ShardLines};
 use super::links::{self, Interface, Interfaces};
 use super::load::{Programs, take_map};
 use super::netlink::RouteSocket;
@@ -38,6 +39,10 @@ pub struct Wanted {
     pub flows: u32,
     /// Keys of SRTP go into the kernel.
     pub with_srtp: bool,
+    /// RTP is forwarded, by entries.
+    pub forwards: bool,
+    /// What the daemon forwards, it gets past the network stack: by sockets for so many shards, none for 0.
+    pub lines_for: u32,
     /// Where maps and links outlive the daemon; none: they don't.
     pub place: Option<Place>,
     /// What a dead daemon has left goes on, else it is removed.
@@ -58,6 +63,9 @@ pub struct FastPath {
     orphans: Option<Arc<Orphans>>,
     watcher: Option<JoinHandle<()>>,
     flows: u32,
+    forwards: bool,
+    /// By shard, until they are taken.
+    lines: Vec<Option<ShardLines>>,
     /// Who captures what; none where nothing can be captured.
     captured: Option<Arc<CapturedPorts>>,
     /// Slots that entries of a dead daemon use.
@@ -112,6 +120,8 @@ impl FastPath {
             orphans: None,
             watcher: None,
             flows: wanted.flows,
+            forwards: wanted.forwards,
+            lines: Vec::new(),
             captured,
             taken,
             taken_groups,
@@ -124,6 +134,11 @@ impl FastPath {
         let reach = path.interfaces.reach().elsewhere;
         if !reach.by_xdp && !reach.by_tc {
             return Err(Unavailable::NoInterface(refused.join(", ")));
+        }
+        if wanted.lines_for > 0 {
+            let lines =
+                line::open(&mut path.programs, &path.interfaces, &path.next_hops, wanted.lines_for, &mut refused)?;
+            path.lines = lines.into_iter().map(Some).collect();
         }
         path.refused = refused;
         path.look_after(found, wanted.silent)?;
@@ -188,10 +203,28 @@ impl FastPath {
             keys: self.programs.key_maps()?,
             copies: Some(copies),
             captured: self.captured.clone(),
+            lines_of: (index < self.lines.len()).then_some(index as u32),
+            forwards: self.forwards,
             reach: Arc::new(self.interfaces.reach()),
             by_tc: HashSet::new(),
             orphans: self.orphans.clone(),
         }))
+    }
+
+    /// The sockets by which shard `index` gets packets past the network stack; none where there are none, and the second
+    /// time.
+    pub fn take_lines(&mut self, index: usize) -> Option<ShardLines> {
+        self.lines.get_mut(index)?.take()
+    }
+
+    /// Whether entries are installed at all.
+    pub fn forwards(&self) -> bool {
+        self.forwards
+    }
+
+    /// Whether there are any.
+    pub fn has_lines(&self) -> bool {
+        !self.lines.is_empty()
     }
 
     /// The ring of frames that are captured, and who captures what; none where nothing can be. To be asked once, before

@@ -5,10 +5,12 @@ use super::keys::KeyMaps;
 use super::pins::Pins;
 use super::shared::Shared;
 use super::{Unavailable, unavailable};
-use crate::fastpath::layout::{Copy, CopyKey, Endpoint, Flow, Group, Keys, NextHop, Order, Sent, Stream, Tables};
+use crate::fastpath::layout::{
+    Copy, CopyKey, Endpoint, Flow, Group, InterfaceLines, Keys, NextHop, Order, Sent, Stream, Tables,
+};
 use crate::srtp::aes_key;
 use aya::maps::{Array, HashMap, Map, MapData, ProgramArray};
-use aya::programs::{ProgramError, ProgramFd, Xdp};
+use aya::programs::{Program, ProgramError, ProgramFd, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -67,6 +69,8 @@ unsafe impl aya::Pod for Sent {}
 // SAFETY: the same.
 unsafe impl aya::Pod for Group {}
 // SAFETY: the same.
+unsafe impl aya::Pod for InterfaceLines {}
+// SAFETY: the same.
 unsafe impl aya::Pod for CopyKey {}
 // SAFETY: the same.
 unsafe impl aya::Pod for Copy {}
@@ -104,14 +108,17 @@ impl Programs {
             }
         }
         let mut ebpf = loader.load(OBJECT).map_err(|error| unavailable(&error))?;
-        for name in ["egress", "rx"] {
-            program(&mut ebpf, name)?.load().map_err(|error| unavailable(&error))?;
-        }
+        let names: &[&str] =
+            if with_srtp { &["srtp", "egress", "rx", "rx_captured"] } else { &["egress", "rx", "rx_captured"] };
+        let mut loaded = verify(&mut ebpf, names);
+        let mut take = |name| loaded.remove(name).unwrap_or_else(|| Err(no_program(name)));
+        take("rx").and(take("egress"))?;
+        let (captures, srtp) = (take("rx_captured"), with_srtp.then(|| take("srtp")));
         let mut programs = Programs { ebpf, numbers: None, without_srtp: None, watchers: None, without_captures: None };
-        if let Err(why) = programs.load_captures() {
+        if let Err(why) = captures.and_then(|()| programs.use_captures()) {
             programs.without_captures = Some(why.to_string());
         }
-        if with_srtp && let Err(why) = programs.load_srtp() {
+        if let Some(Err(why)) = srtp.map(|loaded| loaded.and_then(|()| programs.use_srtp())) {
             programs.without_srtp = Some(why.to_string());
         }
         if !programs.have_srtp() && pins.is_some() {
@@ -133,15 +140,14 @@ impl Programs {
         Err(Unavailable::NotBuilt)
     }
 
-    /// Has the verifier look at one more program; what a program array takes for it.
-    fn load_program(&mut self, name: &str) -> Result<ProgramFd, Unavailable> {
+    /// What a program array takes for a program.
+    fn number_of(&mut self, name: &str) -> Result<ProgramFd, Unavailable> {
         let program = program(&mut self.ebpf, name)?;
-        program.load().map_err(|error| unavailable(&error))?;
         program.fd().and_then(|fd| fd.try_clone().map_err(Into::into)).map_err(|error| unavailable(&error))
     }
 
-    fn load_captures(&mut self) -> Result<(), Unavailable> {
-        let number = self.load_program("rx_captured")?;
+    fn use_captures(&mut self) -> Result<(), Unavailable> {
+        let number = self.number_of("rx_captured")?;
         let mut watchers =
             ProgramArray::try_from(take_map(&mut self.ebpf, "watchers")?).map_err(|error| unavailable(&error))?;
         watchers.set(0, &number, 0).map_err(|error| unavailable(&error))?;
@@ -158,8 +164,8 @@ impl Programs {
         CaptureRing::new(ring, lost, ports)
     }
 
-    fn load_srtp(&mut self) -> Result<(), Unavailable> {
-        let number = self.load_program("srtp")?;
+    fn use_srtp(&mut self) -> Result<(), Unavailable> {
+        let number = self.number_of("srtp")?;
         let tables = take_map(&mut self.ebpf, "tables")?;
         let mut tables = Array::try_from(tables).map_err(|error| unavailable(&error))?;
         let words = Tables { words: aes_key::tables() };
@@ -201,7 +207,7 @@ impl Programs {
     /// # Errors
     /// When the process has no descriptors left.
     pub fn descriptor(&self) -> Result<BorrowedFd<'_>, Unavailable> {
-        let program = self.ebpf.program("rx").ok_or_else(|| Unavailable::Kernel("no program named rx".to_owned()))?;
+        let program = self.ebpf.program("rx").ok_or_else(|| no_program("rx"))?;
         let program: &Xdp = program.try_into().map_err(|error: ProgramError| unavailable(&error))?;
         Ok(program.fd().map_err(|error| unavailable(&error))?.as_fd())
     }
@@ -241,8 +247,28 @@ impl Programs {
     }
 }
 
+/// Has the verifier look at programs, at all of them at once: most of what loading takes is its time. What became of each.
+#[cfg(has_ebpf)]
+fn verify<'n>(ebpf: &mut Ebpf, names: &[&'n str]) -> std::collections::HashMap<&'n str, Result<(), Unavailable>> {
+    let load = |program: &mut Program| -> Result<(), Unavailable> {
+        let program: &mut Xdp = program.try_into().map_err(|error: ProgramError| unavailable(&error))?;
+        program.load().map_err(|error| unavailable(&error))
+    };
+    std::thread::scope(|scope| {
+        let wanted = |name: &str| names.iter().copied().find(|wanted| *wanted == name);
+        let programs = ebpf.programs_mut().filter_map(|(name, program)| Some((wanted(name)?, program)));
+        let threads: Vec<_> = programs.map(|(name, program)| (name, scope.spawn(move || load(program)))).collect();
+        let ended = || Err(Unavailable::Kernel("the thread that loaded it ended by a fault".to_owned()));
+        threads.into_iter().map(|(name, thread)| (name, thread.join().unwrap_or_else(|_| ended()))).collect()
+    })
+}
+
+fn no_program(name: &str) -> Unavailable {
+    Unavailable::Kernel(format!("no program named {name}"))
+}
+
 pub(super) fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp, Unavailable> {
-    let program = ebpf.program_mut(name).ok_or_else(|| Unavailable::Kernel(format!("no program named {name}")))?;
+    let program = ebpf.program_mut(name).ok_or_else(|| no_program(name))?;
     program.try_into().map_err(|error: ProgramError| unavailable(&error))
 }
 
@@ -262,7 +288,7 @@ mod tests {
     use super::PINNED;
 
     /// Maps that hold nothing of value when their daemon is gone.
-    const MADE_ANEW: [&str; 2] = ["no_devices", "tables"];
+    const MADE_ANEW: [&str; 4] = ["lines", "lines_of", "no_devices", "tables"];
 
     #[test]
     fn every_map_is_pinned_or_known_to_be_made_anew() {

@@ -6,6 +6,7 @@ mod copies;
 mod devices;
 mod features;
 mod keys;
+mod line;
 mod links;
 mod load;
 mod netlink;
@@ -22,6 +23,7 @@ mod tests;
 
 pub use attach::{FastPath, Wanted};
 pub use captured::{CaptureRing, CapturedFrame, CapturedPorts};
+pub use line::ShardLines;
 pub use load::Programs;
 pub use orphans::Orphans;
 pub use pins::{Place, remove_left};

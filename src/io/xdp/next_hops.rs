@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -76,6 +76,8 @@ pub(super) struct Leads {
 /// The ways that are in use.
 pub(super) struct NextHops {
     known: Mutex<Known>,
+    /// Counts changes of what is known.
+    version: AtomicU64,
     capacity: usize,
     waker: Waker,
     is_stopping: AtomicBool,
@@ -97,6 +99,7 @@ impl NextHops {
         }
         let hops = Arc::new(NextHops {
             known: Mutex::new(known),
+            version: AtomicU64::new(0),
             capacity: map.len() as usize,
             waker: Waker::new()?,
             is_stopping: AtomicBool::new(false),
@@ -141,6 +144,12 @@ impl NextHops {
         drop(known);
         self.waker.wake();
         Err(Reason::WayUnknown)
+    }
+
+    /// Counts changes: what was asked before the last one may be answered differently now.
+    #[inline]
+    pub(super) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
     }
 
     /// Where a next hop leads now.
@@ -330,8 +339,9 @@ impl Seeker {
             tracing::debug!(target: "core", "the way from {from} to {to} by {}: {hop:?}", path.name());
         }
         if let Some(place) = self.hops.lock().places.get_mut(index as usize) {
-            place.hop = hop;
-            place.state = state;
+            let is_news = (place.hop, place.state) != (hop, state);
+            (place.hop, place.state) = (hop, state);
+            self.hops.version.fetch_add(u64::from(is_news), Ordering::Release);
         }
         self.written.insert(index, (hop, neighbour));
         // Whoever asked will ask for the other program next.

@@ -60,8 +60,8 @@ struct Inner {
 }
 
 impl Found {
-    /// The flows in the maps, as far as they make sense: one slot below `count` for each, and all copies of a group. Where
-    /// keys can't be used any more, flows with keys are removed.
+    /// The flows in the maps, as far as they make sense: one slot below `count` for each, and all copies of a group. Flows
+    /// whose packets went to the daemon are removed, and those with keys where these can't be used any more.
     pub(super) fn look(programs: &Programs, count: u32) -> Result<Found, Unavailable> {
         let mut found = Found {
             flows: programs.hash_map("flows")?,
@@ -72,7 +72,7 @@ impl Found {
         let all: Vec<(Endpoint, Flow)> = found.flows.iter().flatten().collect();
         let (mut living, mut used) = (Map::new(), HashSet::new());
         for (local, flow) in all {
-            let is_usable = flow.stream < count && (programs.have_srtp() || !flow.is_srtp());
+            let is_usable = !flow.is_lifted() && flow.stream < count && (programs.have_srtp() || !flow.is_srtp());
             match found.whole(flow).filter(|_| is_usable && used.insert(flow.stream)) {
                 Some(whole) => drop(living.insert(local, whole)),
                 None => {

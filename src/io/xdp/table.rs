@@ -12,7 +12,7 @@ use crate::rtp::Loan;
 use crate::srtp::{Window, Windows};
 use aya::maps::{self, MapData};
 use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// Installs entries, with slots of its own.
@@ -30,6 +30,10 @@ pub(super) struct XdpTable {
     pub(super) keys: Option<KeyMaps>,
     /// None: packets go to one receiver at most.
     pub(super) copies: Option<Copies>,
+    /// The number of the shard, where it has lines.
+    pub(super) lines_of: Option<u32>,
+    /// Whether there are entries for what is forwarded.
+    pub(super) forwards: bool,
     /// None: frames can't be captured.
     pub(super) captured: Option<Arc<CapturedPorts>>,
 }
@@ -196,6 +200,27 @@ impl Table for XdpTable {
     fn way(&self, from: IpAddr, to: IpAddr) -> Option<NextHop> {
         let by = |path| self.next_hops.way(from, to, path);
         by(Path::Xdp).or_else(|| by(Path::Tc))
+    }
+
+    fn lift(&mut self, local: SocketAddr, source: SocketAddr) -> bool {
+        let Some(shard) = self.lines_of else { return false };
+        let reach = self.reach.of.get(&local.ip()).copied().unwrap_or(self.reach.elsewhere);
+        if !reach.by_xdp {
+            return false;
+        }
+        self.orphans.iter().for_each(|orphans| orphans.displace(local));
+        let lifted = self.flows.insert(Endpoint::from(local), Flow::lifted(local, source, shard), 0);
+        lifted.inspect_err(|error| tracing::warn!(target: "core", "a port is not lifted: {error}")).is_ok()
+    }
+
+    fn put_down(&mut self, local: SocketAddr) {
+        if let Err(error) = self.flows.remove(&Endpoint::from(local)) {
+            tracing::error!(target: "core", "a lifted port was not found: {error}");
+        }
+    }
+
+    fn forwards(&self) -> bool {
+        self.forwards
     }
 
     fn captures(&self) -> bool {

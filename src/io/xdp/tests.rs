@@ -106,6 +106,8 @@ fn live_and_die(pins: Pins) {
         free: vec![Slot(2)],
         reach: Arc::new(Reaches { elsewhere: Reach { by_xdp: true, ..Reach::default() }, ..Reaches::default() }),
         by_tc: HashSet::new(),
+        lines_of: None,
+        forwards: true,
         orphans: None,
         keys: programs.key_maps().unwrap(),
         copies: Some(copies),

@@ -105,7 +105,7 @@ static KEYS: &[Key] = &[
         .key(set_pause),
     row("delay-buffer", LATER, "Milliseconds by which all media is delayed.")
         .key(|p, v| p.request.dtmf.delay_buffer_ms = p.unsigned(v)),
-    row("DTMF-log-dest", LATER, "Address and port to report events to.")
+    row("DTMF-log-dest", Status::Same, "Address and port to report events to, besides those of `dtmf-log-dest`.")
         .aliases(&["DTMF-log-destination"])
         .key(set_log_destination),
 ];

@@ -38,6 +38,7 @@ pub struct Rules {
     pub learning: Learning,
     pub filled: bool,
     pub strict_source: bool,
+    pub fixed_address: bool,
     pub media_handover: bool,
     pub asymmetric: bool,
 }
@@ -91,6 +92,9 @@ const fn accept(lesson: Lesson) -> Decision {
 pub fn decide(situation: &Situation) -> Decision {
     if !situation.rules.filled {
         return accept(Lesson::Nothing);
+    }
+    if situation.rules.fixed_address && situation.rank < Rank::SameAddress {
+        return Decision { accepted: false, lesson: Lesson::Nothing };
     }
     match situation.phase {
         Phase::Confirmed => decide_confirmed(situation),

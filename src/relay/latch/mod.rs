@@ -39,6 +39,19 @@ pub struct Latch {
     handover_rests_until: Mono,
 }
 
+/// How likely the peer is to be at an address; a later one is likelier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fit {
+    /// It is at another.
+    Stranger,
+    /// At the IP address, under another port than the one where it was found.
+    OtherPort,
+    /// At the IP address, and its port is not known for sure.
+    SameAddress,
+    /// Just there.
+    Peer,
+}
+
 /// Why nothing may be sent to a peer now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoDestination {
@@ -61,6 +74,7 @@ impl Latch {
                 learning: Learning::Off,
                 filled: false,
                 strict_source: false,
+                fixed_address: false,
                 media_handover: false,
                 asymmetric: false,
             },
@@ -78,6 +92,7 @@ impl Latch {
             learning: ingress.learning,
             filled: ingress.filled,
             strict_source: ingress.strict_source,
+            fixed_address: ingress.fixed_address,
             media_handover: ingress.media_handover,
             asymmetric: ingress.asymmetric,
         };
@@ -139,6 +154,17 @@ impl Latch {
     #[inline]
     pub fn trusts(&self, source: SocketAddr) -> bool {
         self.learned == Some(source) || self.rank(source) >= Rank::SameAddress || self.is_nat(source)
+    }
+
+    /// How well a source fits a peer that is at its signalled IP address.
+    pub fn fit(&self, source: SocketAddr) -> Fit {
+        let is_there = |address: Option<SocketAddr>| address.is_some_and(|address| address.ip() == source.ip());
+        match () {
+            () if self.is_peer(source) || self.signalled == Some(source) => Fit::Peer,
+            () if !is_there(self.signalled) => Fit::Stranger,
+            () if self.confirmed => Fit::OtherPort,
+            () => Fit::SameAddress,
+        }
     }
 
     /// Whether only the peer's packets shall pass, once both sides are known.

@@ -9,8 +9,14 @@ fn every_situation() -> Vec<Situation> {
     for learning in MODES {
         for bits in 0..512u32 {
             let bit = |at: u32| bits >> at & 1 == 1;
-            let rules =
-                Rules { learning, filled: bit(0), strict_source: bit(1), media_handover: bit(2), asymmetric: bit(3) };
+            let rules = Rules {
+                learning,
+                filled: bit(0),
+                strict_source: bit(1),
+                fixed_address: false,
+                media_handover: bit(2),
+                asymmetric: bit(3),
+            };
             for phase in [Phase::Window, Phase::Open, Phase::Confirmed] {
                 for rank in Rank::ALL {
                     for best in std::iter::once(None).chain(Rank::ALL.map(Some)) {
@@ -112,7 +118,14 @@ fn the_table_of_the_page() {
     ];
     for (learning, phase, rank, is_nat, best, plain, strict) in rows {
         for (strict_source, (accepted, lesson)) in [(false, plain), (true, strict)] {
-            let rules = Rules { learning, filled: true, strict_source, media_handover: false, asymmetric: false };
+            let rules = Rules {
+                learning,
+                filled: true,
+                strict_source,
+                fixed_address: false,
+                media_handover: false,
+                asymmetric: false,
+            };
             let situation = Situation {
                 rules,
                 phase,
@@ -144,6 +157,7 @@ fn ingress(learning: Learning, signalled: &str) -> Ingress {
         signalled_at: seconds(100),
         filled: true,
         strict_source: false,
+        fixed_address: false,
         media_handover: false,
         asymmetric: false,
         wait_for_peer: false,
@@ -417,4 +431,25 @@ fn a_candidate_of_a_window_that_ended_unseen_is_kept_by_the_next_event() {
     hears(&mut latch, 1, "198.51.100.7:4000");
     latch.signal(&resignalled(&first, PEER));
     assert_eq!(sends_to(&mut latch, 1201), Some(at("198.51.100.7:4000")));
+}
+
+#[test]
+fn a_fixed_address_is_kept_and_its_port_learned() {
+    for mut situation in every_situation() {
+        situation.rules.fixed_address = true;
+        let free = Situation { rules: Rules { fixed_address: false, ..situation.rules }, ..situation };
+        let is_elsewhere = situation.rules.filled && situation.rank < Rank::SameAddress;
+        let expected = if is_elsewhere { Decision { accepted: false, lesson: Lesson::Nothing } } else { decide(&free) };
+        assert_eq!(decide(&situation), expected, "{situation:?}");
+    }
+    let strict = Ingress { strict_source: true, fixed_address: true, ..ingress(Learning::Heuristic, PEER) };
+    let mut behind_port = latch(&strict);
+    assert!(!hears(&mut behind_port, 1, STRANGER));
+    assert!(hears(&mut behind_port, 2, PEER_OTHER_PORT));
+    assert_eq!(behind_port.remote(), Some(PEER_OTHER_PORT.parse().unwrap()));
+    assert!(!hears(&mut behind_port, 50, STRANGER));
+    let private = Ingress { fixed_address: true, ..ingress(Learning::Heuristic, PRIVATE) };
+    let mut behind_nat = latch(&private);
+    assert!(!hears(&mut behind_nat, 1, PEER_BEHIND_NAT), "not even where a NAT would explain it");
+    assert_eq!(behind_nat.remote(), Some(PRIVATE.parse().unwrap()));
 }

@@ -7,6 +7,7 @@ use millrace::rtp::Loan;
 use millrace::srtp::{Error, Protector, Unprotector, Window, Windows};
 use millrace::wire::rtp::Header;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// One entry with its state.
@@ -21,6 +22,8 @@ struct Flow {
 struct Flows {
     by_slot: BTreeMap<u32, Flow>,
     installed: u32,
+    /// Ports whose packets come past the network stack, and from where.
+    lifted: BTreeMap<SocketAddr, SocketAddr>,
 }
 
 /// The table, and the programs that look into it.
@@ -45,6 +48,11 @@ impl FakeKernel {
     pub fn counts(&self) -> (usize, u32) {
         let flows = self.flows();
         (flows.by_slot.len(), flows.installed)
+    }
+
+    /// The ports whose packets come past the network stack, each with its peer.
+    pub fn lifted(&self) -> Vec<(SocketAddr, SocketAddr)> {
+        self.flows().lifted.iter().map(|(local, source)| (*local, *source)).collect()
     }
 
     /// A datagram comes to the device.
@@ -143,6 +151,7 @@ impl Table for FakeKernel {
         let mut flows = self.flows();
         flows.installed += 1;
         let slot = flows.installed;
+        flows.lifted.remove(&entry.local);
         flows.by_slot.insert(slot, Flow { entry: entry.clone(), loan: *state, open, protect });
         Ok(Slot(slot))
     }
@@ -173,6 +182,17 @@ impl Table for FakeKernel {
     }
 
     fn tidy(&mut self) {}
+
+    fn lift(&mut self, local: SocketAddr, source: SocketAddr) -> bool {
+        let mut flows = self.flows();
+        assert!(flows.by_slot.values().all(|flow| flow.entry.local != local), "{local} has an entry");
+        flows.lifted.insert(local, source);
+        true
+    }
+
+    fn put_down(&mut self, local: SocketAddr) {
+        assert!(self.flows().lifted.remove(&local).is_some(), "{local} is not lifted");
+    }
 
     fn takes_keys(&self) -> bool {
         true

@@ -43,6 +43,8 @@ pub struct Heard {
     pub ssrc: u32,
     pub sequence: u16,
     pub payload_type: u8,
+    /// Its payload is silence in PCMA.
+    pub is_silent: bool,
     /// Where it came from.
     pub from: SocketAddr,
 }
@@ -197,9 +199,10 @@ impl Phone {
             let ssrc = rtcp::first_sender(&datagram.bytes).expect("whole RTCP");
             leg.rtcp_heard.push((ssrc, port));
         } else {
-            let header = Packet::parse(&datagram.bytes).expect("whole RTP").header();
-            let Header { ssrc, sequence, payload_type, .. } = header;
-            leg.heard.push(Heard { ssrc, sequence, payload_type, from: datagram.from });
+            let packet = Packet::parse(&datagram.bytes).expect("whole RTP");
+            let Header { ssrc, sequence, payload_type, .. } = packet.header();
+            let is_silent = packet.payload().iter().all(|byte| *byte == 0xd5);
+            leg.heard.push(Heard { ssrc, sequence, payload_type, is_silent, from: datagram.from });
         }
         true
     }

@@ -103,13 +103,14 @@ impl Ports for FakePorts {
 pub(super) struct Numbers {
     pools: HashMap<InterfaceId, PortPool>,
     random: Seeded,
+    claimed: HashSet<(InterfaceId, u16)>,
 }
 
 impl Numbers {
     pub(super) fn new(interfaces: &Interfaces) -> Numbers {
         let pool = |local: &LocalAddress| PortPool::new(local.port_min, local.port_max, &local.excluded_ports);
         let pools = interfaces.addresses().map(|(id, _, local)| (id, pool(local))).collect();
-        Numbers { pools, random: Seeded(1) }
+        Numbers { pools, random: Seeded(1), claimed: HashSet::new() }
     }
 
     /// Port numbers that are given out.
@@ -125,6 +126,19 @@ impl PortNumbers for Numbers {
 
     fn put(&mut self, interface: InterfaceId, even: u16) {
         self.pools.get_mut(&interface).expect("numbers come back to the interface they are from").put(even);
+    }
+
+    fn claim(&mut self, interface: InterfaceId, port: u16) -> bool {
+        let pool = self.pools.get_mut(&interface).expect("an interface that there is");
+        let is_free = !pool.covers(port & !1) || pool.reserve(port & !1);
+        is_free && self.claimed.insert((interface, port))
+    }
+
+    fn release(&mut self, interface: InterfaceId, port: u16) {
+        let pool = self.pools.get_mut(&interface).expect("an interface that there is");
+        if self.claimed.remove(&(interface, port)) && pool.covers(port & !1) {
+            pool.put(port & !1);
+        }
     }
 }
 

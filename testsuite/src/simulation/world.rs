@@ -6,9 +6,9 @@ use millrace::base::random::Seeded;
 use millrace::base::suite::HASH_FUNCTIONS;
 use millrace::base::time::{Mono, Now, Unix};
 use millrace::call::lifecycle::Termination;
-use millrace::call::{Call, Interfaces, LocalPort, Media};
+use millrace::call::{Call, Interfaces, LocalPort, Media, PortSource};
 use millrace::dtls::{self, CertificateKind, Contexts, Identity, Signature};
-use millrace::engine::{Handshakes, Lent, Settings, Shard};
+use millrace::engine::{Handshakes, Lent, Pair, PairError, PairKey, Settings, Shard};
 use millrace::ng::{Defaults, Dictionary, Request, message};
 use millrace::relay::{PortToken, Transmit, Verdict};
 use serde_json::Value;
@@ -77,8 +77,10 @@ impl World {
             delete_delay: Duration::from_secs(30),
             learning: Default::default(),
             tos: None,
+            tells_digits: false,
             instance_id: "0123456789abcdef".to_owned(),
             fingerprints: HASH_FUNCTIONS.iter().map(|row| contexts.identity().fingerprint(row.0).clone()).collect(),
+            ssrc_reporting: Default::default(),
             software: "millrace-test".to_owned(),
         };
         World {
@@ -152,6 +154,22 @@ impl World {
         // As in the daemon, timers are looked at after each command.
         self.next_timer = self.now.mono;
         reply
+    }
+
+    /// Has two sides relayed that a client names without SDP.
+    pub fn put_pair(&mut self, pair: &Pair) -> Result<(), PairError> {
+        self.pass(Duration::from_millis(1));
+        let mut lent = Lent { ports: &mut self.ports, numbers: &mut self.numbers, random: &mut self.random };
+        let outcome = self.shard.put_pair(self.now, pair, "127.0.0.1:1", &mut lent);
+        self.next_timer = self.now.mono;
+        outcome
+    }
+
+    /// Ends such a pair.
+    pub fn end_pair(&mut self, key: &PairKey) -> bool {
+        self.pass(Duration::from_millis(1));
+        let mut lent = Lent { ports: &mut self.ports, numbers: &mut self.numbers, random: &mut self.random };
+        self.shard.end_pair(self.now, key, &mut lent)
     }
 
     /// Moves the clock, without timers.
@@ -246,7 +264,8 @@ impl World {
         let ports: BTreeSet<SocketAddr> = medias().flat_map(ports_of).map(|port| port.address).collect();
         let open: BTreeSet<SocketAddr> = self.ports.open().collect();
         assert_eq!(open, ports, "open ports, and those of calls");
-        let sets: usize = medias().flat_map(|media| &media.port_sets).map(|set| 1 + set.further.len()).sum();
+        let of_pool = medias().flat_map(|media| &media.port_sets).filter(|set| set.source == PortSource::Pool);
+        let sets: usize = of_pool.map(|set| 1 + set.further.len()).sum();
         assert_eq!(self.numbers.used(), 2 * sets, "numbers that are given out");
         let streams: BTreeSet<u32> = medias().flat_map(streams_of).collect();
         let relayed: BTreeSet<u32> = self.shard.relay().streams().map(|(id, _)| id.0).collect();

@@ -81,10 +81,6 @@ impl Link {
             is_silenced: false,
         }
     }
-
-    fn is_muted(&self) -> bool {
-        self.is_blocked || self.is_silenced
-    }
 }
 
 impl Media {
@@ -197,12 +193,15 @@ impl Reference {
         if source.is_rejected || sink.is_rejected || !sink.receives || link.is_paused {
             return Some(Block::All);
         }
-        let is_muted = self.blocks_media || speaker.blocks_media || speaker.is_silenced || link.is_muted();
-        match (is_muted, self.blocks_dtmf || speaker.blocks_dtmf) {
-            (true, true) => Some(Block::All),
-            (true, false) => Some(Block::Media),
-            (false, true) => Some(Block::Dtmf),
-            (false, false) => None,
+        let is_dropped = self.blocks_media || speaker.blocks_media || link.is_blocked;
+        let is_silenced = speaker.is_silenced || link.is_silenced;
+        match (is_dropped, is_silenced, self.blocks_dtmf || speaker.blocks_dtmf) {
+            (true, _, true) => Some(Block::All),
+            (true, _, false) => Some(Block::Media),
+            (false, true, true) => Some(Block::SilenceWithoutEvents),
+            (false, true, false) => Some(Block::Silence),
+            (false, false, true) => Some(Block::Dtmf),
+            (false, false, false) => None,
         }
     }
 
@@ -211,7 +210,8 @@ impl Reference {
         if sink.is_rejected || !sink.receives || link.is_paused {
             return Some(Block::All);
         }
-        link.is_muted().then_some(Block::Media)
+        let silence = link.is_silenced.then_some(Block::Silence);
+        if link.is_blocked { Some(Block::Media) } else { silence }
     }
 
     /// Carries an action out under the call-id of number `call`; returns the request and whether it succeeds. None when

@@ -244,11 +244,14 @@ pub fn plan(learning: Learning, signalled: &str, signalled_at_ms: u64, sinks: &[
         signalled_at: ms(signalled_at_ms).mono,
         filled: true,
         strict_source: false,
+        fixed_address: false,
         media_handover: false,
         asymmetric: false,
         wait_for_peer: false,
         pierce_nat: false,
-        payload_types: [PayloadType { number: 8, clock_rate_hz: 8000, is_dtmf: false }].into_iter().collect(),
+        payload_types: [PayloadType { number: 8, clock_rate_hz: 8000, is_dtmf: false, silence: None }]
+            .into_iter()
+            .collect(),
     };
     ForwardingPlan {
         media: sinks.iter().map(|&egress| Sink::plain(egress)).collect(),

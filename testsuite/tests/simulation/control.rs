@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 
 /// The payload type of telephone-events of the phones.
 const EVENT: u8 = 101;
+/// One of a codec that has no name.
+const UNKNOWN: u8 = 77;
 
 /// alice and bob in a call.
 fn calling() -> Stage {
@@ -116,11 +118,21 @@ fn telephone_events_are_blocked_and_media_passes() {
 }
 
 #[test]
-fn silenced_media_is_not_heard() {
+fn silenced_media_is_heard_as_silence() {
     let mut stage = calling();
+    let silent = |stage: &mut Stage| {
+        assert_eq!(heard(stage), (true, true));
+        [0, 1].map(|phone| stage.leg(phone).heard.iter().all(|heard| heard.is_silent))
+    };
+    assert_eq!(silent(&mut stage), [false, false]);
     stage.must("silence media", json!({"from-tag": "alice"}));
+    assert_eq!(silent(&mut stage), [false, true]);
+    // Nobody knows what silence of this one looks like.
+    stage.leg(0).payload_type = UNKNOWN;
     assert_eq!(heard(&mut stage), (true, false));
+    stage.leg(0).payload_type = 8;
     stage.must("unsilence media", json!({"from-tag": "alice"}));
+    assert_eq!(silent(&mut stage), [false, false]);
     // A flow that is both blocked and silenced needs both undone.
     let flow = json!({"from-tag": "alice", "to-tag": "bob", "flags": ["directional"]});
     stage.must("silence media", flow.clone());

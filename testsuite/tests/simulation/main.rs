@@ -10,6 +10,7 @@ mod forks;
 mod handshakes;
 mod layers;
 mod offload;
+mod pairs;
 mod reoffers;
 mod secure;
 mod subscriptions;

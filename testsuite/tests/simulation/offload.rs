@@ -32,7 +32,12 @@ impl Trial {
 
     /// The next packet of a phone, on the wire.
     fn next(&mut self, phone: usize) -> Datagram {
-        let payload = vec![self.said[phone].len() as u8; 160];
+        self.next_of(phone, 160)
+    }
+
+    /// The same with a payload of so many bytes.
+    fn next_of(&mut self, phone: usize, bytes: usize) -> Datagram {
+        let payload = vec![self.said[phone].len() as u8; bytes];
         self.said[phone].push(payload.clone());
         self.call.phones[phone].say(&payload)
     }
@@ -175,4 +180,26 @@ fn entries_come_back_as_they_pay() {
         assert!(may_be_installed.contains(&installed), "one of {every}: installed {installed} times");
         trial.end();
     }
+}
+
+/// Packets too long for the kernel's AES come to the daemon past the network stack, from the peer's address, until the call
+/// ends.
+#[test]
+fn long_packets_are_lifted() {
+    let mut trial = Trial::new(json!({"flags": ["recrypt"]}));
+    let kernel = trial.kernel.clone();
+    assert_eq!(kernel.lifted(), []);
+    for _ in 0..200 {
+        let datagram = trial.next_of(0, 1200);
+        trial.receive(&datagram);
+        let answer = trial.next(1);
+        trial.receive(&answer);
+        trial.call.pass(20);
+    }
+    let datagram = trial.next_of(0, 1200);
+    assert_eq!(kernel.lifted(), [(datagram.to, datagram.from)]);
+    assert_eq!(kernel.counts().0, 1, "audio of the other side stays in the kernel");
+    trial.receive(&datagram);
+    trial.end();
+    assert_eq!((kernel.lifted(), kernel.counts().0), (vec![], 0));
 }

@@ -188,7 +188,8 @@ impl Reference {
     fn is_heard(&self, link: &Link) -> bool {
         let (source, sink) = (self.media(&link.source), self.media(&link.sink));
         let speaker = self.party(&link.source.0).expect("a party");
-        let is_muted = self.blocks_media || speaker.blocks_media || speaker.is_silenced || link.is_muted();
+        let is_muted =
+            self.blocks_media || speaker.blocks_media || speaker.is_silenced || link.is_blocked || link.is_silenced;
         source.sends && sink.receives && !source.is_rejected && !link.is_paused && !is_muted
     }
 

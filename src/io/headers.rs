@@ -1,14 +1,14 @@
-//! The headers in front of datagrams that leave through raw sockets.
+//! The headers in front of datagrams that do not leave through sockets of their own ports, and the checksum.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// The room that is kept in front of each payload: IPv6 (RFC 8200, section 3) and UDP (RFC 768).
-pub(in crate::io) const HEAD_ROOM: usize = IPV6_BYTES + UDP_BYTES;
+pub(super) const HEAD_ROOM: usize = IPV6_BYTES + UDP_BYTES;
 
-const IPV4_BYTES: usize = 20;
-const IPV6_BYTES: usize = 40;
-const UDP_BYTES: usize = 8;
-const UDP: u8 = 17;
+pub(super) const IPV4_BYTES: usize = 20;
+pub(super) const IPV6_BYTES: usize = 40;
+pub(super) const UDP_BYTES: usize = 8;
+pub(super) const UDP: u8 = 17;
 /// The longest payload of UDP over IPv4; that over IPv6 could be 20 bytes longer.
 pub(super) const LONGEST_PAYLOAD: usize = 65535 - IPV4_BYTES - UDP_BYTES;
 
@@ -22,7 +22,7 @@ pub(super) struct Origin {
 }
 
 /// Writes the headers of IPv4 (RFC 791, section 3.1) and UDP to the end of the room; tells how long they are. Total
-/// length, identification and the header's checksum are the system's to write (raw(7)).
+/// length, identification and the header's checksum are left to the system (raw(7)), or to [`complete_ipv4`].
 pub(super) fn write_ipv4(packet: &mut [u8], origin: Origin, from: Ipv4Addr, to: Ipv4Addr, to_port: u16) -> usize {
     let length = (packet.len() - HEAD_ROOM + UDP_BYTES) as u16;
     let sum = sum(&from.octets()) + sum(&to.octets()) + pseudo(length);
@@ -54,6 +54,15 @@ pub(super) fn write_ipv6(packet: &mut [u8], origin: Origin, from: Ipv6Addr, to: 
     HEAD_ROOM
 }
 
+/// Writes what [`write_ipv4`] leaves out; `packet` begins with the header of IPv4.
+pub(super) fn complete_ipv4(packet: &mut [u8], identification: u16) {
+    let length = packet.len() as u16;
+    packet[2..4].copy_from_slice(&length.to_be_bytes());
+    packet[4..6].copy_from_slice(&identification.to_be_bytes());
+    let checksum = !fold(sum(&packet[..IPV4_BYTES]));
+    packet[10..12].copy_from_slice(&checksum.to_ne_bytes());
+}
+
 fn write_udp(packet: &mut [u8], from: u16, to: u16, length: u16, sum_of_addresses: u64) {
     let datagram = &mut packet[HEAD_ROOM - UDP_BYTES..];
     datagram[0..2].copy_from_slice(&from.to_be_bytes());
@@ -69,20 +78,20 @@ fn write_udp(packet: &mut [u8], from: u16, to: u16, length: u16, sum_of_addresse
 }
 
 /// What the pseudo headers of both families hold besides addresses: protocol and length.
-fn pseudo(length: u16) -> u64 {
+pub(super) fn pseudo(length: u16) -> u64 {
     let [high, low] = length.to_be_bytes();
     u64::from(u32::from_ne_bytes([0, UDP, high, low]))
 }
 
 /// The sum of RFC 1071 in the machine's order of bytes, not folded yet.
-fn sum(bytes: &[u8]) -> u64 {
+pub(super) fn sum(bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks::<4>();
     let mut last = [0; 4];
     last[..rest.len()].copy_from_slice(rest);
     words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum::<u64>() + u64::from(u32::from_ne_bytes(last))
 }
 
-fn fold(sum: u64) -> u16 {
+pub(super) fn fold(sum: u64) -> u16 {
     let mut sum = sum;
     while sum > 0xffff {
         sum = (sum & 0xffff) + (sum >> 16);
@@ -123,6 +132,16 @@ mod tests {
             let covered = [&packet[12..20], &[0, 17], &udp, &packet[20..]].concat();
             assert_eq!(plain_sum(&covered), 0, "{length} bytes");
         }
+    }
+
+    #[test]
+    fn what_the_system_would_write_can_be_written_here() {
+        let mut packet = packet(&[7; 33]);
+        let header = write_ipv4(&mut packet, ORIGIN, [192, 0, 2, 1].into(), [192, 0, 2, 2].into(), 40_000);
+        let packet = &mut packet[HEAD_ROOM - header..];
+        complete_ipv4(packet, 0x1234);
+        assert_eq!(packet[2..6], [0, 61, 0x12, 0x34]);
+        assert_eq!(plain_sum(&packet[..20]), 0);
     }
 
     #[test]
