@@ -151,7 +151,8 @@ async fn read(mut input: impl AsyncRead + Unpin, connection: Connection) -> io::
                         true => connection.handle(rest).await,
                         false => connection.handle_plain(rest).await,
                     }
-                    return Ok(overhear(input).await);
+                    overhear(input).await;
+                    return Ok(());
                 }
             }
             begun = None;
