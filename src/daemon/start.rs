@@ -123,13 +123,7 @@ fn run(
     });
     console::apply(&daemon, &config);
     daemon.router.watch_limits(&runtime);
-    let service: Arc<dyn Service> = daemon.clone();
-    let requests = Requests::new(service.clone(), build::defaults(&config), clock::now);
-    requests.access().set(listeners::rules(&config.control));
-    connect(&daemon, &requests);
-    if config.reporting.pushes_digits {
-        daemon.router.digits.push_to(&requests);
-    }
+    let requests = take_requests(&daemon, &config);
     exports.attach(&daemon, &requests, &config, places.ng.first().copied());
     let mut signals = Signals::new()?;
     listen(&daemon, ng, &requests, others.serve(&daemon, requests.access(), runtime.handle()));
@@ -155,6 +149,18 @@ fn prepare(config: &Config) {
     if let Err(error) = limits::raise_descriptors() {
         tracing::warn!(target: "core", "the limit of open files stays as it is: {error}");
     }
+}
+
+/// What all control protocols hand NG's requests to.
+fn take_requests(daemon: &Arc<Daemon>, config: &Config) -> Arc<Requests> {
+    let service: Arc<dyn Service> = daemon.clone();
+    let requests = Requests::new(service, build::defaults(config), clock::now);
+    requests.access().set(listeners::rules(&config.control));
+    connect(daemon, &requests);
+    if config.reporting.pushes_digits {
+        daemon.router.digits.push_to(&requests);
+    }
+    requests
 }
 
 /// Where control connections are served, and statistics sent.
