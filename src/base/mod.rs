@@ -4,6 +4,7 @@ pub mod address;
 pub mod fingerprint;
 pub mod id;
 pub mod learning;
+pub mod number;
 pub mod protocol;
 pub mod random;
 pub mod recheck;

@@ -2,6 +2,7 @@
 
 use super::listing::ask;
 use super::shard_thread::ShardHandle;
+use crate::base::number::rounded_up;
 use crate::config::Limits;
 use crate::io::usage::{Processors, load_average};
 use crate::ng::{Dictionary, Request, message};
@@ -52,6 +53,11 @@ impl Limit {
             Limit::Processor => "CPU usage limit exceeded",
             Limit::Bandwidth => "Bandwidth limit exceeded",
         }
+    }
+
+    /// A number as it is kept. Rounded up, so that little is not nothing.
+    fn kept(self, number: f64) -> i64 {
+        rounded_up(number * self.one())
     }
 
     /// The values of one, as it is kept.
@@ -177,9 +183,9 @@ impl Admission {
         }
     }
 
-    /// A limit's measure, in whole units of what is limited. Rounded up, so that little is not nothing.
+    /// A limit's measure, in whole units of what is limited.
     fn note(&self, limit: Limit, now: f64) {
-        self.now[limit as usize].store((now * limit.one()).ceil() as i64, Relaxed);
+        self.now[limit as usize].store(limit.kept(now), Relaxed);
     }
 }
 
@@ -187,8 +193,8 @@ impl Admission {
 pub(super) fn configured(limits: &Limits, limit: Limit) -> i64 {
     match limit {
         Limit::Sessions => limits.max_sessions.map_or(NO_LIMIT, i64::from),
-        Limit::Load => (limits.max_load * limit.one()).ceil() as i64,
-        Limit::Processor => (limits.max_processor_percent * limit.one()).ceil() as i64,
+        Limit::Load => limit.kept(limits.max_load),
+        Limit::Processor => limit.kept(limits.max_processor_percent),
         Limit::Bandwidth => i64::try_from(limits.max_bytes_per_second).unwrap_or(i64::MAX),
     }
 }
@@ -218,7 +224,7 @@ mod tests {
             let admission = Admission::new(&Limits::default(), Arc::default());
             assert_eq!(admission.refuse(&request("")), None);
             admission.set(limit, most);
-            admission.note(limit, now - 0.2);
+            admission.note(limit, now - 1.0 / limit.one());
             assert_eq!(admission.refuse(&request("")), None, "{message}");
             admission.note(limit, now);
             let reply = admission.refuse(&request(r#","supports":["load limit"]"#)).unwrap();

@@ -10,6 +10,8 @@ use crate::control::http::tls::Certificates;
 use crate::control::http::{HttpLimits, HttpListener};
 use crate::control::request::Requests;
 use crate::control::stream::StreamListener;
+use crate::control::udp::UdpListener;
+use crate::io::control_socket::PathMtu;
 use crate::io::host::Host;
 use std::io;
 use std::net::SocketAddr;
@@ -51,6 +53,14 @@ impl Places {
         let interfaces = resolve(&config.interfaces, range, &control_ports, &Host)?;
         let others = protocols::Places::resolve(config, &interfaces)?;
         Ok(Places { interfaces, ng, stream_ng, paths, cli, http, https, others })
+    }
+
+    /// Binds what NG over UDP is listened for on.
+    ///
+    /// # Errors
+    /// When an address is taken.
+    pub(super) fn bind(&self, path_mtu: PathMtu) -> io::Result<Vec<UdpListener>> {
+        self.ng.iter().map(|address| UdpListener::bind(*address, path_mtu)).collect()
     }
 
     /// The ways in for NG, for people.

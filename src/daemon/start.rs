@@ -81,17 +81,12 @@ fn run(
     parent: Option<Background>,
 ) -> io::Result<()> {
     let config = loaded.config.clone();
-    config.warnings.iter().for_each(|warning| tracing::warn!(target: "core", "{warning}"));
-    if let Err(error) = limits::raise_descriptors() {
-        tracing::warn!(target: "core", "the limit of open files stays as it is: {error}");
-    }
+    prepare(&config);
     let runtime = runtime(config.control.threads)?;
     // Bound before any thread starts: a port that is taken must end the start.
     let path_mtu = path_mtu(&config);
-    let ng: Vec<UdpListener> =
-        places.ng.iter().map(|address| UdpListener::bind(*address, path_mtu)).collect::<io::Result<_>>()?;
     let _inside = runtime.enter();
-    let listeners = Listeners::bind(&places, &config.control)?;
+    let (ng, listeners) = (places.bind(path_mtu)?, Listeners::bind(&places, &config.control)?);
     let others = protocols::Listeners::bind(&places.others, &config, &places.interfaces, path_mtu)?;
     let pidfile = config.process.pidfile.as_deref().map(|path| Pidfile::write(Path::new(path))).transpose()?;
     let mut fast_path = build::fast_path(&config, &places.interfaces, places.ng.first().copied())?;
@@ -128,13 +123,7 @@ fn run(
     });
     console::apply(&daemon, &config);
     daemon.router.watch_limits(&runtime);
-    let service: Arc<dyn Service> = daemon.clone();
-    let requests = Requests::new(service.clone(), build::defaults(&config), clock::now);
-    requests.access().set(listeners::rules(&config.control));
-    connect(&daemon, &requests);
-    if config.reporting.pushes_digits {
-        daemon.router.digits.push_to(&requests);
-    }
+    let requests = take_requests(&daemon, &config);
     exports.attach(&daemon, &requests, &config, places.ng.first().copied());
     let mut signals = Signals::new()?;
     listen(&daemon, ng, &requests, others.serve(&daemon, requests.access(), runtime.handle()));
@@ -152,6 +141,26 @@ fn run(
     drop(fast_path);
     drop(steering);
     Ok(())
+}
+
+/// Says what is odd about the configuration, and takes all the descriptors that may be had.
+fn prepare(config: &Config) {
+    config.warnings.iter().for_each(|warning| tracing::warn!(target: "core", "{warning}"));
+    if let Err(error) = limits::raise_descriptors() {
+        tracing::warn!(target: "core", "the limit of open files stays as it is: {error}");
+    }
+}
+
+/// What all control protocols hand NG's requests to.
+fn take_requests(daemon: &Arc<Daemon>, config: &Config) -> Arc<Requests> {
+    let service: Arc<dyn Service> = daemon.clone();
+    let requests = Requests::new(service, build::defaults(config), clock::now);
+    requests.access().set(listeners::rules(&config.control));
+    connect(daemon, &requests);
+    if config.reporting.pushes_digits {
+        daemon.router.digits.push_to(&requests);
+    }
+    requests
 }
 
 /// Where control connections are served, and statistics sent.

@@ -82,13 +82,7 @@ fn run(kind: Kind, folder: &Path) -> Result<String, String> {
         return Err(format!("audio goes by {way}"));
     }
     let told = (0..DIGITS.len()).map(|_| hear(&ear)).collect::<Result<Vec<Value>, String>>()?;
-    for (digit, told) in DIGITS.iter().zip(&told) {
-        let is_right = told["event"] == *digit && told["duration"] == 80 && told["volume"] == 10;
-        let is_of_call = told["callid"] == "same" && told["source_tag"] == "a" && told["source_ip"] == CALLER;
-        if !is_right || !is_of_call || told["type"] != "DTMF" {
-            return Err(format!("digit {digit} is reported as {told}"));
-        }
-    }
+    DIGITS.iter().zip(&told).try_for_each(|(digit, told)| compare(*digit, told))?;
     ear.set_read_timeout(Some(Duration::from_millis(200))).map_err(|error| error.to_string())?;
     if let Ok(more) = hear(&ear) {
         return Err(format!("one more was reported: {more}"));
@@ -98,6 +92,15 @@ fn run(kind: Kind, folder: &Path) -> Result<String, String> {
         return Err(format!("the callee got {heard} of {sequence} packets"));
     }
     Ok(format!("{} digits of 6 packets each, {heard} of {sequence} packets arrived", told.len()))
+}
+
+fn compare(digit: u8, told: &Value) -> Result<(), String> {
+    let is_right = told["event"] == digit && told["duration"] == 80 && told["volume"] == 10;
+    let is_of_call = told["callid"] == "same" && told["source_tag"] == "a" && told["source_ip"] == CALLER;
+    match is_right && is_of_call && told["type"] == "DTMF" {
+        true => Ok(()),
+        false => Err(format!("digit {digit} is reported as {told}")),
+    }
 }
 
 fn hear(ear: &UdpSocket) -> Result<Value, String> {

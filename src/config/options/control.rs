@@ -88,12 +88,6 @@ pub(super) static CONTROL: &[OptionRow] = &[
             Ok(())
         },
     ),
-    list("listen-udp", "[ADDRESS:]PORT", "The protocol of rtpproxy.")
-        .short('u')
-        .warned("the protocol of rtpproxy is not built"),
-    list("listen-tcp", "[ADDRESS:]PORT", "The protocol of mediaproxy.")
-        .short('l')
-        .warned("the protocol of mediaproxy is not built"),
     number("control-tos", (0, 255), "", "0", "Type of service of NG over UDP; 0 leaves it alone.").reloadable().set(
         |c, v| {
             c.control.tos = octet(v);

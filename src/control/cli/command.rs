@@ -1,5 +1,7 @@
 //! What a command line asks for.
 
+use crate::base::number::rounded_up;
+
 /// A command of the command line interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CliCommand {
@@ -134,7 +136,7 @@ impl SettingRow {
             0 => text.parse().ok()?,
             decimals => {
                 let number: f64 = text.parse().ok().filter(|number: &f64| number.is_finite())?;
-                (number * 10_f64.powi(decimals.into())).ceil() as i64
+                rounded_up(number * 10_f64.powi(decimals.into()))
             }
         };
         (self.range.0..=self.range.1).contains(&number).then_some(number)
