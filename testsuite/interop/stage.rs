@@ -103,7 +103,18 @@ pub fn start_daemon_on<'a>(
     interfaces: Vec<String>,
     folder: &Path,
 ) -> Result<Daemon<'a>, String> {
-    Daemon::start(settings(networks, kind, interfaces, Vec::new(), folder)?)
+    start_daemon_as(networks, kind, interfaces, Vec::new(), folder)
+}
+
+/// The same with further options.
+pub fn start_daemon_as<'a>(
+    networks: &'a Networks,
+    kind: Kind,
+    interfaces: Vec<String>,
+    options: Vec<String>,
+    folder: &Path,
+) -> Result<Daemon<'a>, String> {
+    Daemon::start(settings(networks, kind, interfaces, options, folder)?)
 }
 
 fn settings<'a>(

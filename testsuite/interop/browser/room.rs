@@ -1,7 +1,7 @@
 //! Browser tabs in a room: the page and the server of `make room`, over `publish` and `subscribe`.
 
 use crate::scenarios::Held;
-use crate::stage::{INSIDE, Networks, OUTSIDE, start_daemon_on};
+use crate::stage::{INSIDE, Networks, OUTSIDE, start_daemon_as};
 use millrace_testsuite::chromium::{Chromium, Page};
 use millrace_testsuite::daemon::{Kind, tail};
 use millrace_testsuite::netns::{self, Namespace};
@@ -232,7 +232,9 @@ pub(super) fn in_room(
     networks.caller.ip(&["route", "add", "default", "via", OUTSIDE])?;
     networks.callee.ip(&["route", "add", "default", "via", INSIDE])?;
     let interfaces = [OUTSIDE, INSIDE].map(|address| format!("room/{address}"));
-    let mut daemon = start_daemon_on(&networks, kind, interfaces.into(), folder)?;
+    // Losses are made by the firewall, which does not see what comes and goes by AF_XDP.
+    let options = vec!["--fastpath-af-xdp=off".to_owned()];
+    let mut daemon = start_daemon_as(&networks, kind, interfaces.into(), options, folder)?;
     let idle = Held::by(&daemon)?;
     let note = {
         let scratch = Scratch::make("room-browser")?;
