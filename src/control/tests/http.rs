@@ -98,6 +98,7 @@ const NG: &str = "application/x-rtpengine-ng";
 async fn every_path() {
     let site = site().await;
     assert_eq!(parts(&site.get("/ping").await), (200, "pong\n"));
+    assert_eq!(parts(&site.get("/metrics").await), (200, "metrics\n"));
     assert_eq!(parts(&site.get("/cli/list+sessions+a%40b").await), (200, "session a@b\n"));
     assert_eq!(parts(&site.post("/cli", "text/plain", "list sessions x").await), (200, "session x\n"));
     assert_eq!(parts(&site.get("/cli/list+totals").await).1.len(), 500_000);

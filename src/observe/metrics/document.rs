@@ -6,8 +6,8 @@ use std::fmt::Write;
 
 const PREFACE: &str = "# Metrics
 
-What the daemon tells Prometheus, in its exposition format (version 0.0.4): `metrics` on the CLI port, or
-`millracectl metrics`. Names and labels that begin with `rtpengine_` are those of rtpengine mr26.3, so boards and rules for it
+What the daemon tells Prometheus, in its exposition format (version 0.0.4): `GET /metrics` over HTTP,
+`metrics` on the CLI port, or `millracectl metrics`. Names and labels that begin with `rtpengine_` are those of rtpengine mr26.3, so boards and rules for it
 go on working; what rtpengine does not have begins with `millrace_`, and what every Prometheus client has with `process_`.
 
 This page is printed from the table in `src/observe/metrics/table.rs`; a test fails when it is stale, and rewrites it when the
