@@ -91,7 +91,7 @@ INLINE __u32 find_hop(const struct flow *flow, struct next_hop **hop)
 }
 
 /* Ends a packet that is not sent on. */
-INLINE int refuse(__u32 verdict)
+SEPARATE int refuse(__u32 verdict)
 {
 	int drops = verdict == VERDICT_WRONG_SOURCE || verdict == VERDICT_WRONG_TAG || verdict == VERDICT_REPLAYED ||
 		    verdict == VERDICT_LOST_COPY;

@@ -22,13 +22,15 @@ SEPARATE int aes_block(struct work *work, const struct schedule *keys, __u32 rou
 {
 	__u32 zero = 0;
 	const struct tables *table = bpf_map_lookup_elem(&tables, &zero);
-	if (!work || !keys || !table)
+	if (!work || !keys || !table || rounds > 14)
 		return -1;
+	/* Found before the rounds are counted: so what follows them is alike for the verifier, whatever their number. */
+	const __u32 *last_key = keys->words + 4 * rounds;
+	barrier_for(last_key);
 	const __u32 *round_key = keys->words;
 	__u32 a = work->block[0] ^ round_key[0], b = work->block[1] ^ round_key[1];
 	__u32 c = work->block[2] ^ round_key[2], d = work->block[3] ^ round_key[3];
-	__u32 round;
-	for (round = 1; round < 14; round++) {
+	for (__u32 round = 1; round < 14; round++) {
 		if (round >= rounds)
 			break;
 		round_key = keys->words + 4 * round;
@@ -41,11 +43,10 @@ SEPARATE int aes_block(struct work *work, const struct schedule *keys, __u32 rou
 		c = next_c;
 		d = next_d;
 	}
-	round_key = keys->words + 4 * round;
-	work->stream[0] = LAST_COLUMN(a, b, c, d) ^ round_key[0];
-	work->stream[1] = LAST_COLUMN(b, c, d, a) ^ round_key[1];
-	work->stream[2] = LAST_COLUMN(c, d, a, b) ^ round_key[2];
-	work->stream[3] = LAST_COLUMN(d, a, b, c) ^ round_key[3];
+	work->stream[0] = LAST_COLUMN(a, b, c, d) ^ last_key[0];
+	work->stream[1] = LAST_COLUMN(b, c, d, a) ^ last_key[1];
+	work->stream[2] = LAST_COLUMN(c, d, a, b) ^ last_key[2];
+	work->stream[3] = LAST_COLUMN(d, a, b, c) ^ last_key[3];
 	return 0;
 }
 
@@ -82,15 +83,30 @@ INLINE __u32 begin_keystream(struct work *work, const struct direction *keys)
 	return keys->salt[3] ^ (__u32)index << 16;
 }
 
-/* Combines the block of the packet at `at` with that of the keystream whose last word this is. */
-SEPARATE int counter_block(struct work *work, const struct direction *keys, __u32 at, __u32 word)
+/* A keystream on its way over a packet. */
+struct keystream {
+	struct work *work;
+	const struct direction *keys;
+	__u32 at;
+	__u32 word;
+	/* Not zero once a block could not be made: then the packet must not leave. */
+	int problem;
+};
+
+/* How many blocks there are behind the header, from the word on in which it ends. */
+INLINE __u32 blocks_behind_header(const struct work *work)
 {
-	if (!work || !keys)
-		return -1;
-	work->block[3] = word;
-	if (aes_block(work, &keys->cipher_keys, keys->rounds))
-		return -1;
-	combine(work, at);
+	__u32 at = work->header_bytes & ~3U, bytes = work->bytes;
+	return at < bytes ? (bytes - at + 15) / 16 : 0;
+}
+
+/* Combines the next block of the packet with that of the keystream. */
+static long counter_block(__u32 count, struct keystream *next)
+{
+	struct work *work = next->work;
+	work->block[3] = next->word + count;
+	next->problem |= aes_block(work, &next->keys->cipher_keys, next->keys->rounds);
+	combine(work, next->at + 16 * count);
 	return 0;
 }
 
@@ -99,15 +115,7 @@ SEPARATE int counter_mode(struct work *work, const struct direction *keys)
 {
 	if (!work || !keys)
 		return -1;
-	__u32 at = work->header_bytes & ~3U;
-	__u32 bytes = work->bytes;
-	__u32 start = begin_keystream(work, keys);
-	for (__u32 count = 0; count < PACKET_BYTES / 16; count++) {
-		if (at >= bytes)
-			break;
-		if (counter_block(work, keys, at, start + count))
-			return -1;
-		at += 16;
-	}
-	return 0;
+	struct keystream next = { .work = work, .keys = keys, .at = work->header_bytes & ~3U };
+	next.word = begin_keystream(work, keys);
+	return bpf_loop(blocks_behind_header(work), counter_block, &next, 0) < 0 ? -1 : next.problem;
 }

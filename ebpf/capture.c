@@ -10,7 +10,7 @@ int rx_captured(struct xdp_md *context)
 	__u32 verdict = find_flow(context, &arrival);
 	if (verdict)
 		return refuse(verdict);
-	keep_frame(context, &arrival);
+	keep_frame(context, &arrival.datagram);
 	struct next_hop *hop = 0;
 	verdict = forward_plain(context, &arrival, &hop);
 	emit_frames(context, &arrival, hop, verdict);

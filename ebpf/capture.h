@@ -76,37 +76,44 @@ INLINE void emit(struct captured *copy)
 }
 
 /* Keeps the frame as it came, until it is known what becomes of it. */
-INLINE void keep_frame(struct xdp_md *context, const struct arrival *arrival)
+SEPARATE int keep_frame(struct xdp_md *context, const struct datagram *datagram)
 {
 	struct captured *copy = copy_frame(context);
-	if (!copy)
-		return;
+	if (!copy || !datagram)
+		return -1;
 	copy->time_ns = bpf_ktime_get_ns();
-	copy->port = arrival->datagram.destination;
+	copy->port = datagram->destination;
 	copy->interface = context->ingress_ifindex;
+	return 0;
 }
 
-/* Captures the frame that was kept, and the one that leaves. */
-INLINE void emit_frames(struct xdp_md *context, const struct arrival *arrival, const struct next_hop *hop, __u32 verdict)
+/* Captures the frame that was kept, and the one that leaves by an interface; 0: none does. */
+SEPARATE int emit_both(struct xdp_md *context, __u32 interface, __u32 verdict)
 {
-	int is_sent = !verdict && hop && !(arrival->flow->flags & FLOW_DROPS);
-	if (!verdict && !is_sent)
-		verdict = VERDICT_BLOCKED;
-	if (verdict && !drops_frame(verdict))
-		return;
 	__u32 zero = 0;
 	struct captured *copy = bpf_map_lookup_elem(&captured, &zero);
 	if (!copy)
-		return;
+		return -1;
 	copy->verdict = verdict;
 	copy->is_sent = 0;
 	emit(copy);
-	if (!is_sent)
-		return;
+	if (!interface)
+		return 0;
 	copy = copy_frame(context);
 	if (!copy)
-		return;
-	copy->interface = hop->interface;
+		return -1;
+	copy->interface = interface;
 	copy->is_sent = 1;
 	emit(copy);
+	return 0;
+}
+
+/* Captures what came and what became of it. */
+INLINE void emit_frames(struct xdp_md *context, const struct arrival *arrival, const struct next_hop *hop, __u32 verdict)
+{
+	__u32 interface = !verdict && hop && !(arrival->flow->flags & FLOW_DROPS) ? hop->interface : 0;
+	if (!verdict && !interface)
+		verdict = VERDICT_BLOCKED;
+	if (!verdict || drops_frame(verdict))
+		emit_both(context, interface, verdict);
 }

@@ -96,7 +96,7 @@ INLINE __u32 make_srtp(struct xdp_md *context, const struct crossing *crossing, 
 	if (ip_bytes_of(way) + sizeof(struct udphdr) + work->bytes + grows > hop->mtu)
 		return 0;
 	renumber_work(work, way, crossing->place);
-	if (keys->insert_bytes && insert(context, crossing->header_bytes & 127, work, keys, 0))
+	if (keys->insert_bytes && insert(context, crossing->header_bytes & 127, work, insertion_of(keys), 0))
 		return 0;
 	work->sequence = from_be16(((struct rtp_header *)work->packet)->sequence);
 	__u32 problem;

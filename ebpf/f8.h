@@ -7,18 +7,16 @@
 #include "layout.h"
 #include "work.h"
 
-/* Combines the block of the packet at `at` with the next one of the keystream, the one of this number. */
-SEPARATE int f8_block(struct work *work, const struct direction *keys, __u32 at, __u32 number)
+/* Combines the next block of the packet with the next one of the keystream. */
+static long f8_block(__u32 count, struct keystream *next)
 {
-	if (!work || !keys)
-		return -1;
+	struct work *work = next->work;
 #pragma unroll
 	for (int word = 0; word < 4; word++)
 		work->block[word] = work->schedule[word] ^ work->stream[word];
-	work->block[3] ^= number;
-	if (aes_block(work, &keys->cipher_keys, keys->rounds))
-		return -1;
-	combine(work, at);
+	work->block[3] ^= count;
+	next->problem |= aes_block(work, &next->keys->cipher_keys, next->keys->rounds);
+	combine(work, next->at + 16 * count);
 	return 0;
 }
 
@@ -41,14 +39,6 @@ SEPARATE int f8_mode(struct work *work, const struct direction *keys)
 		start[word] = work->stream[word];
 		work->stream[word] = 0;
 	}
-	__u32 at = work->header_bytes & ~3U;
-	__u32 bytes = work->bytes;
-	for (__u32 count = 0; count < PACKET_BYTES / 16; count++) {
-		if (at >= bytes)
-			break;
-		if (f8_block(work, keys, at, count))
-			return -1;
-		at += 16;
-	}
-	return 0;
+	struct keystream next = { .work = work, .keys = keys, .at = work->header_bytes & ~3U };
+	return bpf_loop(blocks_behind_header(work), f8_block, &next, 0) < 0 ? -1 : next.problem;
 }

@@ -94,21 +94,29 @@ SEPARATE int hash_next(struct work *work, const struct direction *keys, __u32 at
 	return hash_block(work, keys, first, second);
 }
 
+/* A part of a packet that is hashed block by block. */
+struct hashing {
+	struct work *work;
+	const struct direction *keys;
+	__u32 at;
+	__u32 bytes;
+};
+
+static long hash_next_block(__u32 count, struct hashing *part)
+{
+	__u32 before = GCM_BLOCK_BYTES * count;
+	hash_next(part->work, part->keys, part->at + before, part->bytes - before);
+	return 0;
+}
+
 /* Hashes so many bytes from `at` on, a multiple of 4, and zeros up to a whole block. */
 SEPARATE int hash_part(struct work *work, const struct direction *keys, __u32 at, __u32 bytes)
 {
 	if (!work || !keys)
 		return -1;
-	__s32 left = bytes & (PACKET_BYTES - 1);
-	for (__u32 count = 0; count < PACKET_BYTES / GCM_BLOCK_BYTES; count++) {
-		if (left <= 0)
-			break;
-		if (hash_next(work, keys, at, left))
-			return -1;
-		at += GCM_BLOCK_BYTES;
-		left -= GCM_BLOCK_BYTES;
-	}
-	return 0;
+	bytes &= PACKET_BYTES - 1;
+	struct hashing part = { .work = work, .keys = keys, .at = at, .bytes = bytes };
+	return bpf_loop((bytes + GCM_BLOCK_BYTES - 1) / GCM_BLOCK_BYTES, hash_next_block, &part, 0) < 0 ? -1 : 0;
 }
 
 /* The tag of the packet, whose payload is encrypted, into work->hash. The header is what is authenticated besides. */

@@ -42,6 +42,7 @@ static long (*const bpf_l4_csum_replace)(struct __sk_buff *context, __u32 offset
 static __s64 (*const bpf_csum_diff)(__be32 *from, __u32 from_size, __be32 *to, __u32 to_size,
 				    __u32 seed) = (void *)BPF_FUNC_csum_diff;
 
+static long (*const bpf_loop)(__u32 count, void *body, void *state, __u64 flags) = (void *)BPF_FUNC_loop;
 static long (*const bpf_ringbuf_output)(void *ring, void *data, __u64 bytes,
 				       __u64 flags) = (void *)BPF_FUNC_ringbuf_output;
 

@@ -49,18 +49,31 @@ INLINE void renumber_work(struct work *work, const struct way *way, __u32 place)
 /* In the first byte of a packet: contributing sources and an extension of the header. */
 #define HAS_MORE_HEADER 0x1f
 
+/* The part of struct keys that says what is put into packets: functions of their own can't be given all of it, for its lock. */
+struct insertion {
+	__u32 bytes;
+	__u8 text[MOST_INSERTED];
+};
+
+INLINE const struct insertion *insertion_of(const struct keys *keys)
+{
+	return (const struct insertion *)&keys->insert_bytes;
+}
+
 /* Puts a header extension into the packet in work, whose header has neither another one nor contributing sources. What
  * is behind the header comes from the frame anew, where it has to be put first if it is not there as it is here. */
-INLINE __u32 insert(struct xdp_md *context, __u32 header_bytes, struct work *work, const struct keys *keys,
-		    __u32 is_decrypted)
+SEPARATE __u32 insert(struct xdp_md *context, __u32 header_bytes, struct work *work, const struct insertion *what,
+		      __u32 is_decrypted)
 {
-	__u32 bytes = work->bytes, more = keys->insert_bytes & 28;
+	if (!work || !what)
+		return VERDICT_PASSED_NO_KEYS;
+	__u32 bytes = work->bytes, more = what->bytes & 28;
 	barrier_for(bytes);
 	if (bytes <= RTP_BYTES || bytes > LONGEST_PACKET - MOST_INSERTED)
 		return VERDICT_PASSED_TOO_LONG;
 	if (is_decrypted && bpf_xdp_store_bytes(context, header_bytes, work->packet, bytes))
 		return VERDICT_LOST_COPY;
-	__builtin_memcpy(work->packet + RTP_BYTES, keys->insert, MOST_INSERTED);
+	__builtin_memcpy(work->packet + RTP_BYTES, what->text, MOST_INSERTED);
 	__u32 rest = bytes - RTP_BYTES;
 	barrier_for(rest);
 	if (!rest || rest > LONGEST_PACKET ||

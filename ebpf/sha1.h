@@ -78,6 +78,12 @@ INLINE __u32 pad(struct work *work, __u32 bytes)
 	return last / SHA1_BLOCK_BYTES + 1;
 }
 
+static long next_sha1_block(__u32 count, struct work **work)
+{
+	sha1_block(*work, count * SHA1_BLOCK_BYTES);
+	return 0;
+}
+
 /* The code of the packet and the rollover counter (RFC 3711, section 4.2.1), into work->hash. What was behind the packet
  * is lost. */
 SEPARATE int authenticate(struct work *work, const struct direction *keys)
@@ -87,17 +93,11 @@ SEPARATE int authenticate(struct work *work, const struct direction *keys)
 	__u32 bytes = work->bytes & (PACKET_BYTES - 1);
 	*(__be32 *)(work->packet + bytes) = to_be32((__u32)(work->index >> 16));
 	__u32 blocks = pad(work, bytes + 4);
-	/* Else the compiler drops the bound of the loop, which it knows and the verifier does not. */
-	barrier_for(blocks);
 #pragma unroll
 	for (int word = 0; word < 5; word++)
 		work->hash[word] = keys->inner[word];
-	for (__u32 block = 0; block < PACKET_BYTES / SHA1_BLOCK_BYTES; block++) {
-		if (block >= blocks)
-			break;
-		if (sha1_block(work, block * SHA1_BLOCK_BYTES))
-			return -1;
-	}
+	if (bpf_loop(blocks, next_sha1_block, &work, 0) < 0)
+		return -1;
 	__be32 *outer = (__be32 *)(work->packet + OUTER_BLOCK);
 #pragma unroll
 	for (int word = 0; word < 16; word++)

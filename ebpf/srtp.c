@@ -4,20 +4,19 @@
 #include "fan.h"
 #include "protect.h"
 
-/* Takes the packet into work: all of it, without the tag. */
-INLINE __u32 take(struct xdp_md *context, const struct arrival *arrival, const struct keys *keys, struct work *work)
+/* Takes the packet into work: all of it, without the tag that is so long. */
+SEPARATE __u32 take(struct xdp_md *context, const struct datagram *datagram, __u32 tag_bytes, struct work *work)
 {
-	__u32 tag_bytes = keys->steps & STEP_OPENS ? keys->open.tag_bytes : 0;
-	__u32 bytes = arrival->datagram.payload_bytes;
+	if (!datagram || !work)
+		return VERDICT_PASSED_NO_KEYS;
+	__u32 bytes = datagram->payload_bytes;
 	if (bytes < RTP_BYTES + tag_bytes)
 		return VERDICT_PASSED_MALFORMED;
-	__u32 problem = load(context, arrival->datagram.header_bytes, bytes, work);
+	__u32 problem = load(context, datagram->header_bytes, bytes, work);
 	if (problem)
 		return problem;
 	bytes -= tag_bytes;
 	work->bytes = bytes;
-	work->ssrc = arrival->stream->ssrc;
-	work->sequence = arrival->sequence;
 	const __u32 *tag = (const __u32 *)(work->packet + (bytes & (PACKET_BYTES - 1)));
 	work->tag[0] = tag[0];
 	work->tag[1] = tag[1];
@@ -45,32 +44,35 @@ INLINE __u32 opened_bytes(const struct arrival *arrival, const struct work *work
 	return keys->steps & STEP_DECRYPTS ? work->bytes : arrival->datagram.payload_bytes;
 }
 
-/* From a packet that belongs to the flow to what its only receiver gets. */
-INLINE __u32 pass_on(struct xdp_md *context, const struct arrival *arrival, struct work *work, struct keys *keys,
-		     struct order *order, const struct next_hop *hop)
+/* Whether the only receiver can get what the packet in work becomes. 0 or why not. */
+INLINE __u32 fits(const struct arrival *arrival, const struct work *work, const struct keys *keys,
+		  const struct next_hop *hop)
 {
-	const struct way *way = &arrival->flow->way;
-	__u32 problem = take(context, arrival, keys, work);
-	if (problem)
-		return problem;
 	__u32 grows = keys->steps & STEP_PROTECTS ? keys->protect.tag_bytes + keys->insert_bytes : 0;
 	if (keys->insert_bytes && work->packet[0] & HAS_MORE_HEADER)
 		return VERDICT_PASSED_EXTENSION;
 	if (keys->insert_bytes && work->bytes > LONGEST_PACKET - MOST_INSERTED)
 		return VERDICT_PASSED_TOO_LONG;
-	if (hop && ip_bytes_of(way) + sizeof(struct udphdr) + opened_bytes(arrival, work, keys) + grows > hop->mtu)
+	__u32 headers = ip_bytes_of(&arrival->flow->way) + sizeof(struct udphdr);
+	if (hop && headers + opened_bytes(arrival, work, keys) + grows > hop->mtu)
 		return VERDICT_PASSED_TOO_LONG;
-	problem = open_work(arrival, work, keys, order);
-	if (problem)
-		return problem;
+	return 0;
+}
+
+/* Makes of the opened packet what its only receiver gets. */
+INLINE __u32 pass_on(struct xdp_md *context, const struct arrival *arrival, struct work *work, struct keys *keys,
+		     struct order *order, const struct next_hop *hop)
+{
+	const struct way *way = &arrival->flow->way;
 	renumber_work(work, way, arrival->place);
 	if (keys->insert_bytes && work->bytes > RTP_BYTES) {
-		problem = insert(context, arrival->datagram.header_bytes, work, keys, keys->steps & STEP_DECRYPTS);
+		__u32 problem = insert(context, arrival->datagram.header_bytes, work, insertion_of(keys),
+				       keys->steps & STEP_DECRYPTS);
 		if (problem)
 			return problem;
 	}
 	if (keys->steps & STEP_PROTECTS) {
-		problem = protect_next(work, &keys->protect, &order->protected);
+		__u32 problem = protect_next(work, &keys->protect, &order->protected);
 		if (problem == VERDICT_REPLAYED)
 			arrival->stream->used_index++;
 		if (problem)
@@ -79,19 +81,10 @@ INLINE __u32 pass_on(struct xdp_md *context, const struct arrival *arrival, stru
 	return hop ? write(context, way, hop, (__u32)arrival->stream->packets, work) : 0;
 }
 
-/* Opens a packet that several receivers get, in its frame. */
-INLINE __u32 open_for_all(struct xdp_md *context, const struct arrival *arrival, struct work *work, struct keys *keys,
-			  struct order *order, struct fan *fan)
+/* Puts the opened packet, which several receivers get, back into its frame. */
+INLINE __u32 put_back(struct xdp_md *context, const struct arrival *arrival, struct work *work, struct fan *fan)
 {
-	__u32 header_bytes = arrival->datagram.header_bytes;
-	__u32 problem = take(context, arrival, keys, work);
-	if (!problem)
-		problem = prepare(arrival, opened_bytes(arrival, work, keys), work->packet[0], fan);
-	if (!problem)
-		problem = open_work(arrival, work, keys, order);
-	if (problem)
-		return problem;
-	__u32 bytes = work->bytes;
+	__u32 header_bytes = arrival->datagram.header_bytes, bytes = work->bytes;
 	__s64 frame_bytes = (void *)(long)context->data_end - (void *)(long)context->data;
 	barrier_for(frame_bytes);
 	int delta = (int)(header_bytes + bytes) - (int)frame_bytes;
@@ -113,9 +106,49 @@ INLINE __u32 is_captured(const struct arrival *arrival)
 	return *(const volatile __u32 *)&arrival->flow->flags & FLOW_IS_CAPTURED;
 }
 
-INLINE __u32 has_group(const struct arrival *arrival)
+/* The verdict as it is, by way of memory: so the verifier follows what comes after once, not once for each verdict. */
+INLINE __u32 settle(struct work *work, __u32 verdict)
 {
-	return *(const volatile __u32 *)&arrival->flow->group;
+	*(volatile __u32 *)&work->verdict = verdict;
+	return *(volatile __u32 *)&work->verdict;
+}
+
+/* From a packet that belongs to the flow to what its receivers get. */
+INLINE __u32 work_off(struct xdp_md *context, const struct arrival *arrival, __u32 group, struct work *work,
+		      struct keys *keys, struct order *order, const struct next_hop *hop, struct fan *fan)
+{
+	work->ssrc = arrival->stream->ssrc;
+	work->sequence = arrival->sequence;
+	__u32 tag_bytes = keys->steps & STEP_OPENS ? keys->open.tag_bytes : 0;
+	__u32 verdict = settle(work, take(context, &arrival->datagram, tag_bytes, work));
+	if (verdict)
+		return verdict;
+	if (group)
+		verdict = prepare(arrival, opened_bytes(arrival, work, keys), work->packet[0], fan);
+	else
+		verdict = fits(arrival, work, keys, hop);
+	if (!verdict)
+		verdict = open_work(arrival, work, keys, order);
+	verdict = settle(work, verdict);
+	if (verdict)
+		return verdict;
+	return group ? put_back(context, arrival, work, fan)
+		     : pass_on(context, arrival, work, keys, order, hop);
+}
+
+/* Reads what the packet will need of its keys and its order, all at once: of many flows' each is far away, and what counts the
+ * users would have them come one after the other. */
+INLINE void fetch(const struct keys *keys, const struct order *order, __u16 sequence)
+{
+	const struct direction *direction = keys->steps & STEP_OPENS ? &keys->open : &keys->protect;
+	const struct window *window = keys->steps & STEP_OPENS ? &order->opened : &order->protected;
+	(void)*(const volatile __u32 *)&direction->cipher;
+	(void)*(const volatile __u32 *)&direction->outer[4];
+	(void)*(const volatile __u32 *)&direction->cipher_keys.words[0];
+	(void)*(const volatile __u32 *)&direction->cipher_keys.words[16];
+	(void)*(const volatile __u32 *)&direction->cipher_keys.words[32];
+	(void)*(const volatile __u64 *)&window->slots[sequence & (WINDOW_SLOTS - 1)];
+	(void)*(const volatile __u64 *)&window->highest;
 }
 
 SECTION("xdp")
@@ -127,14 +160,15 @@ int srtp(struct xdp_md *context)
 	if (verdict)
 		return refuse(verdict);
 	if (unlikely(is_captured(&arrival)))
-		keep_frame(context, &arrival);
+		keep_frame(context, &arrival.datagram);
 	verdict = accept(context, &arrival);
 	if (verdict && unlikely(is_captured(&arrival)))
 		emit_frames(context, &arrival, 0, verdict);
 	if (verdict)
 		return refuse(verdict);
+	__u32 group = arrival.flow->group;
 	struct next_hop *hop = 0;
-	if (!has_group(&arrival))
+	if (!group)
 		verdict = find_hop(arrival.flow, &hop);
 	if (verdict)
 		return refuse(verdict);
@@ -143,20 +177,18 @@ int srtp(struct xdp_md *context)
 	__u32 zero = 0, index = arrival.flow->stream;
 	struct work *work = bpf_map_lookup_elem(&works, &zero);
 	struct order *order = bpf_map_lookup_elem(&orders, &index);
-	if (!work || !order)
+	struct keys *keys = bpf_map_lookup_elem(&keys_of, &index);
+	if (!work || !order || !keys)
 		return refuse(VERDICT_PASSED_NO_KEYS);
+	fetch(keys, order, arrival.sequence);
 	/* Whoever takes the flow away reads the order, and wipes the keys, when nobody is at it any more. So a flow that is
 	 * still there after this stays whole until the end. */
 	__sync_fetch_and_add(&order->users, 1);
 	struct flow *flow = bpf_map_lookup_elem(&flows, &arrival.datagram.destination);
-	struct keys *keys = flow && flow->stream == index ? bpf_map_lookup_elem(&keys_of, &index) : 0;
-	if (!keys)
-		verdict = VERDICT_PASSED_NO_KEYS;
-	else if (has_group(&arrival))
-		verdict = open_for_all(context, &arrival, work, keys, order, &fan);
-	else
-		verdict = pass_on(context, &arrival, work, keys, order, hop);
+	keys = flow && flow->stream == index ? bpf_map_lookup_elem(&keys_of, &index) : 0;
+	verdict = keys ? work_off(context, &arrival, group, work, keys, order, hop, &fan) : VERDICT_PASSED_NO_KEYS;
 	__sync_fetch_and_add(&order->users, -1);
+	verdict = settle(work, verdict);
 	if (verdict == VERDICT_WRONG_TAG)
 		arrival.stream->wrong_tag++;
 	if (verdict == VERDICT_REPLAYED)
@@ -165,5 +197,5 @@ int srtp(struct xdp_md *context)
 		emit_frames(context, &arrival, hop, verdict);
 	if (verdict)
 		return refuse(verdict);
-	return has_group(&arrival) ? fan_out(context, &arrival, &fan) : finish(&arrival, hop);
+	return group ? fan_out(context, &arrival, &fan) : finish(&arrival, hop);
 }

@@ -24,7 +24,7 @@ struct work {
 	__u32 header_bytes;
 	__u32 ssrc;
 	__u32 sequence;
-	__u32 zero;
+	__u32 verdict; /* on its way from where it is found to where it is acted upon, see settle() */
 	__u64 index;
 	__u64 sum[2]; /* the hash of GCM, both halves */
 };
