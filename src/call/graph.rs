@@ -9,7 +9,7 @@ use crate::base::id::CaptureId;
 use crate::base::time::{Mono, Now};
 use slab::Slab;
 use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// Room for more is made when they come.
@@ -47,6 +47,8 @@ pub struct Call {
     pub tells_digits: bool,
     /// Who is, besides those who are for all calls.
     pub digit_destination: Option<SocketAddr>,
+    /// The SIP proxy, where a request named another address than its own.
+    pub callback_address: Option<IpAddr>,
     pub metadata: Option<String>,
     /// Those who look at its packets.
     pub captures: Vec<CaptureId>,
@@ -74,6 +76,7 @@ impl Call {
             blocks_dtmf: false,
             tells_digits: false,
             digit_destination: None,
+            callback_address: None,
             metadata: None,
             captures: Vec::new(),
         }

@@ -74,14 +74,12 @@ pub fn expired(call: &Call, last_packet: Option<Mono>, now: Now, timeouts: &Time
 /// side may well announce that it sends (`sendonly`) and have nothing to play.
 fn is_quiet(call: &Call) -> bool {
     let is_there = |media: &Media| media.is_described && !media.is_rejected;
-    let talks =
-        |media: &Media| is_there(media) && media.is_relayed() && media.direction.sends() && !media.is_zero_address;
     let role = |media: &Media| call.participant(media.owner).role;
     let is_exchange = |subscription: &&Subscription| subscription.kind == SubscriptionKind::OfferAnswer;
     let mut exchanges = call.subscriptions().iter().filter(is_exchange);
-    let is_live = exchanges.any(|pair| talks(call.media(pair.source)) && talks(call.media(pair.sink)))
-        || call.medias().any(|(_, media)| role(media) == Role::Other && talks(media));
-    let is_muted = |media: &Media| is_there(media) && role(media) != Role::Subscriber && !talks(media);
+    let is_live = exchanges.any(|pair| call.media(pair.source).talks() && call.media(pair.sink).talks())
+        || call.medias().any(|(_, media)| role(media) == Role::Other && media.talks());
+    let is_muted = |media: &Media| is_there(media) && role(media) != Role::Subscriber && !media.talks();
     !is_live && call.medias().any(|(_, media)| is_muted(media))
 }
 

@@ -35,6 +35,19 @@ pub struct RtcpMux {
     pub reply: Option<bool>,
 }
 
+/// What has been told of a media's packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Flow {
+    /// Nothing: none has come yet.
+    #[default]
+    Awaited,
+    /// The first never came, while the other side's do.
+    Missing,
+    Flowing,
+    /// They have stopped, while the other side's come.
+    Stopped,
+}
+
 /// What signalling has asked of the packets of a media.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Behaviour {
@@ -114,6 +127,7 @@ pub struct Media {
     pub signalled_at: Mono,
     /// The participant has sent a description with this media.
     pub is_described: bool,
+    pub flow: Flow,
 }
 
 impl Media {
@@ -158,6 +172,7 @@ impl Media {
             port_sets: Vec::new(),
             signalled_at: Mono::default(),
             is_described: false,
+            flow: Flow::default(),
         }
     }
 
@@ -188,6 +203,13 @@ impl Media {
     /// Whether the participant was shown RTP.
     pub fn is_shown_rtp(&self) -> bool {
         self.shown_protocol.as_ref().or(self.protocol.as_ref()).is_none_or(Protocol::is_rtp)
+    }
+
+    /// Whether the participant's last description says that it sends. One at a zero address is on hold and may well have
+    /// nothing to play.
+    pub fn talks(&self) -> bool {
+        let is_there = self.is_described && !self.is_rejected;
+        is_there && self.is_relayed() && self.direction.sends() && !self.is_zero_address
     }
 
     /// Whether the daemon relays this media: RTP and other datagrams, but not TCP and the like.

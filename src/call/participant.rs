@@ -20,6 +20,17 @@ pub enum Role {
     Other,
 }
 
+/// What becomes of a participant's media in place of what its subscriptions say (`media echo`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Echo {
+    #[default]
+    Off,
+    /// It goes nowhere.
+    Discarded,
+    /// It goes back to the participant.
+    Returned,
+}
+
 /// A participant.
 #[derive(Debug, Clone, Default)]
 pub struct Participant {
@@ -64,6 +75,7 @@ pub struct Participant {
     pub blocks_media: bool,
     /// `silence media` for what this participant sends.
     pub silences_media: bool,
+    pub echo: Echo,
 }
 
 /// Session-level lines as received, for descriptions that are made from them later.

@@ -6,6 +6,7 @@
 
 mod command_line;
 pub mod document;
+pub mod events;
 pub mod export;
 mod ini;
 pub mod interface;
@@ -53,6 +54,7 @@ pub struct Config {
     pub threads: Threads,
     pub log: Log,
     pub reporting: Reporting,
+    pub events: events::Events,
     pub export: Export,
     /// Signalling templates: name and flag string.
     pub templates: Vec<(String, String)>,
@@ -275,10 +277,6 @@ pub struct Threads {
 pub struct Reporting {
     pub ssrc: SsrcReporting,
     pub mos: Mos,
-    /// Where digits of all calls are reported to.
-    pub digits: Option<std::net::SocketAddr>,
-    /// They are told to connections of NG.
-    pub pushes_digits: bool,
 }
 
 /// Which SSRC entries replies hold.
@@ -349,6 +347,7 @@ impl Default for Config {
             threads: Threads::default(),
             log: Log::default(),
             reporting: Reporting::default(),
+            events: events::Events::default(),
             export: Export::default(),
             templates: Vec::new(),
             warnings: Vec::new(),

@@ -166,11 +166,11 @@ fn errors_say_what_and_where() {
 
 #[test]
 fn what_does_nothing_is_named() {
-    let loaded = with_file("[rtpengine]\ninterface = any\nlisten-ng = 1\nbogus = 1\nb2b-url = http://127.0.0.1/\ncache-media-reload = 3\nxtables = false\nredis =\nmax-load = 0\nlog-facilty-cdr = local1\n", "").unwrap();
+    let loaded = with_file("[rtpengine]\ninterface = any\nlisten-ng = 1\nbogus = 1\ndtmf-no-suppress = true\ncache-media-reload = 3\nxtables = false\nredis =\nmax-load = 0\nlog-facilty-cdr = local1\n", "").unwrap();
     let warnings = loaded.config.warnings;
     assert_eq!(warnings.len(), 4, "{warnings:?}");
     assert!(warnings[0].starts_with("file, line 4: there is no option `bogus`"));
-    assert!(warnings[1].contains("`b2b-url` has no effect: XML-RPC callbacks are not built"));
+    assert!(warnings[1].contains("`dtmf-no-suppress` has no effect: DTMF detection is not built"));
     let loaded = run_on(&Host("with variable", ""), "-i any -n 1").unwrap();
     assert!(loaded.config.warnings[0].contains("RTPENGINE_REDIS_AUTH_PW"));
     assert!(!loaded.config.warnings[0].contains("secret"));

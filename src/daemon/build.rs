@@ -2,8 +2,8 @@
 
 use super::admission::Admission;
 use super::captures::Captures;
-use super::digits::Digits;
 use super::dispatch::Dispatch;
+use super::events::Events;
 use super::export::homer::Homer;
 use super::numbers::SharedNumbers;
 use super::router::Router;
@@ -52,7 +52,7 @@ pub(super) fn shards(
     let contexts = Arc::new(contexts(config)?);
     let settings = settings(config, interfaces.clone(), &contexts);
     let sessions = Arc::new(AtomicUsize::new(0));
-    let digits = Arc::new(Digits::new(config.reporting.digits));
+    let events = Arc::new(Events::new(&config.events));
     let processors = affinity::allowed().unwrap_or_default();
     let count = shard_count(config);
     let whereabouts = Arc::new(Whereabouts::new(count));
@@ -72,7 +72,7 @@ pub(super) fn shards(
             sessions: sessions.clone(),
             whereabouts: whereabouts.clone(),
             captures: captures.clone(),
-            digits: digits.clone(),
+            events: events.clone(),
             homer: homer.cloned(),
         };
         let steered = steering.as_mut().map(|steering| steering.share(index)).transpose()?;
@@ -83,7 +83,7 @@ pub(super) fn shards(
         threads.push(thread);
     }
     let dispatch = Dispatch { shards, whereabouts, admission: Arc::new(Admission::new(&config.limits, sessions)) };
-    let router = Router { digits, dispatch: Arc::new(dispatch), numbers, interfaces, settings: Mutex::new(settings) };
+    let router = Router { events, dispatch: Arc::new(dispatch), numbers, interfaces, settings: Mutex::new(settings) };
     Ok((router, threads))
 }
 
@@ -247,7 +247,8 @@ fn settings(config: &Config, interfaces: Arc<Interfaces>, contexts: &Contexts) -
         delete_delay: Duration::from_secs(u64::from(config.timeouts.delete_delay_s)),
         learning: config.media.learning,
         tos: config.media.tos,
-        tells_digits: config.reporting.digits.is_some() || config.reporting.pushes_digits,
+        tells_digits: config.events.digits.is_some() || config.events.pushes_digits,
+        one_way_after: Duration::from_secs(u64::from(config.events.one_way_after_s)),
         instance_id: SystemRandomness::new().hex(16),
         fingerprints: HASH_FUNCTIONS.iter().map(|row| identity.fingerprint(row.0).clone()).collect(),
         ssrc_reporting: match config.reporting.ssrc {

@@ -299,6 +299,7 @@ pub(super) fn apply(daemon: &Daemon, config: &Config) {
     daemon.router.change_settings(|settings| {
         settings.timeouts = build::timeouts(&config.timeouts);
         settings.delete_delay = delete_delay;
+        settings.one_way_after = Duration::from_secs(u64::from(config.events.one_way_after_s));
     });
     daemon.router.dispatch.admission.apply(&config.limits);
     set(daemon, Setting::ControlTos, i64::from(config.control.tos.unwrap_or_default()));

@@ -1,7 +1,7 @@
 //! Finds the shard of a call, and gathers what all shards know.
 
-use super::digits::Digits;
 use super::dispatch::{Dispatch, Errand};
+use super::events::Events;
 use super::numbers::SharedNumbers;
 use super::shard_thread::{ShardHandle, Work};
 use crate::call::Interfaces;
@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 
 /// All shards, for those who ask them.
 pub(super) struct Router {
-    pub digits: Arc<Digits>,
+    pub events: Arc<Events>,
     pub dispatch: Arc<Dispatch>,
     pub numbers: SharedNumbers,
     pub interfaces: Arc<Interfaces>,

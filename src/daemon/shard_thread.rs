@@ -1,7 +1,7 @@
 //! One shard's thread: an event loop that runs the engine.
 
 use super::captures::Captures;
-use super::digits::Digits;
+use super::events::Events;
 use super::export::homer::Homer;
 use super::handshake_thread::HandshakeQueue;
 use super::numbers::SharedNumbers;
@@ -102,7 +102,7 @@ pub(super) struct Shared {
     pub sessions: Arc<AtomicUsize>,
     pub whereabouts: Arc<Whereabouts>,
     pub captures: Arc<Captures>,
-    pub digits: Arc<Digits>,
+    pub events: Arc<Events>,
     /// Who is shown RTCP.
     pub homer: Option<Arc<Homer>>,
 }
@@ -302,7 +302,7 @@ impl Runner {
                         termination.name()
                     );
                 }
-                Output::Digit(digit) => self.shared.digits.tell(&digit),
+                Output::Event(event) => self.shared.events.tell(&event),
                 Output::CaptureOver(capture) => self.shared.captures.over(capture),
                 Output::Warning { call_id, text } => tracing::warn!(target: "control", call_id, "{text}"),
                 Output::Fault { call_id, text } => tracing::error!(target: "core", call_id, "call ended: {text}"),

@@ -157,9 +157,7 @@ fn take_requests(daemon: &Arc<Daemon>, config: &Config) -> Arc<Requests> {
     let requests = Requests::new(service, build::defaults(config), clock::now);
     requests.access().set(listeners::rules(&config.control));
     connect(daemon, &requests);
-    if config.reporting.pushes_digits {
-        daemon.router.digits.push_to(&requests);
-    }
+    daemon.router.events.push_to(&requests);
     requests
 }
 

@@ -6,7 +6,8 @@
 
 mod capture;
 mod commands;
-mod digits;
+mod events;
+mod flow;
 mod handover;
 mod handshakes;
 mod media_ports;
@@ -17,7 +18,7 @@ mod shard;
 mod timers;
 
 pub use commands::{Lent, Pair, PairError, PairKey, PairSide};
-pub use digits::PressedDigit;
+pub use events::{AffectedMedia, Event, EventSource, Happening, PressedDigit, TimedOut};
 pub use handover::{Departure, Immovable};
 pub use handshakes::Handshakes;
 pub use output::Output;

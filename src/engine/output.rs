@@ -1,6 +1,6 @@
 //! What a shard tells its surroundings besides replies; rare things only.
 
-use super::digits::PressedDigit;
+use super::events::Event;
 use crate::base::id::CaptureId;
 use crate::call::lifecycle::Termination;
 
@@ -15,8 +15,8 @@ pub enum Output {
     Ended { call_id: String, aliases: Vec<String>, termination: Termination, duration_ms: u64, packets: u64 },
     /// The call of a capture is over.
     CaptureOver(CaptureId),
-    /// A party has pressed a digit, of which somebody wants to be told.
-    Digit(PressedDigit),
+    /// Something of which somebody wants to be told.
+    Event(Event),
     /// A request was answered although something in it could not be honoured.
     Warning { call_id: String, text: String },
     /// A call was ended by a fault in the daemon itself.

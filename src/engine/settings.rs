@@ -20,6 +20,8 @@ pub struct Settings {
     pub tos: Option<u8>,
     /// Somebody is told which digits parties of any call press.
     pub tells_digits: bool,
+    /// How long a party may send nothing before that is told of; zero: for ever.
+    pub one_way_after: Duration,
     /// Names this daemon in `a=rtpengine`.
     pub instance_id: String,
     /// Digests of this daemon's certificate, by every hash function.

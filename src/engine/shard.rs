@@ -205,6 +205,7 @@ impl Shard {
     ) {
         self.withdraw_call(now, index);
         let mut call = self.calls.remove(index);
+        self.tell_timeout(now, &call, termination);
         for id in call.ids() {
             self.by_id.remove(id);
         }

@@ -31,6 +31,7 @@ impl Shard {
 
     fn sweep(&mut self, now: Now, ports: &mut dyn Ports, numbers: &mut dyn PortNumbers) {
         self.count_all_ways(now);
+        self.watch_flows(now);
         self.totals.sample_rates(now, &self.relay);
         let timeouts = self.settings.timeouts;
         let expired: Vec<(usize, Option<Termination>)> = self

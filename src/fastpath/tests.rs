@@ -201,7 +201,7 @@ fn every_reason_has_its_case() {
 
 /// The receiver of the simplest case knows some formats by other numbers, or header extensions.
 fn rewritten(from: &mut ForwardingPlan, numbers: &[(u8, Option<u8>)], extensions: Option<[u8; EXTENSION_NUMBERS]>) {
-    let rewrite = Rewrite { payload_types: numbers.iter().copied().collect(), extensions, choice: None };
+    let rewrite = Rewrite { payload_types: numbers.iter().copied().collect(), extensions, ..Rewrite::default() };
     from.tables = Some(Box::new(Tables { rewrites: vec![rewrite], ..Tables::default() }));
     from.media[0].rewrite = Place::new(0);
 }

@@ -6,9 +6,11 @@ use super::rtcp_mux::{self, Wishes};
 use super::{Failure, Surroundings, bundle, codecs, ice, keying, legacy, receive, show};
 use crate::base::address::Family;
 use crate::call::media::RtcpMux;
+use crate::call::participant::Echo;
 use crate::call::security::Keying;
 use crate::call::{Call, Media, MediaId, ParticipantId, Subscription, SubscriptionKind};
 use crate::ng::Request;
+use crate::ng::request::rtp::MediaEcho;
 use crate::sdp::{self, MediaSection, Protocol, SessionDescription};
 
 /// Whether a description offers or answers.
@@ -58,6 +60,7 @@ fn run(
 ) -> Result<String, Failure> {
     note_sender(call, parties.sender, request);
     call.participant_mut(parties.receiver).delete_at = None;
+    set_echo(call, parties, request.rtp.media_echo);
     let is_twinned = collapse_twins(call, parties, &mut description, step, request);
     let pairs = pair_up(call, parties, &description, step, is_twinned, request);
     receive::receive(call, parties.sender, description, request, around);
@@ -73,6 +76,19 @@ fn run(
         }
     }
     show::exchange(call, parties, &pairs, step, request, around)
+}
+
+/// Has both sides' media go back, or nowhere, where a message says so; it stays that way.
+fn set_echo(call: &mut Call, parties: Parties, echo: Option<MediaEcho>) {
+    let (sender, receiver) = match echo {
+        None => return,
+        Some(MediaEcho::Blackhole) => (Echo::Discarded, Echo::Discarded),
+        Some(MediaEcho::Forward) => (Echo::Discarded, Echo::Returned),
+        Some(MediaEcho::Backwards) => (Echo::Returned, Echo::Discarded),
+        Some(MediaEcho::Both) => (Echo::Returned, Echo::Returned),
+    };
+    call.participant_mut(parties.sender).echo = sender;
+    call.participant_mut(parties.receiver).echo = receiver;
 }
 
 /// Makes one media of each plain one and its encrypted twin, where that is wanted. True where twins that were offered

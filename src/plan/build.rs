@@ -1,11 +1,12 @@
 //! Builds the plans of a call.
 
 use super::{
-    Block, Choice, Component, ForwardingPlan, Ingress, KeyframeRequest, Muting, PayloadType, Place, Security,
+    Block, Choice, Component, ForwardingPlan, Ingress, KeyframeRequest, Muting, PayloadType, Place, Rewrite, Security,
     Simulcast, Sink, StreamId, Tables, feedback, layers, rewrite, transport,
 };
+use crate::call::participant::Echo;
 use crate::call::security::Keying;
-use crate::call::{Call, Media, MediaId, Subscription};
+use crate::call::{Call, Media, MediaId, Subscription, SubscriptionKind};
 use smallvec::SmallVec;
 
 pub(super) type Sinks = SmallVec<[Sink; 1]>;
@@ -148,11 +149,17 @@ impl<'a> Flows<'a> {
     /// Where RTP and RTCP of a media go.
     fn sinks(&self, source: MediaId, tables: &mut Tables) -> (Sinks, Sinks) {
         let (mut media, mut control) = (Sinks::new(), Sinks::new());
+        let echo = self.call.participant(self.call.media(source).owner).echo;
+        if echo == Echo::Returned {
+            media.extend(self.echo(source, tables));
+            return (media, control);
+        }
+        let drops_all = (self.call.drops_traffic || echo == Echo::Discarded).then_some(Block::All);
         let mut listeners: SmallVec<[(&Subscription, Option<Block>); 2]> = SmallVec::new();
         for flow in self.from(source).iter().filter(|flow| !flow.is_egress) {
             let block = block(self.call, flow);
             media.extend(self.media_sink(source, flow, block, tables));
-            control.extend(self.control_sink(source, flow.sink, self.drops_all()));
+            control.extend(self.control_sink(source, flow.sink, drops_all));
             // Who listens to what the sink is sent hears this source too.
             for listener in self.from(flow.sink).iter().filter(|listener| listener.is_egress) {
                 let block = strictest(block, block_of_listener(self.call, listener));
@@ -166,7 +173,7 @@ impl<'a> Flows<'a> {
         }
         for (listener, block) in listeners {
             media.extend(self.media_sink(source, listener, block, tables));
-            control.extend(self.control_sink(source, listener.sink, self.drops_all()));
+            control.extend(self.control_sink(source, listener.sink, drops_all));
         }
         for mirror in equal(&self.mirrored_by_sink, source, |subscription| subscription.sink) {
             control.extend(self.control_sink(source, mirror.source, None));
@@ -174,8 +181,14 @@ impl<'a> Flows<'a> {
         (media, control)
     }
 
-    fn drops_all(&self) -> Option<Block> {
-        self.call.drops_traffic.then_some(Block::All)
+    /// The way of media back to where it comes from. Its RTCP stays here: a sender that is told of its own SSRC takes it for
+    /// somebody else's.
+    fn echo(&self, source: MediaId, tables: &mut Tables) -> Option<Sink> {
+        let flow = Subscription::new(source, source, SubscriptionKind::OfferAnswer);
+        let sink = self.media_sink(source, &flow, block(self.call, &flow), tables)?;
+        let rewrite = sink.rewrite.map(|place| tables.rewrites[place.index()].clone()).unwrap_or_default();
+        let rewrite = place_of(&mut tables.rewrites, Rewrite { is_renamed: true, ..rewrite });
+        Some(Sink { rewrite, passes: false, ..sink })
     }
 
     /// The stream that RTP of `source` goes through to the sink of `flow`.
@@ -259,7 +272,7 @@ fn block(call: &Call, flow: &Subscription) -> Option<Block> {
     let (source, sink) = (call.media(flow.source), call.media(flow.sink));
     let sender = call.participant(source.owner);
     let is_unwanted = sink.is_rejected || source.is_rejected || !sink.direction.receives() || flow.is_paused;
-    if call.drops_traffic || is_unwanted {
+    if call.drops_traffic || is_unwanted || sender.echo == Echo::Discarded {
         return Some(Block::All);
     }
     let muting = match () {

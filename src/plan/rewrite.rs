@@ -18,6 +18,8 @@ pub struct Rewrite {
     pub payload_types: SmallVec<[(u8, Option<u8>); 4]>,
     /// By the source's number of a header extension the receiver's; zero where it would be taken for another one.
     pub extensions: Option<[u8; EXTENSION_NUMBERS]>,
+    /// The receiver gets every source under an SSRC of its own.
+    pub is_renamed: bool,
     /// Of several streams the receiver gets one, under an SSRC of its own.
     pub choice: Option<Choice>,
 }
@@ -38,7 +40,7 @@ pub(super) fn between(source: &Media, sink: &Media, choice: Option<Choice>) -> O
     let sent = source.sent_codecs();
     let payload_types = sent.iter().map(|codec| (codec.payload_type, number_for(codec, sent, &sink.codecs)));
     let payload_types = payload_types.filter(|(own, others)| Some(*own) != *others).collect();
-    let rewrite = Rewrite { payload_types, extensions: extensions(source, sink), choice };
+    let rewrite = Rewrite { payload_types, extensions: extensions(source, sink), choice, is_renamed: false };
     (rewrite != Rewrite::default()).then_some(rewrite)
 }
 

@@ -50,16 +50,17 @@ impl Relay {
         let mut changes = Changes { header: *header, extensions: None, picture: None };
         let origin = self.streams.get(accepted.stream.0 as usize).ok_or(DropReason::NoSink)?;
         let rewrite = sink.rewrite.and_then(|place| origin.plan().tables().rewrites.get(place.index()));
-        let mut choice = None;
+        let (mut choice, mut is_renamed) = (None, false);
         if let Some(rewrite) = rewrite {
             changes.header.payload_type = rewrite.payload_type(header.payload_type).ok_or(DropReason::OtherFormat)?;
-            (changes.extensions, choice) = (rewrite.extensions, rewrite.choice);
+            (changes.extensions, choice, is_renamed) = (rewrite.extensions, rewrite.choice, rewrite.is_renamed);
         }
         match (choice, other) {
             (Some(choice), _) => {
                 let part = Part { choice, egress: sink.egress };
                 self.select_layer(now, (accepted, header), part, packet, &mut changes, transmit)?;
             }
+            _ if is_renamed => changes.header.ssrc = self.rename(accepted.stream, header.ssrc, sink.egress),
             (None, Some(other)) => {
                 changes.header.ssrc = self.name(now.mono, accepted.stream, header.ssrc, (sink.egress, other));
             }
@@ -72,13 +73,17 @@ impl Relay {
     #[cold]
     fn name(&mut self, now: Mono, origin: StreamId, ssrc: u32, (egress, other): (StreamId, StreamId)) -> u32 {
         let is_taken = self.is_sending(now, other, egress);
+        let stream = self.streams.get(egress.0 as usize);
+        let is_known = stream.and_then(|stream| stream.rewriting.as_ref()?.alias(origin, ssrc)).is_some();
+        if is_known || is_taken { self.rename(origin, ssrc, egress) } else { ssrc }
+    }
+
+    /// The name of a source that has one of its own for a receiver.
+    fn rename(&mut self, origin: StreamId, ssrc: u32, egress: StreamId) -> u32 {
         let Some(egress) = self.streams.get_mut(egress.0 as usize) else { return ssrc };
-        let known = egress.rewriting.as_ref().and_then(|known| known.alias(origin, ssrc));
-        match (known, is_taken) {
-            (Some(known), _) => known,
-            (None, true) => egress.rewriting.get_or_insert_default().add_alias(origin, ssrc, &mut self.nonces),
-            (None, false) => ssrc,
-        }
+        let rewriting = egress.rewriting.get_or_insert_default();
+        let known = rewriting.alias(origin, ssrc);
+        known.unwrap_or_else(|| rewriting.add_alias(origin, ssrc, &mut self.nonces))
     }
 
     /// Decides whether a packet of a layer goes to a receiver, and how. A new layer is asked for a key frame, and begins

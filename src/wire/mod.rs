@@ -11,6 +11,7 @@ pub mod rtp;
 pub mod stun;
 pub mod telephone_event;
 pub mod value;
+pub mod xmlrpc;
 
 use thiserror::Error;
 

@@ -8,7 +8,7 @@ mod browser;
 mod conversations;
 mod cover;
 mod ctl;
-mod digits;
+mod events;
 mod eyes;
 mod fastpath;
 mod killed;

@@ -4,25 +4,38 @@ use crate::Scenario;
 use crate::eyes::{Talk, ctl};
 use crate::fastpath::ours;
 use crate::scenarios::at;
-use crate::stage::{CALLER, Networks, start_daemon_with};
+use crate::stage::{CALLER, Networks, launch_daemon, start_daemon_with};
 use millrace_testsuite::daemon::{Daemon, Kind};
+use millrace_testsuite::netns::{self, Namespace};
 use millrace_testsuite::ng::{Client, Encoding};
-use millrace_testsuite::{netns, sdp, system};
+use millrace_testsuite::{sdp, system};
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 pub const ALL: &[Scenario] = &[
     Scenario { name: "metrics", what: "promtool reads what is counted of a call", needs: promtool, run: metrics },
+    Scenario {
+        name: "prometheus",
+        what: "Debian's Prometheus scrapes /metrics, with a token, and takes the alert rules",
+        needs: prometheus_needs,
+        run: prometheus,
+    },
     Scenario { name: "limits", what: "new calls are refused at each limit", needs: ours, run: limits },
 ];
 
 fn promtool(kind: Kind) -> Result<(), String> {
     ours(kind)?;
     if system::is_installed("promtool") { Ok(()) } else { Err("promtool is not installed".into()) }
+}
+
+fn prometheus_needs(kind: Kind) -> Result<(), String> {
+    ours(kind)?;
+    let missing = ["prometheus", "curl"].into_iter().find(|name| !system::is_installed(name));
+    missing.map_or(Ok(()), |name| Err(format!("{name} is not installed")))
 }
 
 /// Packets each way.
@@ -90,6 +103,100 @@ fn metrics(kind: Kind, folder: &Path) -> Result<String, String> {
     }
     let kernel = value(&text, "rtpengine_packets_total{type=\"kernel\"}")?;
     Ok(format!("{packets} packets, {kernel} of them in the kernel; promtool has nothing to say"))
+}
+
+const TOKEN: &str = "scraped-by-prometheus";
+
+/// A Prometheus, which ends with this value.
+struct Prometheus<'a> {
+    child: Child,
+    home: &'a Namespace,
+}
+
+impl Drop for Prometheus<'_> {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl<'a> Prometheus<'a> {
+    fn start(home: &'a Namespace, folder: &Path) -> Result<Prometheus<'a>, String> {
+        let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/prometheus-alerts.yml");
+        let config = format!(
+            "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: ['{}']\nscrape_configs:\n\
+             - job_name: millrace\n  authorization: {{credentials: {TOKEN}}}\n\
+             \x20 static_configs: [{{targets: ['127.0.0.1:2225']}}]\n",
+            rules.display()
+        );
+        let file = folder.join("prometheus.yml");
+        fs::write(&file, config).map_err(|error| format!("{}: {error}", file.display()))?;
+        let log = File::create(folder.join("prometheus.log")).map_err(|error| error.to_string())?;
+        let mut command = home.command("prometheus");
+        command.arg(format!("--config.file={}", file.display()));
+        command.arg(format!("--storage.tsdb.path={}", folder.join("prometheus").display()));
+        command.args(["--web.listen-address=127.0.0.1:9090", "--log.level=warn"]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        system::end_with_parent(&mut command);
+        let child = command.spawn().map_err(|error| format!("prometheus: {error}"))?;
+        Ok(Prometheus { child, home })
+    }
+
+    fn ask(&self, path: &str) -> Result<Value, String> {
+        let mut command = self.home.command("curl");
+        let text = netns::run(command.args([
+            "-sS",
+            "-g",
+            "--max-time",
+            "5",
+            &format!("http://127.0.0.1:9090/api/v1/{path}"),
+        ]))?;
+        serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))
+    }
+
+    /// Asks until the answer is right.
+    fn until(&self, path: &str, mut is_right: impl FnMut(&Value) -> bool) -> Result<Value, String> {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let answer = self.ask(path);
+            match answer {
+                Ok(answer) if is_right(&answer["data"]) => return Ok(answer),
+                _ if Instant::now() > deadline || system::interrupted() => return Err(format!("{path}: {answer:?}")),
+                _ => std::thread::sleep(Duration::from_millis(200)),
+            }
+        }
+    }
+}
+
+fn prometheus(kind: Kind, folder: &Path) -> Result<String, String> {
+    let networks = Networks::make()?;
+    let options = ["--fastpath=auto".into(), "--listen-http=127.0.0.1:2225".into(), format!("--http-token={TOKEN}")];
+    let mut daemon = launch_daemon(&networks, kind, &options, folder)?;
+    daemon.wait_for_answer()?;
+    let prometheus = Prometheus::start(&networks.proxy, folder)?;
+    let talk = Talk::open(&networks, &daemon)?;
+    talk.both_ways(0, PACKETS)?;
+    let target = prometheus.until("targets?state=active", |data| data["activeTargets"][0]["health"] == "up")?;
+    let error = &target["data"]["activeTargets"][0]["lastError"];
+    if error != "" {
+        return Err(format!("Prometheus about /metrics: {error}"));
+    }
+    let sum = (2 * PACKETS).to_string();
+    prometheus
+        .until("query?query=sum(rtpengine_packets_total)", |data| data["result"][0]["value"][1] == sum.as_str())?;
+    prometheus.until("query?query=rtpengine_sessions{type=\"own\"}", |data| data["result"][0]["value"][1] == "1")?;
+    let samples =
+        prometheus.until("query?query=scrape_samples_scraped", |data| data["result"][0]["value"][1] != "0")?;
+    let is_healthy = |data: &Value| {
+        let groups = data["groups"].as_array().filter(|groups| !groups.is_empty());
+        let mut rules = groups.into_iter().flatten().flat_map(|group| group["rules"].as_array()).flatten();
+        groups.is_some() && rules.all(|rule| rule["health"] == "ok")
+    };
+    let rules = prometheus.until("rules", is_healthy)?;
+    let of_group = |group: &Value| group["rules"].as_array().map_or(0, Vec::len);
+    let rules: usize = rules["data"]["groups"].as_array().into_iter().flatten().map(of_group).sum();
+    let samples = samples["data"]["result"][0]["value"][1].as_str().unwrap_or_default();
+    Ok(format!("{samples} samples a scrape, {rules} alert rules without fault"))
 }
 
 /// promtool says nothing about it.

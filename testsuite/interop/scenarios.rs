@@ -4,7 +4,7 @@ use crate::sip::{Offered, Role, Sipp, Step};
 use crate::stage::{CALLEE, CALLEE_IP6, CALLER, EXAMPLE_FLAGS, INSIDE, Networks, OUTSIDE, Stage};
 use crate::tap::{Tap, recorded_packets};
 use crate::{
-    Scenario, baresip, browser, conversations, ctl, digits, eyes, fastpath, killed, lrkproxy, measured, receivers,
+    Scenario, baresip, browser, conversations, ctl, events, eyes, fastpath, killed, lrkproxy, measured, receivers,
     siprec, transports, tree,
 };
 use millrace_testsuite::daemon::{Daemon, Kind};
@@ -27,7 +27,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         fastpath::ALL,
         killed::ALL,
         eyes::ALL,
-        digits::ALL,
+        events::ALL,
         lrkproxy::ALL,
         siprec::ALL,
         browser::ALL,
@@ -277,7 +277,8 @@ impl Call<'_> {
         expect_statistics(self.stage, packets)
     }
 
-    fn finish(&mut self) -> Result<(), String> {
+    /// Waits for the end.
+    pub fn finish(&mut self) -> Result<(), String> {
         self.caller.finish()?;
         self.callee.finish()
     }

@@ -29,6 +29,8 @@ pub enum Step {
     Talk(Duration),
     /// BYE from this side.
     Bye(Role),
+    /// BYE from the proxy, to both.
+    HungUp,
 }
 
 /// What a phone says about itself.
@@ -166,7 +168,7 @@ fn scenario(role: Role, steps: &[Step]) -> String {
             (_, Step::Talk(time)) if steps.get(index + 1).map(actor) == Some(role) => writer.pause(time),
             (_, Step::Talk(_)) => {}
             (own, Step::Bye(side)) if own == side => writer.hang_up(own),
-            (_, Step::Bye(_)) => writer.await_bye(),
+            (_, Step::Bye(_) | Step::HungUp) => writer.await_bye(),
         }
     }
     format!(

@@ -9,25 +9,6 @@ const NO_TRANSCODING: &str = "transcoding is not built";
 const NO_RECORDING: &str = "recording is not built";
 
 pub(super) static DTMF: &[OptionRow] = &[
-    text(
-        "dtmf-log-dest",
-        "ADDRESS:PORT",
-        "",
-        "Where the digits that parties press (RFC 4733) are reported to, as JSON, one datagram each.",
-    )
-    .set(|c, v| {
-        let address = v.text().parse().map_err(|_| format!("`{}` is no address with a port", v.text()))?;
-        c.reporting.digits = Some(address);
-        Ok(())
-    }),
-    switch(
-        "dtmf-log-ng-tcp",
-        "Report the digits that parties press to all who are connected by NG over TCP or WebSocket.",
-    )
-    .set(|c, v| {
-        c.reporting.pushes_digits = v.switch();
-        Ok(())
-    }),
     switch("dtmf-no-log-injects", "Do not report injected DTMF.").warned(NO_DTMF),
     switch("dtmf-no-suppress", "Do not mute audio during DTMF events.").warned(NO_DTMF),
     number("dtmf-digit-delay", AT_LEAST_0, "ms", "2500", "The longest gap between the digits of a trigger.")

@@ -1,6 +1,7 @@
 //! The option table: every option of rtpengine mr26.3, by chapter.
 
 mod control;
+mod events;
 mod logging;
 mod media;
 mod network;
@@ -25,6 +26,7 @@ pub(super) static SECTIONS: &[Section] = &[
     Section { title: "Threads", rows: process::THREADS },
     Section { title: "Fast path", rows: network::FAST_PATH },
     Section { title: "Logging", rows: logging::LOGGING },
+    Section { title: "Events", rows: events::EVENTS },
     Section { title: "DTMF", rows: media::DTMF },
     Section { title: "Persistence", rows: storage::REDIS },
     Section { title: "Recording", rows: storage::RECORDING },

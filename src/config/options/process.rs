@@ -60,12 +60,6 @@ pub(super) static TIMEOUTS: &[OptionRow] = &[
             c.timeouts.delete_delay_s = to_u32(v.number());
             Ok(())
         }),
-    text("b2b-url", "URL", "", "Where to report calls that timed out, by XML-RPC.")
-        .short('b')
-        .warned("XML-RPC callbacks are not built, and the server would never hear of calls that timed out"),
-    number("xmlrpc-format", (0, 2), "", "0", "How such a report looks.")
-        .short('x')
-        .warned("XML-RPC callbacks are not built"),
 ];
 
 pub(super) static LIMITS: &[OptionRow] = &[

@@ -1,6 +1,7 @@
-//! Statistics that are sent to others: Graphite, Homer, MQTT. All of it runs on the threads of control; a receiver that does not
+//! What is sent to others: statistics to Graphite, Homer and MQTT, calls that timed out by XML-RPC. All of it runs on the threads of control; a receiver that does not
 //! take what it is sent costs a counter.
 
+pub(super) mod callbacks;
 mod connection;
 mod graphite;
 pub(super) mod homer;
@@ -11,17 +12,19 @@ use crate::config::Config;
 use crate::config::export::Export;
 use crate::control::request::Requests;
 use crate::observe::metrics::ReceiverState;
+use callbacks::Callbacks;
 use homer::Homer;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Everybody who is sent statistics.
+/// Everybody who is sent something.
 pub(super) struct Exports {
     homer: Option<Arc<Homer>>,
     wants_reports: bool,
     graphite: Option<Arc<Receiver>>,
     mqtt: Option<Arc<Receiver>>,
+    callbacks: Option<Arc<Receiver>>,
 }
 
 impl Exports {
@@ -33,6 +36,7 @@ impl Exports {
             wants_reports: homer.has_rtcp,
             graphite: graphite.address.as_ref().map(|_| Receiver::new("graphite")),
             mqtt: mqtt.host.as_ref().map(|_| Receiver::new("mqtt")),
+            callbacks: config.events.callback.url.as_ref().map(|_| Receiver::new("xmlrpc")),
         }
     }
 
@@ -43,7 +47,7 @@ impl Exports {
 
     pub(super) fn receivers(&self) -> Vec<Arc<Receiver>> {
         let homer = self.homer.as_ref().map(|homer| homer.receiver());
-        [homer, self.graphite.clone(), self.mqtt.clone()].into_iter().flatten().collect()
+        [homer, self.graphite.clone(), self.mqtt.clone(), self.callbacks.clone()].into_iter().flatten().collect()
     }
 
     /// Begins to tell them of `daemon`; NG messages arrive at `local`.
@@ -54,10 +58,13 @@ impl Exports {
         }
         self.graphite.into_iter().for_each(|receiver| graphite::start(daemon, graphite, receiver));
         self.mqtt.into_iter().for_each(|receiver| mqtt::start(daemon, mqtt, receiver));
+        if let Some(receiver) = self.callbacks {
+            daemon.router.events.call_back(Callbacks::start(&config.events.callback, receiver));
+        }
     }
 }
 
-/// Somebody who is sent statistics, and how that goes.
+/// Somebody who is sent something, and how that goes.
 #[derive(Debug)]
 pub(super) struct Receiver {
     name: &'static str,

@@ -175,6 +175,9 @@ impl Shard {
             call.tells_digits = true;
             call.digit_destination = request.dtmf.log_destination;
         }
+        if request.sdp.xmlrpc_callback.is_some() {
+            call.callback_address = request.sdp.xmlrpc_callback;
+        }
         if request.dialogue.metadata.is_some() {
             call.metadata.clone_from(&request.dialogue.metadata);
         }

@@ -62,11 +62,13 @@ static KEYS: &[Key] = &[
             }
         }
     }),
-    row("media echo", NOT_READ, "Send a side's media back to it.").key(|p, v| p.choose_each(&MEDIA_ECHO, v)),
+    row("media echo", ECHO, "Send a side's media back to it, under an SSRC of its own; the other side's goes nowhere.")
+        .key(|p, v| p.choose_each(&MEDIA_ECHO, v)),
     row("drop-traffic", SAME, "Start or stop dropping all packets of the call; `start` wins.")
         .key(|p, v| p.choose_each(&DROP_TRAFFIC, v)),
 ];
 
+const ECHO: Status = Status::Different("RTCP is not sent back; who is echoed gets reports of the daemon's own");
 const RTCP: Status = Status::NotYet("read and kept; RTCP is relayed as it comes");
 const RESET: Status = Status::NotYet("there is nothing to forget: ICE and SRTP are not built");
 const REDIS: Status = Status::NotYet("read and kept; persistence is not built");
@@ -116,16 +118,16 @@ static PREFIXES: &[Prefix] = &[row("endpoint-learning-", SAME, "A value of `endp
 static MEDIA_ECHO: Choices = Choices {
     key: "media echo",
     rows: &[
-        row("blackhole", NOT_READ, "Drop all media.")
+        row("blackhole", SAME, "Drop all media.")
             .aliases(&["sinkhole"])
             .choice(|r| r.rtp.media_echo = Some(MediaEcho::Blackhole)),
-        row("forward", NOT_READ, "The receiver hears itself.")
+        row("forward", SAME, "The receiver hears itself.")
             .aliases(&["fwd", "fw"])
             .choice(|r| r.rtp.media_echo = Some(MediaEcho::Forward)),
-        row("backwards", NOT_READ, "The sender hears itself.")
+        row("backwards", SAME, "The sender hears itself.")
             .aliases(&["backward", "reverse", "back", "bkw", "bk"])
             .choice(|r| r.rtp.media_echo = Some(MediaEcho::Backwards)),
-        row("both", NOT_READ, "Both hear themselves.").choice(|r| r.rtp.media_echo = Some(MediaEcho::Both)),
+        row("both", SAME, "Both hear themselves.").choice(|r| r.rtp.media_echo = Some(MediaEcho::Both)),
     ],
 };
 

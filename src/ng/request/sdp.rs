@@ -49,12 +49,8 @@ static KEYS: &[Key] = &[
     }),
     row("supports", SAME, "What the client understands; only `load limit` means something.")
         .key(|p, v| p.request.sdp.supports_load_limit |= words(v).any(|word| word == "load limit")),
-    row(
-        "xmlrpc-callback",
-        Status::NotYet("read and kept; XML-RPC callbacks are not built"),
-        "The address for `%%` in `b2b-url`.",
-    )
-    .key(|p, v| p.request.sdp.xmlrpc_callback = p.address(v)),
+    row("xmlrpc-callback", SAME, "The address for `%%` in `b2b-url`.")
+        .key(|p, v| p.request.sdp.xmlrpc_callback = p.address(v)),
     row("flags", SAME, "A list of flags.").key(|p, v| p.apply_flags(v)),
     row("rtpp-flags", SAME, "Flags and keys in one string.").key(|p, v| {
         if let Some(string) = p.text(v) {

@@ -78,6 +78,7 @@ impl World {
             learning: Default::default(),
             tos: None,
             tells_digits: false,
+            one_way_after: Duration::from_secs(10),
             instance_id: "0123456789abcdef".to_owned(),
             fingerprints: HASH_FUNCTIONS.iter().map(|row| contexts.identity().fingerprint(row.0).clone()).collect(),
             ssrc_reporting: Default::default(),

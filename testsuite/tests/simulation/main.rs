@@ -4,6 +4,8 @@
 mod calls;
 mod connections;
 mod control;
+mod echo;
+mod events;
 mod faults;
 mod feedback;
 mod forks;
