@@ -60,6 +60,12 @@ impl ListenAddress {
     }
 }
 
+/// The path of `unix:PATH`; none where the text is something else.
+fn socket_path(text: &str) -> Option<Result<String, String>> {
+    let path = text.strip_prefix("unix:")?;
+    Some(if path.starts_with('/') { Ok(path.to_owned()) } else { Err(format!("`{path}` is no absolute path")) })
+}
+
 /// Where LRKProxy's clients are listened to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LrkAddress {
@@ -74,11 +80,8 @@ impl LrkAddress {
 
     /// Reads `unix:PATH`, an IP address, or what [`ListenAddress::parse`] reads.
     pub fn parse(text: &str) -> Result<LrkAddress, String> {
-        if let Some(path) = text.strip_prefix("unix:") {
-            return match path.starts_with('/') {
-                true => Ok(LrkAddress::Unix(path.to_owned())),
-                false => Err(format!("`{path}` is no absolute path")),
-            };
+        if let Some(path) = socket_path(text) {
+            return path.map(LrkAddress::Unix);
         }
         let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
         match bare.parse::<IpAddr>() {
@@ -99,9 +102,8 @@ pub enum StreamPlace {
 impl StreamPlace {
     /// Reads an address, or `unix:PATH`; the error says what is expected.
     pub fn parse(text: &str) -> Result<StreamPlace, String> {
-        match text.strip_prefix("unix:") {
-            Some(path) if path.starts_with('/') => Ok(StreamPlace::Unix(path.to_owned())),
-            Some(path) => Err(format!("`{path}` is not an absolute path")),
+        match socket_path(text) {
+            Some(path) => path.map(StreamPlace::Unix),
             None => ListenAddress::parse(text).map(StreamPlace::Tcp),
         }
     }

@@ -18,8 +18,8 @@ mod reply_cache;
 pub use reply_cache::Deliver;
 pub mod request;
 pub mod rtpproxy;
+mod sdpless;
 pub mod stream;
-mod streams;
 pub mod udp;
 
 use crate::ng::{Dictionary, Request};

@@ -3,7 +3,7 @@
 mod line;
 
 use super::access::Access;
-use super::{Service, streams};
+use super::{Service, sdpless};
 use crate::ng::{Dictionary, Value};
 use line::{Command, Streams};
 use std::collections::BTreeSet;
@@ -124,7 +124,7 @@ impl Connection {
             Command::Request(streams) => self.describe("offer", &streams).await,
             Command::Lookup(streams) => self.describe("answer", &streams).await,
             Command::Delete(call_id) => {
-                let reply = self.ask(&streams::request("delete", &call_id)).await;
+                let reply = self.ask(&sdpless::request("delete", &call_id)).await;
                 if reply.get("warning").is_some() { "\n" } else { "0\n" }.to_owned()
             }
             Command::Status => {
@@ -143,15 +143,15 @@ impl Connection {
     }
 
     async fn describe(&self, command: &str, asked: &Streams) -> String {
-        let mut request = streams::request(command, &asked.call_id);
-        request.set("sdp", streams::body(&asked.streams)).set("from-tag", asked.from_tag.as_str());
+        let mut request = sdpless::request(command, &asked.call_id);
+        request.set("sdp", sdpless::body(&asked.streams)).set("from-tag", asked.from_tag.as_str());
         if !asked.to_tag.is_empty() {
             request.set("to-tag", asked.to_tag.as_str());
         }
         let flags = ["trust address"].into_iter().chain(asked.is_asymmetric.then_some("asymmetric"));
         request.set("flags", flags.collect::<Value>());
         let reply = self.ask(&request).await;
-        match (streams::error(&reply), streams::shown(&reply)) {
+        match (sdpless::error(&reply), sdpless::shown(&reply)) {
             (None, Some((address, ports))) => {
                 let ports: String = ports.iter().map(|port| format!(" {port}")).collect();
                 format!("{address}{ports}\n")
@@ -166,7 +166,7 @@ impl Connection {
 
     async fn ask(&self, request: &Dictionary) -> Dictionary {
         let (sender, receiver) = oneshot::channel();
-        streams::ask(&*self.service, request, self.client, |reply| drop(sender.send(reply.clone())));
+        sdpless::ask(&*self.service, request, self.client, |reply| drop(sender.send(reply.clone())));
         receiver.await.unwrap_or_default()
     }
 }

@@ -16,7 +16,7 @@ impl Service for Fake {
             ("delete", Ok("d")) => ok.with("warning", "Call-ID not found or tags didn't match"),
             ("delete", _) => ok,
             (_, Ok("d")) => crate::ng::message::error_reply("Unknown call-id"),
-            _ => ok.with("sdp", streams::body(&[30000, 30004].map(|port| ([198, 51, 100, 1], port).into()))),
+            _ => ok.with("sdp", sdpless::body(&[30000, 30004].map(|port| ([198, 51, 100, 1], port).into()))),
         });
     }
 

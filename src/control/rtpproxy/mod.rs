@@ -7,7 +7,7 @@ mod message;
 
 use super::reply_cache::{Admission, ReplyCache};
 use super::udp::Datagrams;
-use super::{Deliver, Service, streams};
+use super::{Deliver, Service, sdpless};
 use crate::base::time::Now;
 use crate::ng::{Dictionary, Value};
 use message::{CallName, Command, Sides};
@@ -48,14 +48,14 @@ impl RtpproxyFront {
             Command::Lookup(sides) => self.describe("answer", sides, client, finish),
             Command::Delete { call } => {
                 info!(target: "control", call_id = call.call_id, "rtpproxy: received 'D' from {client}");
-                streams::ask(&*self.service, &named("delete", &call), client, |reply| {
-                    let is_known = streams::error(reply).is_none() && reply.get("warning").is_none();
+                sdpless::ask(&*self.service, &named("delete", &call), client, |reply| {
+                    let is_known = sdpless::error(reply).is_none() && reply.get("warning").is_none();
                     finish(if is_known { "0" } else { FAILURE }.to_owned());
                 });
             }
             Command::Query { call, from_tag, to_tag } => {
                 let (timeout, clock) = (self.timeout, self.clock);
-                streams::ask(&*self.service, &named("query", &call), client, move |reply| {
+                sdpless::ask(&*self.service, &named("query", &call), client, move |reply| {
                     let tags = [Some(from_tag.as_str()), to_tag.as_deref()];
                     finish(statistics(reply, tags, timeout, clock()).unwrap_or_else(|| FAILURE.to_owned()));
                 });
@@ -72,7 +72,7 @@ impl RtpproxyFront {
     ) {
         info!(target: "control", call_id = sides.call.call_id, "rtpproxy: received {command} from {client}");
         let mut request = named(command, &sides.call);
-        request.set("sdp", streams::body(&[sides.stream])).set("from-tag", sides.from_tag);
+        request.set("sdp", sdpless::body(&[sides.stream])).set("from-tag", sides.from_tag);
         if let Some(tag) = sides.to_tag {
             request.set("to-tag", tag);
         }
@@ -81,9 +81,9 @@ impl RtpproxyFront {
         }
         let flags = ["trust address"].into_iter().chain(sides.is_asymmetric.then_some("asymmetric"));
         request.set("flags", flags.collect::<Value>());
-        streams::ask(&*self.service, &request, client, move |reply| {
-            let shown = streams::shown(reply);
-            finish(match (streams::error(reply), shown) {
+        sdpless::ask(&*self.service, &request, client, move |reply| {
+            let shown = sdpless::shown(reply);
+            finish(match (sdpless::error(reply), shown) {
                 (None, Some((address, ports))) => {
                     let family = if address.is_ipv4() { 4 } else { 6 };
                     format!("{} {address} {family}", ports.first().copied().unwrap_or_default())
@@ -138,7 +138,7 @@ impl Datagrams for RtpproxyFront {
 }
 
 fn named(command: &str, call: &CallName) -> Dictionary {
-    let mut request = streams::request(command, &call.call_id);
+    let mut request = sdpless::request(command, &call.call_id);
     if let Some(branch) = &call.via_branch {
         request.set("via-branch", branch.as_str());
     }

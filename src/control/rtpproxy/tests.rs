@@ -18,8 +18,8 @@ impl Service for Fake {
         self.0.lock().unwrap().push(request);
         let ok = Dictionary::new().with("result", "ok");
         reply.send(match (command, is_known) {
-            ("offer", true) => ok.with("sdp", streams::body(&["198.51.100.1:30000".parse().unwrap()])),
-            ("answer", true) => ok.with("sdp", streams::body(&["[2001:db8::1]:30002".parse().unwrap()])),
+            ("offer", true) => ok.with("sdp", sdpless::body(&["198.51.100.1:30000".parse().unwrap()])),
+            ("answer", true) => ok.with("sdp", sdpless::body(&["[2001:db8::1]:30002".parse().unwrap()])),
             ("delete", true) => ok,
             ("query", true) => ok.with("tags", Dictionary::new().with("f;1", side(5, 3)).with("t;1", side(3, 4))),
             ("delete", false) => ok.with("warning", "Call-ID not found or tags didn't match"),
