@@ -24,7 +24,7 @@
 struct endpoint {
 	__be32 address[4];
 	__be16 port;
-	__u16 zero;
+	__u16 side; /* in the key of a flow: 1 for the second at a port that two peers send to; 0 everywhere else */
 };
 
 /* Where a receiver is, and what it gets in place of what came. */
@@ -45,6 +45,7 @@ struct way {
 #define FLOW_IS_SRTP 4	    /* there are struct keys and struct order at the index of its stream */
 #define FLOW_IS_FOR_TC 64   /* rx leaves it to rx_tc */
 #define FLOW_IS_CAPTURED 128 /* its frames are copied for the daemon */
+#define FLOW_SHARES_PORT 512 /* another peer sends to the port, too, whose flow has the key's other side */
 #define FLOW_IS_LIFTED 256   /* what comes from the peer goes to a line of the daemon; group is the number of the shard */
 
 /* What is done with RTP that arrives at a local port, the map's key. Written as a whole, never changed in place. */

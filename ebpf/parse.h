@@ -100,8 +100,8 @@ INLINE int parse_frame(void *data, void *end, __u32 frame_bytes, struct datagram
 	found->source.port = udp->source;
 	found->destination.port = udp->dest;
 	found->checksum = udp->check;
-	found->source.zero = 0;
-	found->destination.zero = 0;
+	found->source.side = 0;
+	found->destination.side = 0;
 	found->header_bytes = (__u32)((void *)(udp + 1) - data);
 	__u32 udp_bytes = from_be16(udp->len);
 	/* Ethernet pads short frames; what is cut is none of ours. */

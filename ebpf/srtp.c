@@ -136,8 +136,8 @@ INLINE __u32 work_off(struct xdp_md *context, const struct arrival *arrival, __u
 		     : pass_on(context, arrival, work, keys, order, hop);
 }
 
-/* Reads what the packet will need of its keys and its order, all at once: of many flows' each is far away, and what counts the
- * users would have them come one after the other. */
+/* Reads what the packet will need of its keys and its order, all at once, see fetch_lines(): what counts the users would have
+ * them come one after the other. */
 INLINE void fetch(const struct keys *keys, const struct order *order, __u16 sequence)
 {
 	const struct direction *direction = keys->steps & STEP_OPENS ? &keys->open : &keys->protect;

@@ -22,7 +22,7 @@ use crate::engine::{Settings, Shard};
 use crate::fastpath;
 use crate::io::random::SystemRandomness;
 use crate::io::steer::Steering;
-use crate::io::xdp::{self, FastPath, Place, VerdictCounters};
+use crate::io::xdp::{self, FastPath, Place, Room, VerdictCounters};
 use crate::io::{affinity, clock};
 use crate::ng::Defaults;
 use crate::observe::query::SsrcReporting;
@@ -34,6 +34,9 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+/// A map for fewer ports than this is no nearer.
+const LEAST_PORTS: u32 = 1024;
 
 /// Starts one shard for each thread that is configured, pinned to a processor each.
 ///
@@ -93,6 +96,16 @@ pub(super) fn shard_count(config: &Config) -> usize {
     config.threads.count.map_or_else(processors, usize::from).max(1)
 }
 
+/// Half of all media ports, those of RTP, and some more: the kernel shares a map's room among processors. Ports of LRKProxy
+/// are the client's choice.
+fn room(config: &Config, interfaces: &ResolvedInterfaces) -> Room {
+    let flows = config.fast_path.flows;
+    let addresses = interfaces.interfaces.iter().flat_map(|interface| &interface.addresses);
+    let ports: u32 = addresses.map(|address| u32::from(address.port_max.saturating_sub(address.port_min)) + 1).sum();
+    let ports = if config.control.lrk.is_empty() { (ports * 5 / 8).next_power_of_two() } else { flows };
+    Room { flows, ports: ports.clamp(LEAST_PORTS.min(flows), flows) }
+}
+
 /// The programs in the kernel, where they are wanted and can be had.
 ///
 /// # Errors
@@ -118,7 +131,7 @@ pub(super) fn fast_path(
         by_tc: matches!(wanted.use_of, FastPathUse::Auto | FastPathUse::Tc),
         forwards: wanted.use_of != FastPathUse::AfXdp,
         lines_for: if wanted.lifts || wanted.use_of == FastPathUse::AfXdp { shard_count(config) as u32 } else { 0 },
-        flows: wanted.flows,
+        room: room(config, interfaces),
         with_srtp: wanted.opens_srtp,
         place: place.filter(|_| wanted.pin.is_some()),
         keeps_left: wanted.keeps_left,

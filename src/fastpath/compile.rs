@@ -77,9 +77,6 @@ pub fn compile(ingress: &Ingress, egresses: &[Option<Egress>]) -> Result<Entry, 
     if ingress.has_several_ports && !ingress.plan.has_ice {
         return Err(Reason::SeveralPorts);
     }
-    if ingress.shares_port {
-        return Err(Reason::SharedPort);
-    }
     if !ingress.captures.is_empty() && !ingress.may_capture {
         return Err(Reason::Captured);
     }
@@ -102,6 +99,11 @@ pub fn compile(ingress: &Ingress, egresses: &[Option<Egress>]) -> Result<Entry, 
     if !ingress.captures.is_empty() && matches!(action, Action::Copy(_)) {
         return Err(Reason::Captured);
     }
+    // Of two entries at one port, the programs tell plain ones apart.
+    let is_simple = protection.is_none() && ingress.captures.is_empty() && !matches!(action, Action::Copy(_));
+    if ingress.shares_port && !is_simple {
+        return Err(Reason::SharedPort);
+    }
     let source = ingress.source.ok_or(Reason::SourceUnknown)?;
     if longest_mean_bytes.is_some_and(|longest| heard.mean_bytes > longest) {
         return Err(Reason::LargeSrtp);
@@ -110,6 +112,7 @@ pub fn compile(ingress: &Ingress, egresses: &[Option<Egress>]) -> Result<Entry, 
         local: ingress.local,
         source,
         is_strict: ingress.is_strict,
+        shares_port: ingress.shares_port,
         ssrc: heard.ssrc,
         clock_rate_hz: heard.clock_rate_hz,
         payload_types,

@@ -116,6 +116,8 @@ pub struct Entry {
     pub source: SocketAddr,
     /// Other sources are dropped, rather than left to userspace.
     pub is_strict: bool,
+    /// Another peer sends to the port, too, and may have an entry of its own.
+    pub shares_port: bool,
     pub ssrc: u32,
     /// Of every payload type but telephone-events; zero when it is not known.
     pub clock_rate_hz: u32,
@@ -137,8 +139,8 @@ impl Entry {
     /// Whether what `other` counts can be counted on by this entry: only the way differs.
     pub fn counts_as(&self, other: &Entry) -> bool {
         let copies = |entry: &Entry| matches!(entry.action, Action::Copy(_));
-        (self.local, self.ssrc, self.clock_rate_hz, &self.payload_types)
-            == (other.local, other.ssrc, other.clock_rate_hz, &other.payload_types)
+        (self.local, self.shares_port, self.ssrc, self.clock_rate_hz, &self.payload_types)
+            == (other.local, other.shares_port, other.ssrc, other.clock_rate_hz, &other.payload_types)
             && self.protection == other.protection
             && (self.protection.is_none() || self.from() == other.from())
             && !copies(self)

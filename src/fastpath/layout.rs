@@ -29,6 +29,8 @@ const IS_FOR_TC: u32 = 64;
 const IS_CAPTURED: u32 = 128;
 /// `FLOW_IS_LIFTED`: what comes from the peer goes to a line of the daemon.
 const IS_LIFTED: u32 = 256;
+/// `FLOW_SHARES_PORT`: another peer sends to the port, too.
+const SHARES_PORT: u32 = 512;
 /// `STEP_OPENS`, `STEP_DECRYPTS`, `STEP_PROTECTS`.
 const OPENS: u32 = 1;
 const DECRYPTS: u32 = 2;
@@ -46,7 +48,15 @@ pub const MOST_RUNS: usize = 4;
 pub struct Endpoint {
     pub address: [u8; 16],
     pub port: [u8; 2],
-    pub zero: u16,
+    /// In the key of a flow: 1 for the second at a port that two peers send to; 0 everywhere else.
+    pub side: u16,
+}
+
+impl Endpoint {
+    /// The key of a flow at a port that two peers send to, the first or the second.
+    pub fn on(self, side: u16) -> Endpoint {
+        Endpoint { side, ..self }
+    }
 }
 
 impl From<SocketAddr> for Endpoint {
@@ -55,7 +65,7 @@ impl From<SocketAddr> for Endpoint {
             IpAddr::V4(ip4) => ip4.to_ipv6_mapped(),
             IpAddr::V6(ip6) => ip6,
         };
-        Endpoint { address: mapped.octets(), port: address.port().to_be_bytes(), zero: 0 }
+        Endpoint { address: mapped.octets(), port: address.port().to_be_bytes(), side: 0 }
     }
 }
 
@@ -161,7 +171,8 @@ impl Flow {
             flags: drops
                 | if entry.is_strict { IS_STRICT } else { 0 }
                 | if entry.protection.is_some() { IS_SRTP } else { 0 }
-                | if entry.captures.is_empty() { 0 } else { IS_CAPTURED },
+                | if entry.captures.is_empty() { 0 } else { IS_CAPTURED }
+                | if entry.shares_port { SHARES_PORT } else { 0 },
             stream: slot.0,
             group,
             clock_rate_hz: entry.clock_rate_hz,

@@ -80,7 +80,7 @@ reasons! {
     Digits, "digits", Never;
     /// The stream has or had several ports.
     SeveralPorts, "several_ports", Never;
-    /// Both sides of a call have one port: an entry is found by its local port alone.
+    /// Both sides of a call have one port, and there is more to do than to forward plain RTP.
     SharedPort, "shared_port", Never;
     /// One of the addresses is of the loopback device, or of a link only.
     NotRouted, "not_routed", Never;

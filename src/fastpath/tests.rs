@@ -144,6 +144,7 @@ fn the_simplest_call_is_forwarded_below() {
             local: at(FOR_ALICE),
             source: at(ALICE),
             is_strict: false,
+            shares_port: false,
             ssrc: 7,
             clock_rate_hz: 8000,
             payload_types,
@@ -184,7 +185,10 @@ fn every_reason_has_its_case() {
         (Reason::Rewritten, |from, _, _, _| from.media[0].transport_wide = Some(3)),
         (Reason::NoPackets, |_, _, _, egress| egress.shown_ssrc = None),
         (Reason::SeveralPorts, |_, _, ingress, _| ingress.has_several_ports = true),
-        (Reason::SharedPort, |_, _, ingress, _| ingress.shares_port = true),
+        (Reason::SharedPort, |from, _, ingress, _| {
+            ingress.shares_port = true;
+            from.media.push(Sink::plain(StreamId(4)));
+        }),
         (Reason::NotRouted, |_, _, ingress, _| ingress.local = at("127.0.0.1:30000")),
         (Reason::SourceUnknown, |_, _, ingress, _| ingress.source = None),
         (Reason::DestinationUnknown, |_, _, _, egress| egress.destination = Some(at(FOR_BOB))),

@@ -62,7 +62,8 @@ impl Row {
         let protection = entry.protection.as_deref();
         let drops = entry.action == Action::Drop;
         let flags = [("strict", entry.is_strict), ("drops", drops), ("srtp", protection.is_some())];
-        let flags = flags.into_iter().chain([("captured", !entry.captures.is_empty())]);
+        let more = [("captured", !entry.captures.is_empty()), ("shared port", entry.shares_port)];
+        let flags = flags.into_iter().chain(more);
         let suite = |parameters: &crate::srtp::Parameters| parameters.suite.name();
         let of_all = protection.and_then(|protection| protection.protect.as_ref()).map(suite);
         let output = |(place, output): (usize, &entry::Output)| Output {
@@ -359,6 +360,7 @@ mod tests {
             local: address("203.0.113.1:30000"),
             source: address("203.0.113.10:6000"),
             is_strict: true,
+            shares_port: false,
             ssrc: 0xc0ffee,
             clock_rate_hz: 8000,
             payload_types: [passing(8, false), passing(101, true)].into_iter().collect(),

@@ -40,6 +40,9 @@ impl Relay {
     pub fn add_beside(&mut self, now: Now, port: PortToken, local: SocketAddr, owner_call: u32) -> StreamId {
         let id = self.insert(now, port, local, owner_call);
         self.by_port.add(port, id);
+        for occupant in self.by_port.several(port).to_vec() {
+            self.look_again(occupant);
+        }
         id
     }
 

@@ -8,8 +8,11 @@ use millrace::io::xdp::Programs;
 use millrace::srtp::{Parameters, Protector, Unprotector, Windows};
 use millrace_testsuite::kernel::{Kernel, Outcome, SSRC, obstacle};
 use millrace_testsuite::srtp::{parameters, rtp_packet};
-use millrace_testsuite::system::now_ns;
+use millrace_testsuite::system::{self, now_ns};
+use std::fs;
 use std::hint::black_box;
+use std::path::Path;
+use std::process::Command;
 
 const SUITES: [Suite; 6] = [
     Suite::AesCm128Sha1_80,
@@ -55,6 +58,7 @@ pub fn run(packets: usize) -> Result<bool, String> {
         return Ok(true);
     }
     load()?;
+    keep_log()?;
     println!(
         "\none packet in the kernel and its SRTP in userspace, ns, medians of {packets}; the clock is part of it\n"
     );
@@ -98,6 +102,29 @@ fn load() -> Result<(), String> {
             counts.join(", ")
         );
     }
+    Ok(())
+}
+
+/// Keeps what the verifier says of each program, for whoever wonders what it looks at so often.
+fn keep_log() -> Result<(), String> {
+    let fault = |error: std::io::Error| format!("the verifier's log: {error}");
+    if !system::is_installed("bpftool") {
+        println!("there is no bpftool: the verifier's log is not kept");
+        return Ok(());
+    }
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("out");
+    fs::create_dir_all(&folder).map_err(fault)?;
+    let object = folder.join("programs.o");
+    fs::write(&object, Programs::object()).map_err(fault)?;
+    let pins = Path::new("/sys/fs/bpf").join(format!("millrace-bench-{}", std::process::id()));
+    let output =
+        Command::new("bpftool").args(["-d", "prog", "loadall"]).args([&object, &pins]).output().map_err(fault)?;
+    // Nothing is there where it has failed.
+    let _ = fs::remove_dir_all(&pins);
+    let log = folder.join("verifier.log");
+    fs::write(&log, [output.stdout, output.stderr].concat()).map_err(fault)?;
+    let outcome = if output.status.success() { "" } else { ", which ends with a failure" };
+    println!("the verifier's log is in {}{outcome}", log.display());
     Ok(())
 }
 

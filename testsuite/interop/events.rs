@@ -176,7 +176,8 @@ fn events(kind: Kind, folder: &Path) -> Result<String, String> {
     let names = pushed.take(6)?;
     let expected = ["onFirstPacket", "onDTMF", "onOneWay", "onFirstPacket", "onBothWays", "onTimeout"];
     let (mut sorted, mut wanted) = (names.clone(), expected.to_vec());
-    (sorted.sort(), wanted.sort_unstable());
+    sorted.sort();
+    wanted.sort_unstable();
     if sorted != wanted {
         return Err(format!("over TCP came {names:?}"));
     }

@@ -81,6 +81,9 @@ fn by_lrkproxy(
     ends.talk(relays[0], relays[1], 1)?;
     exchange_reports(&networks, relays)?;
     let report = query(&stage)?;
+    if report.text.contains("shared_port") {
+        return Err(format!("sides that share a port are kept from the kernel: {}", report.text));
+    }
     caller.finish()?;
     callee.finish()?;
     // Debian's module sends nothing at BYE, newer ones this.

@@ -8,6 +8,7 @@ mod browser;
 mod conversations;
 mod cover;
 mod ctl;
+mod echo;
 mod events;
 mod eyes;
 mod fastpath;

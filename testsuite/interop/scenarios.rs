@@ -4,8 +4,8 @@ use crate::sip::{Offered, Role, Sipp, Step};
 use crate::stage::{CALLEE, CALLEE_IP6, CALLER, EXAMPLE_FLAGS, INSIDE, Networks, OUTSIDE, Stage};
 use crate::tap::{Tap, recorded_packets};
 use crate::{
-    Scenario, baresip, browser, conversations, ctl, events, eyes, fastpath, killed, lrkproxy, measured, receivers,
-    siprec, transports, tree,
+    Scenario, baresip, browser, conversations, ctl, echo, events, eyes, fastpath, killed, lrkproxy, measured,
+    receivers, siprec, transports, tree,
 };
 use millrace_testsuite::daemon::{Daemon, Kind};
 use millrace_testsuite::endpoint::{Reception, Stream, receive};
@@ -28,6 +28,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         killed::ALL,
         eyes::ALL,
         events::ALL,
+        echo::ALL,
         lrkproxy::ALL,
         siprec::ALL,
         browser::ALL,

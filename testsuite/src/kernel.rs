@@ -85,6 +85,7 @@ impl Kernel {
             local: at(30_000 + slot.0 as u16 * 2),
             source: SocketAddr::from(([198, 51, 100, 10], 6000)),
             is_strict: true,
+            shares_port: false,
             ssrc: SSRC,
             clock_rate_hz: 8000,
             payload_types: [Passing { number: 8, is_event: false }].into_iter().collect(),

@@ -5,7 +5,7 @@ use super::copies::Copies;
 use super::devices::{DeviceLists, Devices};
 use super::line::{self, ShardLines};
 use super::links::{self, Interface, Interfaces};
-use super::load::{Programs, take_map};
+use super::load::{Programs, Room, take_map};
 use super::netlink::RouteSocket;
 use super::next_hops::NextHops;
 use super::orphans::{Found, Orphans};
@@ -19,7 +19,7 @@ use crate::fastpath::verdict::Verdict;
 use crate::fastpath::{self, Slot, Table};
 use aya::maps::xdp::DevMapHash;
 use aya::maps::{Array, ArrayOfMaps};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -35,8 +35,8 @@ pub struct Wanted {
     pub by_xdp: bool,
     /// As a classifier, where the other is not wanted or would not do.
     pub by_tc: bool,
-    /// Room for so many entries.
-    pub flows: u32,
+    /// For entries.
+    pub room: Room,
     /// Keys of SRTP go into the kernel.
     pub with_srtp: bool,
     /// RTP is forwarded, by entries.
@@ -93,12 +93,13 @@ impl FastPath {
         let indices: Vec<u32> = links.by_number.keys().copied().collect();
         let pins = wanted.place.as_ref().and_then(|place| take_pins(place, wanted, &indices));
         let is_partial = links.by_number.values().any(|link| link.is_virtual);
-        let mut programs = Programs::load_pinned(wanted.flows, is_partial, wanted.with_srtp, pins.as_ref())?;
+        let mut programs = Programs::load_pinned(wanted.room, is_partial, wanted.with_srtp, pins.as_ref())?;
         refused.extend(programs.without_srtp.iter().map(|why| format!("SRTP: {why}")));
         refused.extend(programs.without_captures.iter().map(|why| format!("capturing: {why}")));
         let captured = programs.watchers.is_some().then(Arc::default);
-        let (streams, sent) = (programs.shared("streams", wanted.flows)?, programs.shared("sent", wanted.flows)?);
-        let found = Found::look(&programs, wanted.flows)?;
+        let flows = wanted.room.flows;
+        let (streams, sent) = (programs.shared("streams", flows)?, programs.shared("sent", flows)?);
+        let found = Found::look(&programs, flows)?;
         let (taken, taken_groups) = (found.slots(), found.groups());
         let is_of_copy = |slot: Slot| slot.0 & COPY_KEYS != 0 && taken_groups.1.contains(&(slot.0 & !COPY_KEYS));
         programs.any_key_maps()?.retain(|slot| taken.contains(&slot.0) || is_of_copy(slot));
@@ -119,7 +120,7 @@ impl FastPath {
             seeker: Some(seeker),
             orphans: None,
             watcher: None,
-            flows: wanted.flows,
+            flows,
             forwards: wanted.forwards,
             lines: Vec::new(),
             captured,
@@ -207,6 +208,7 @@ impl FastPath {
             forwards: self.forwards,
             reach: Arc::new(self.interfaces.reach()),
             by_tc: HashSet::new(),
+            sides: HashMap::new(),
             orphans: self.orphans.clone(),
         }))
     }
@@ -273,7 +275,7 @@ impl Drop for FastPath {
 
 /// Where maps and links are pinned; none where they can't be, which is said.
 fn take_pins(place: &Place, wanted: &Wanted, interfaces: &[u32]) -> Option<Pins> {
-    match Pins::take(place, wanted.flows, wanted.keeps_left) {
+    match Pins::take(place, wanted.room, wanted.keeps_left) {
         Ok(pins) => {
             pins.remove_others(interfaces);
             Some(pins)

@@ -122,7 +122,7 @@ fn read(record: &[u8], captures: impl FnOnce(&Endpoint) -> Captures) -> Option<C
     let (head, bytes) = record.split_at_checked(HEAD_BYTES)?;
     let word = |at: usize| Some(u32::from_ne_bytes(head.get(at..at + 4)?.try_into().ok()?));
     let port =
-        Endpoint { address: head.get(8..24)?.try_into().ok()?, port: head.get(24..26)?.try_into().ok()?, zero: 0 };
+        Endpoint { address: head.get(8..24)?.try_into().ok()?, port: head.get(24..26)?.try_into().ok()?, side: 0 };
     let length = word(36)? as usize;
     Some(CapturedFrame {
         captures: captures(&port),

@@ -38,6 +38,23 @@ pub(super) const PINNED: [&str; 12] = [
     "sent",
 ];
 
+/// How much the maps hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Streams, groups of receivers, copies, keys.
+    pub flows: u32,
+    /// Local ports that flows are found by. The fewer, the nearer to the processor is what they are found in: for a packet
+    /// among those of many flows, finding its own is most of what it costs.
+    pub ports: u32,
+}
+
+impl Room {
+    /// For as many ports as flows.
+    pub fn of(flows: u32) -> Room {
+        Room { flows, ports: flows }
+    }
+}
+
 /// The programs in the kernel, not attached to anything.
 pub struct Programs {
     pub(super) ebpf: Ebpf,
@@ -82,7 +99,7 @@ impl Programs {
     /// # Errors
     /// See [`Unavailable`].
     pub fn load(flows: u32, checksums_are_partial: bool, with_srtp: bool) -> Result<Programs, Unavailable> {
-        Programs::load_pinned(flows, checksums_are_partial, with_srtp, None)
+        Programs::load_pinned(Room::of(flows), checksums_are_partial, with_srtp, None)
     }
 
     /// The same, with maps that are pinned: those that are there already are used.
@@ -91,7 +108,7 @@ impl Programs {
     /// See [`Unavailable`].
     #[cfg(has_ebpf)]
     pub(super) fn load_pinned(
-        flows: u32,
+        room: Room,
         checksums_are_partial: bool,
         with_srtp: bool,
         pins: Option<&Pins>,
@@ -99,8 +116,9 @@ impl Programs {
         let partial = u8::from(checksums_are_partial);
         let mut loader = EbpfLoader::new();
         loader.override_global("checksums_are_partial", &partial, true);
-        for name in ["flows", "streams", "keys_of", "orders", "groups", "copies", "sent"] {
-            loader.map_max_entries(name, flows);
+        loader.map_max_entries("flows", room.ports);
+        for name in ["streams", "keys_of", "orders", "groups", "copies", "sent"] {
+            loader.map_max_entries(name, room.flows);
         }
         if let Some(pins) = pins {
             for name in PINNED {
@@ -131,12 +149,12 @@ impl Programs {
     /// Always: there is no program.
     #[cfg(not(has_ebpf))]
     pub(super) fn load_pinned(
-        flows: u32,
+        room: Room,
         checksums_are_partial: bool,
         with_srtp: bool,
         pins: Option<&Pins>,
     ) -> Result<Programs, Unavailable> {
-        let _ = (flows, checksums_are_partial, with_srtp, pins, PINNED, SRTP);
+        let _ = (room, checksums_are_partial, with_srtp, pins, PINNED, SRTP);
         Err(Unavailable::NotBuilt)
     }
 
@@ -218,6 +236,18 @@ impl Programs {
             let count = program.info().ok()?.verified_instruction_count()?;
             Some((name, count))
         })
+    }
+
+    /// The programs as they were compiled: an ELF file.
+    #[cfg(has_ebpf)]
+    pub fn object() -> &'static [u8] {
+        OBJECT
+    }
+
+    /// Empty: there are none.
+    #[cfg(not(has_ebpf))]
+    pub fn object() -> &'static [u8] {
+        &[]
     }
 
     /// A map by its name.

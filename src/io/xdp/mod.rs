@@ -24,7 +24,7 @@ mod tests;
 pub use attach::{FastPath, Wanted};
 pub use captured::{CaptureRing, CapturedFrame, CapturedPorts};
 pub use line::ShardLines;
-pub use load::Programs;
+pub use load::{Programs, Room};
 pub use orphans::Orphans;
 pub use pins::{Place, remove_left};
 pub use verdicts::VerdictCounters;

@@ -3,6 +3,7 @@
 //!
 //! Names: `map-NAME`, `xdp-INTERFACE`, `tc-INTERFACE` and `layout-HASH`, an empty directory that says what the maps hold.
 
+use super::load::Room;
 use super::raw;
 use aya::maps::MapData;
 use std::fs::{self, DirBuilder, File};
@@ -80,17 +81,17 @@ pub(super) struct Pins {
 }
 
 impl Pins {
-    /// Takes the directory, with maps for `flows` entries. What a dead daemon has left there stays if it is alike and
+    /// Takes the directory, with maps that have this room. What a dead daemon has left there stays if it is alike and
     /// `keeps` says so, else it is removed.
     ///
     /// # Errors
     /// When there is no bpffs, or the directory belongs to a daemon that lives.
-    pub(super) fn take(place: &Place, flows: u32, keeps: bool) -> io::Result<Pins> {
+    pub(super) fn take(place: &Place, room: Room, keeps: bool) -> io::Result<Pins> {
         place.prepare()?;
         let directory = place.directory();
         let lock = lock_patiently(&directory)?
             .ok_or_else(|| io::Error::other(format!("{} belongs to another daemon that runs", directory.display())))?;
-        let layout = format!("{LAYOUT_MARK}{LAYOUT}-{flows}");
+        let layout = format!("{LAYOUT_MARK}{LAYOUT}-{}-{}", room.flows, room.ports);
         let left = names(&directory);
         let has_maps = keeps && left.contains(&layout);
         if !left.is_empty() && !has_maps {

@@ -24,6 +24,8 @@ pub(super) struct XdpTable {
     /// The programs that see what comes to a local address.
     pub(super) reach: Arc<Reaches>,
     pub(super) by_tc: HashSet<Slot>,
+    /// The entries at ports that two peers send to, by side.
+    pub(super) sides: HashMap<SocketAddr, [Option<Slot>; 2]>,
     /// What a dead daemon has left.
     pub(super) orphans: Option<Arc<Orphans>>,
     /// None: keys stay in userspace.
@@ -121,12 +123,37 @@ impl XdpTable {
         keys.take(slot, protection)
     }
 
+    /// Gives an entry a side of its port, where it shares that.
+    fn take_side(&mut self, slot: Slot, entry: &Entry) -> Result<(), Reason> {
+        if !entry.shares_port {
+            return Ok(());
+        }
+        let sides = self.sides.entry(entry.local).or_default();
+        let side = sides.iter_mut().find(|side| side.is_none()).ok_or(Reason::SharedPort)?;
+        *side = Some(slot);
+        Ok(())
+    }
+
+    fn put_side(&mut self, slot: Slot, entry: &Entry) {
+        let Some(sides) = self.sides.get_mut(&entry.local) else { return };
+        sides.iter_mut().filter(|side| **side == Some(slot)).for_each(|side| *side = None);
+        if *sides == [None; 2] {
+            self.sides.remove(&entry.local);
+        }
+    }
+
+    /// The key of an entry's flow.
+    fn key(&self, slot: Slot, entry: &Entry) -> Endpoint {
+        let is_second = self.sides.get(&entry.local).is_some_and(|sides| sides[1] == Some(slot));
+        Endpoint::from(entry.local).on(u16::from(is_second))
+    }
+
     fn set(&mut self, slot: Slot, entry: &Entry, windows: &[Option<Window>]) -> Result<(), Reason> {
         let (path, target) = self.take_target(slot, entry, windows)?;
         if let Some(captured) = &self.captured {
             captured.set(Endpoint::from(entry.local), &entry.captures);
         }
-        let set = self.flows.insert(Endpoint::from(entry.local), Flow::new(entry, slot, target).by(path), 0);
+        let set = self.flows.insert(self.key(slot, entry), Flow::new(entry, slot, target).by(path), 0);
         set.map_err(|error| {
             tracing::warn!(target: "core", "an entry of the fast path was not taken: {error}");
             self.put_target(slot, entry, path);
@@ -152,12 +179,17 @@ impl Table for XdpTable {
         let slot = self.free_slot().ok_or(Reason::TableFull)?;
         self.orphans.iter().for_each(|orphans| orphans.displace(entry.local));
         self.streams.write(slot.0, state.into());
-        let installed = self.put_keys(slot, entry, windows).and_then(|()| {
+        let sided = self.take_side(slot, entry).and_then(|()| self.put_keys(slot, entry, windows));
+        let installed = sided.and_then(|()| {
             self.set(slot, entry, copies).inspect_err(|_| {
                 self.take_keys(slot, entry);
             })
         });
-        installed.inspect_err(|_| self.free.push(slot))?;
+        if let Err(reason) = installed {
+            self.put_side(slot, entry);
+            self.free.push(slot);
+            return Err(reason);
+        }
         Ok(slot)
     }
 
@@ -179,9 +211,10 @@ impl Table for XdpTable {
     }
 
     fn withdraw(&mut self, slot: Slot, entry: &Entry) -> Withdrawn {
-        if let Err(error) = self.flows.remove(&Endpoint::from(entry.local)) {
+        if let Err(error) = self.flows.remove(&self.key(slot, entry)) {
             tracing::error!(target: "core", "an entry of the fast path was not found: {error}");
         }
+        self.put_side(slot, entry);
         let windows = self.take_keys(slot, entry);
         if let Some(copies) = &self.copies {
             copies.settle(slot);

@@ -2,7 +2,7 @@
 
 use super::copies::Copies;
 use super::devices::{DeviceLists, Devices};
-use super::load::Programs;
+use super::load::{Programs, Room};
 use super::next_hops::NextHops;
 use super::orphans::{Found, Orphans};
 use super::pins::{Pins, Place};
@@ -17,7 +17,7 @@ use crate::rtp::Loan;
 use crate::srtp::{MasterKey, Parameters, Window, Windows};
 use aya::maps::xdp::DevMapHash;
 use aya::maps::{Array, ArrayOfMaps};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
@@ -70,7 +70,7 @@ impl Drop for Bpffs {
 }
 
 fn programs(pins: &Pins, with_srtp: bool) -> Programs {
-    Programs::load_pinned(FLOWS, true, with_srtp, Some(pins)).unwrap()
+    Programs::load_pinned(Room::of(FLOWS), true, with_srtp, Some(pins)).unwrap()
 }
 
 /// Ways and lists of interfaces that nobody looks after.
@@ -106,6 +106,7 @@ fn live_and_die(pins: Pins) {
         free: vec![Slot(2)],
         reach: Arc::new(Reaches { elsewhere: Reach { by_xdp: true, ..Reach::default() }, ..Reaches::default() }),
         by_tc: HashSet::new(),
+        sides: HashMap::new(),
         lines_of: None,
         forwards: true,
         orphans: None,
@@ -119,6 +120,7 @@ fn live_and_die(pins: Pins) {
         local: local(),
         source: SocketAddr::from(([198, 51, 100, 10], 6000)),
         is_strict: true,
+        shares_port: false,
         ssrc: 1,
         clock_rate_hz: 8000,
         payload_types: [Passing { number: 8, is_event: false }].into_iter().collect(),
@@ -151,11 +153,11 @@ fn counts(programs: &Programs) -> (usize, usize, usize) {
 #[test]
 fn a_directory_has_one_daemon() {
     let Some(bpffs) = Bpffs::mount("pins-one") else { return };
-    let first = Pins::take(&bpffs.place(2223), FLOWS, true).unwrap();
-    let taken = Pins::take(&bpffs.place(2223), FLOWS, true).err().unwrap();
+    let first = Pins::take(&bpffs.place(2223), Room::of(FLOWS), true).unwrap();
+    let taken = Pins::take(&bpffs.place(2223), Room::of(FLOWS), true).err().unwrap();
     assert!(taken.to_string().contains("belongs to another daemon"), "{taken}");
     // Nor is it removed by one that has another place, or wants none.
-    let second = Pins::take(&bpffs.place(2224), FLOWS, true).unwrap();
+    let second = Pins::take(&bpffs.place(2224), Room::of(FLOWS), true).unwrap();
     second.remove_others(&[]);
     pins::remove_left(&bpffs.place(2223));
     assert!(first.map_path("flows").parent().is_some_and(std::path::Path::exists));
@@ -164,14 +166,14 @@ fn a_directory_has_one_daemon() {
     drop(second);
     assert_eq!(bpffs.holds(), [""; 0]);
     let elsewhere = Place::new(&std::env::temp_dir(), local()).unwrap();
-    assert!(Pins::take(&elsewhere, FLOWS, true).err().unwrap().to_string().contains("is in no bpffs"));
+    assert!(Pins::take(&elsewhere, Room::of(FLOWS), true).err().unwrap().to_string().contains("is in no bpffs"));
 }
 
 #[test]
 fn orphans_go_on_until_they_are_silent() {
     let Some(bpffs) = Bpffs::mount("pins-keep") else { return };
-    live_and_die(Pins::take(&bpffs.place(2223), FLOWS, true).unwrap());
-    let pins = Pins::take(&bpffs.place(2223), FLOWS, true).unwrap();
+    live_and_die(Pins::take(&bpffs.place(2223), Room::of(FLOWS), true).unwrap());
+    let pins = Pins::take(&bpffs.place(2223), Room::of(FLOWS), true).unwrap();
     let mut programs = programs(&pins, true);
     assert_eq!(counts(&programs), (1, 1, 1));
     let found = Found::look(&programs, FLOWS).unwrap();
@@ -201,8 +203,8 @@ fn orphans_go_on_until_they_are_silent() {
 fn what_can_not_go_on_is_removed_with_its_keys() {
     let Some(bpffs) = Bpffs::mount("pins-flush") else { return };
     // Without the program for SRTP.
-    live_and_die(Pins::take(&bpffs.place(2223), FLOWS, true).unwrap());
-    let pins = Pins::take(&bpffs.place(2223), FLOWS, true).unwrap();
+    live_and_die(Pins::take(&bpffs.place(2223), Room::of(FLOWS), true).unwrap());
+    let pins = Pins::take(&bpffs.place(2223), Room::of(FLOWS), true).unwrap();
     let programs = programs(&pins, false);
     let found = Found::look(&programs, FLOWS).unwrap();
     assert!(found.slots().is_empty());
@@ -212,20 +214,20 @@ fn what_can_not_go_on_is_removed_with_its_keys() {
     drop(programs);
     // With maps of another layout, though they were to be kept; and as configured.
     for (flows, keeps) in [(FLOWS * 2, true), (FLOWS * 2, false)] {
-        live_and_die(Pins::take(&bpffs.place(2223), FLOWS, true).unwrap());
-        let old = Pins::take(&bpffs.place(2223), FLOWS, true).unwrap();
+        live_and_die(Pins::take(&bpffs.place(2223), Room::of(FLOWS), true).unwrap());
+        let old = Pins::take(&bpffs.place(2223), Room::of(FLOWS), true).unwrap();
         let maps = self::programs(&old, true);
         assert_eq!(counts(&maps), (1, 1, 1));
         die(old);
-        let new = Pins::take(&bpffs.place(2223), flows, keeps).unwrap();
+        let new = Pins::take(&bpffs.place(2223), Room::of(flows), keeps).unwrap();
         assert_eq!(counts(&maps), (1, 0, 1), "keys are wiped, the rest goes with the last who has the maps");
         assert!(!new.map_path("flows").exists());
         drop(new);
         assert_eq!(bpffs.holds(), [""; 0]);
     }
     // What is in nobody's way and of use to nobody.
-    die(Pins::take(&bpffs.place(2224), FLOWS, true).unwrap());
-    let pins = Pins::take(&bpffs.place(2223), FLOWS, true).unwrap();
+    die(Pins::take(&bpffs.place(2224), Room::of(FLOWS), true).unwrap());
+    let pins = Pins::take(&bpffs.place(2223), Room::of(FLOWS), true).unwrap();
     pins.remove_others(&[]);
     die(pins);
     pins::remove_left(&bpffs.place(2223));

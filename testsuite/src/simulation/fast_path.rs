@@ -58,7 +58,8 @@ impl FakeKernel {
     /// A datagram comes to the device.
     pub fn receive(&self, now: Mono, datagram: &Datagram) -> Fate {
         let mut flows = self.flows();
-        let flow = flows.by_slot.values_mut().find(|flow| flow.entry.local == datagram.to);
+        let is_of = |entry: &Entry| entry.local == datagram.to && (!entry.shares_port || entry.source == datagram.from);
+        let flow = flows.by_slot.values_mut().find(|flow| is_of(&flow.entry));
         flow.map_or(Fate::Passed, |flow| flow.receive(now, datagram))
     }
 }

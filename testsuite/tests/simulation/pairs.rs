@@ -2,7 +2,7 @@
 
 use millrace::engine::{Pair, PairError, PairKey, PairSide};
 use millrace::relay::{DropReason, OpenError, Verdict};
-use millrace_testsuite::simulation::{Datagram, World};
+use millrace_testsuite::simulation::{Datagram, FakeKernel, Fate, World};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -220,5 +220,26 @@ fn a_subscriber_may_hear_a_side_that_loses_the_other() {
     world.ask(&json!({"command": "delete", "call-id": "call", "from-tag": caller, "delete delay": 0}));
     world.check();
     world.end_all();
+    world.check_empty();
+}
+
+#[test]
+fn a_port_of_two_sides_has_an_entry_for_each() {
+    let mut world = world();
+    let kernel = FakeKernel::default();
+    world.shard.use_table(Box::new(kernel.clone()));
+    world.put_pair(&shared()).unwrap();
+    check_both_ways(&mut world, &shared());
+    world.end_turn();
+    assert_eq!(kernel.counts(), (2, 2));
+    for (from, to, ssrc) in [(at(A), at(B), 1), (at(B), at(A), 2)] {
+        let sent = Datagram { from: at(INSIDE), to, bytes: rtp(ssrc) };
+        let fate = kernel.receive(world.now.mono, &Datagram { from, to: at(INSIDE), bytes: rtp(ssrc) });
+        assert!(matches!(fate, Fate::Sent(datagram) if datagram == sent));
+    }
+    let stranger = Datagram { from: at("203.0.113.66:6000"), to: at(INSIDE), bytes: rtp(1) };
+    assert!(matches!(kernel.receive(world.now.mono, &stranger), Fate::Passed), "one that neither side expects");
+    assert!(world.end_pair(&key(&shared())));
+    assert_eq!(kernel.counts(), (0, 2));
     world.check_empty();
 }
