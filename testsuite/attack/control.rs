@@ -6,6 +6,7 @@ use crate::{Answers, Scenario};
 use millrace::base::suite::Suite;
 use millrace_testsuite::peer::{Call, Keying, drive};
 use serde_json::json;
+use socket2::{Domain, Socket, Type};
 use std::collections::HashSet;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
@@ -45,6 +46,8 @@ pub const ALL: &[Scenario] = &[
 /// How long an attack goes on at least.
 const TALK: Duration = Duration::from_secs(3);
 const REQUESTS_A_SECOND: u64 = 50_000;
+/// An address of the attacker's host that may not ask.
+const STRANGER: &str = "192.0.2.77";
 
 /// A call that talks while `attack` runs in the attacker's network, and what that reports.
 fn under_attack<T: Send>(
@@ -185,11 +188,17 @@ fn replayed_requests(stage: &mut Stage) -> Result<String, String> {
             }
         }
         // An address that may not ask, from the same host.
-        let stranger = udp("192.0.2.77")?;
+        let stranger = udp(STRANGER)?;
         stranger.set_read_timeout(Some(Duration::from_millis(500))).map_err(|error| error.to_string())?;
         stranger.send(b"stranger d7:command4:pinge").map_err(|error| error.to_string())?;
         if stranger.recv(&mut [0; 100]).is_ok() {
             return Err("a stranger is answered".into());
+        }
+        for (port, request) in [(TCP, "stranger d7:command4:pinge"), (HTTP, "GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")] {
+            let answer = String::from_utf8_lossy(&ask_as_stranger(port, request)?).into_owned();
+            if answer.contains("pong") {
+                return Err(format!("a stranger at port {port} is answered: {answer}"));
+            }
         }
         Ok(flood(&socket))
     })?;
@@ -197,6 +206,21 @@ fn replayed_requests(stage: &mut Stage) -> Result<String, String> {
         true => Ok(format!("{sent} requests; {said}")),
         false => Err(format!("only {sent} requests were sent")),
     }
+}
+
+/// What comes until the end of a stranger's connection, which the daemon may refuse or close before anything is said.
+fn ask_as_stranger(port: u16, request: &str) -> Result<Vec<u8>, String> {
+    let fault = |error: std::io::Error| format!("{STRANGER}: {error}");
+    let from: SocketAddr = format!("{STRANGER}:0").parse().map_err(|_| "no address")?;
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).map_err(fault)?;
+    socket.bind(&from.into()).map_err(fault)?;
+    if socket.connect_timeout(&at(port)?.into(), Duration::from_secs(2)).is_err() {
+        return Ok(Vec::new());
+    }
+    let mut stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(Duration::from_secs(5))).map_err(fault)?;
+    let _ = stream.write_all(request.as_bytes());
+    rest(&mut stream)
 }
 
 /// Requests that each look new, for two seconds.

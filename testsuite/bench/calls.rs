@@ -2,7 +2,9 @@
 //! while others flow: no packet may end up with another phone than its own. Each carries its flow's mark.
 
 use crate::control::{Control, check_interrupt, delete, offer};
-use crate::forward::{CALLEE, CALLER, CLI, CONTROL, INSIDE, OUTSIDE, Topology, frame, interface, kernel_threads};
+use crate::forward::{
+    CALLEE, CALLER, CLI, CONTROL, INSIDE, OUTSIDE, Topology, frame, generator, interface, kernel_threads,
+};
 use crate::lrk;
 use millrace_testsuite::daemon::{Daemon, Kind, Settings};
 use millrace_testsuite::netns::Namespace;
@@ -147,7 +149,7 @@ fn side(
     let (number, own) = interface(home, "out")?;
     let (_, other) = interface(proxy, proxy_device)?;
     let frame = frame((own, address), (other, proxy_address), PACKET_BYTES)?;
-    let mut generator = Generator::load(0)?;
+    let mut generator = generator(home, 0)?;
     home.within(|| generator.drop_at(number)).map_err(|error| error.to_string())??;
     generator.set_flows(flows, number, &frame)?;
     Ok(Side { generator, frame })

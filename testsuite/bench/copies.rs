@@ -1,7 +1,9 @@
 //! One to n in the kernel: what each copy of a packet costs, between hosts, beside forwarding to one.
 
 use crate::control::{Control, check_interrupt};
-use crate::forward::{CALLEE, CALLER, FIRST_PHONE, OUTSIDE, Topology, Way, frame, interface, kernel_threads, start};
+use crate::forward::{
+    CALLEE, CALLER, FIRST_PHONE, OUTSIDE, Topology, Way, frame, generator, interface, kernel_threads, start,
+};
 use crate::report::middle;
 use millrace_testsuite::daemon::Daemon;
 use millrace_testsuite::scratch::Scratch;
@@ -79,7 +81,7 @@ fn measure(plan: &Plan, way: Way, receivers: usize) -> Result<Figures, String> {
     let (external, to) = interface(&topology.proxy, "external")?;
     let (sink, _) = interface(&topology.callee, "out")?;
     let frame = frame((from, CALLER), (to, OUTSIDE), PACKET_BYTES)?;
-    let mut generator = Generator::load(0)?;
+    let mut generator = generator(&topology.caller, 0)?;
     let fault = |error: std::io::Error| error.to_string();
     topology.callee.within(|| generator.drop_at(sink)).map_err(fault)??;
     let streams = (plan.copies_a_second as usize / 50 / receivers).max(1);

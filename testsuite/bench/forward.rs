@@ -185,8 +185,22 @@ impl Topology {
         callee.add_address("out", &format!("{CALLEE}/24"))?;
         proxy.add_address("external", &format!("{OUTSIDE}/24"))?;
         proxy.add_address("internal", &format!("{INSIDE}/24"))?;
+        for home in [&caller, &callee] {
+            home.ip(&["link", "add", SPARE, "type", "veth", "peer", "name", "spare-end"])?;
+        }
         Ok(Topology { caller, proxy, callee })
     }
+}
+
+/// The end of a cable that leads nowhere, in the namespaces of those who send.
+const SPARE: &str = "spare";
+
+/// A generator that sends from `home`, with room for so many packets that are made before.
+pub(crate) fn generator(home: &Namespace, stock: usize) -> Result<Generator, String> {
+    let mut generator = Generator::load(stock)?;
+    let (spare, _) = interface(home, SPARE)?;
+    home.within(|| generator.stand_at(spare)).map_err(|error| error.to_string())??;
+    Ok(generator)
 }
 
 /// The number and the hardware address of an interface.
@@ -231,7 +245,7 @@ fn measure(plan: &Plan, media: &Media, way: Way) -> Result<Figures, String> {
     let (sink, _) = interface(&topology.callee, "out")?;
     let stock = media.cover.stock(plan.calls, packets_of_a_run(plan), media.packet_bytes);
     let frame = frame((from, CALLER), (to, OUTSIDE), stock.first().map_or(media.packet_bytes, Vec::len))?;
-    let mut generator = Generator::load(stock.len())?;
+    let mut generator = generator(&topology.caller, stock.len())?;
     generator.set_stock(&stock)?;
     let inside = |home: &Namespace, generator: &mut Generator, interface: u32| {
         home.within(|| generator.drop_at(interface)).map_err(|error| error.to_string()).and_then(|done| done)

@@ -41,7 +41,7 @@ pub(super) const PINNED: [&str; 12] = [
 /// How much the maps hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
-    /// Streams, groups of receivers, copies, keys.
+    /// Streams, groups of receivers, copies.
     pub flows: u32,
     /// Local ports that flows are found by. The fewer, the nearer to the processor is what they are found in: for a packet
     /// among those of many flows, finding its own is most of what it costs.
@@ -52,6 +52,12 @@ impl Room {
     /// For as many ports as flows.
     pub fn of(flows: u32) -> Room {
         Room { flows, ports: flows }
+    }
+
+    /// Keys of SRTP: of flows, and of as many copies.
+    #[cfg(has_ebpf)]
+    fn keys(self) -> u32 {
+        self.ports.saturating_mul(2).min(self.flows)
     }
 }
 
@@ -117,7 +123,10 @@ impl Programs {
         let mut loader = EbpfLoader::new();
         loader.override_global("checksums_are_partial", &partial, true);
         loader.map_max_entries("flows", room.ports);
-        for name in ["streams", "keys_of", "orders", "groups", "copies", "sent"] {
+        for name in ["keys_of", "orders"] {
+            loader.map_max_entries(name, room.keys());
+        }
+        for name in ["streams", "groups", "copies", "sent"] {
             loader.map_max_entries(name, room.flows);
         }
         if let Some(pins) = pins {

@@ -127,6 +127,14 @@ impl Generator {
         attached.map(drop).map_err(|error| format!("drop: {error:?}"))
     }
 
+    /// Has the program that sends stand at an interface of the calling thread's network to which nothing comes. While it stands
+    /// nowhere, the kernel writes it into its dispatcher of XDP programs and out again for every call of `send`, and has all
+    /// processors wait for that: more work, and more unsteady, than that of the packets.
+    pub fn stand_at(&mut self, interface: u32) -> Result<(), String> {
+        let attached = self.program("generate")?.attach_to_if_index(interface, XdpMode::Driver);
+        attached.map(drop).map_err(|error| format!("generate: {error:?}"))
+    }
+
     /// What takes turns; the interface that frames leave by, and what they begin with.
     pub fn set_flows(&mut self, flows: &[Flow], interface: u32, frame: &[u8]) -> Result<(), String> {
         let fault = |error: aya::maps::MapError| format!("{error:?}");
