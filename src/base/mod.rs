@@ -1,6 +1,7 @@
-//! Floor 0: ids, time as values, addresses, sequence arithmetic, the random-number seam, secrets.
+//! Floor 0: ids, time as values, addresses, sequence arithmetic, the random-number seam, secrets, errors as texts.
 
 pub mod address;
+pub mod fault;
 pub mod fingerprint;
 pub mod id;
 pub mod learning;

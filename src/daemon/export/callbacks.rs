@@ -1,6 +1,7 @@
 //! Calls that timed out, to the SIP server that does not know yet: by XML-RPC over HTTP (`b2b-url`).
 
 use super::Receiver;
+use crate::base::fault::with_causes;
 use crate::config::events::{Callback, CallbackFormat};
 use crate::engine::{Event, TimedOut};
 use crate::wire::xmlrpc;
@@ -141,7 +142,7 @@ async fn post(client: &HttpClient, errand: &Errand) -> Result<String, String> {
     }
     let body = Full::new(Bytes::copy_from_slice(errand.body.as_bytes()));
     let request = request.body(body).map_err(|error| error.to_string())?;
-    let answer = client.request(request).await.map_err(|error| causes(&error))?;
+    let answer = client.request(request).await.map_err(|error| with_causes(&error))?;
     let status = answer.status();
     let body = Limited::new(answer.into_body(), LONGEST_ANSWER_BYTES).collect().await;
     let body = body.map_err(|error| error.to_string())?.to_bytes();
@@ -156,17 +157,6 @@ fn credentials(url: &Uri) -> Option<String> {
     let (user, _) = url.authority()?.as_str().rsplit_once('@')?;
     let user: Vec<u8> = percent_decode_str(user).collect();
     Some(format!("Basic {}", STANDARD.encode(user)))
-}
-
-/// An error with what is behind it, which its own text leaves out.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text = format!("{text}: {next}");
-        cause = next.source();
-    }
-    text
 }
 
 #[cfg(test)]

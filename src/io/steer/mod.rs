@@ -8,7 +8,7 @@ mod table;
 
 use super::headers::Origin;
 use super::receiver::open_socket;
-use super::xdp::with_causes;
+use crate::base::fault::with_causes;
 use crate::relay::{OpenError, PortToken};
 use aya::maps::{HashMap, Map, MapData, SockMap};
 use aya::programs::SkLookup;

@@ -118,7 +118,7 @@ fn opening_ports_takes_no_descriptors_and_closed_ones_refuse() {
     let first = events.ports().open(address(IP, 21_000)).unwrap();
     let before = descriptors();
     let tokens: Vec<_> = (21_001..29_000).map(|port| events.ports().open(address(IP, port)).unwrap()).collect();
-    assert!(descriptors() < before + 10, "other tests have some, but not thousands");
+    assert!(descriptors() < before + 1000, "other tests have some, but not thousands");
     assert_eq!(events.ports().len(), tokens.len() + 1);
     assert_eq!(events.ports().open(address(IP, 21_500)), Err(OpenError::InUse));
     tokens.into_iter().for_each(|token| events.ports().close(token));

@@ -1,11 +1,12 @@
 //! The interfaces that programs are attached to.
 
+use super::Unavailable;
 use super::features::Features;
 use super::load::program;
 use super::netlink::{Link, RouteSocket};
 use super::pins::{Pins, remove_link};
 use super::table::{Reach, Reaches};
-use super::{Unavailable, with_causes};
+use crate::base::fault::with_causes;
 use aya::Ebpf;
 use aya::programs::links::{FdLink, LinkOrder, PinnedLink};
 use aya::programs::tc::{SchedClassifierLink, TcAttachOptions};

@@ -29,6 +29,7 @@ pub use orphans::Orphans;
 pub use pins::{Place, remove_left};
 pub use verdicts::VerdictCounters;
 
+use crate::base::fault::with_causes;
 use std::io;
 
 /// Why there is no fast path.
@@ -54,15 +55,4 @@ fn unavailable(error: &(dyn std::error::Error + 'static)) -> Unavailable {
         cause = error.source();
     }
     Unavailable::Kernel(with_causes(error))
-}
-
-/// An error's text with those of all its causes.
-pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
