@@ -12,6 +12,7 @@ struct arrival {
 	struct datagram datagram;
 	struct flow *flow;
 	struct stream *stream;
+	__u32 slot; /* the index of the stream */
 	__u32 place; /* of its payload type */
 	__u32 timestamp;
 	__u16 sequence;
@@ -36,26 +37,60 @@ INLINE void fetch_lines(const void *what, __u32 bytes)
 		(void)*(const volatile __u32 *)(what + at);
 }
 
+/* Set by the loader: the number of elements of the map fronts, a power of two, less one. */
+const volatile __u32 front_mask = MOST_FLOWS - 1;
+
+/* The element of the map fronts for a local port. Ports of RTP are even, mostly, and those of an address stand side by
+ * side: many of them share a line of the processor's cache. */
+INLINE __u32 front_of(const struct endpoint *local)
+{
+	__u32 of_address = (from_be32(local->address[3]) * 0x9e3779b1U) >> 12;
+	return (of_address + (from_be16(local->port) >> 1)) & front_mask;
+}
+
+/* Whether a datagram belongs to a flow, by its addresses. */
+INLINE int is_of(const struct flow *flow, const struct datagram *datagram)
+{
+	if (!is_same(&flow->local, &datagram->destination))
+		return 0;
+	return likely(!(flow->flags & FLOW_SHARES_PORT)) || is_same(&flow->source, &datagram->source);
+}
+
+/* What leads to the flow of a datagram; 0: there is none. */
+SEPARATE __u64 lead_to(const struct datagram *datagram)
+{
+	if (!datagram)
+		return 0;
+	__u32 index = front_of(&datagram->destination);
+	const volatile __u64 *front = bpf_map_lookup_elem(&fronts, &index);
+	__u64 lead = front ? *front : 0;
+#pragma unroll
+	for (int turn = 0; turn < MOST_CHAINED; turn++) {
+		index = (__u32)lead;
+		const struct flow *flow = bpf_map_lookup_elem(&flows, &index);
+		if (!index || !flow)
+			return 0;
+		if (is_of(flow, datagram))
+			return lead;
+		lead = *(const volatile __u64 *)&flow->next;
+	}
+	return 0;
+}
+
 /* The flow of a datagram that was parsed. VERDICT_FORWARDED: there is one. */
 INLINE __u32 look_up(struct arrival *arrival)
 {
-	struct datagram *datagram = &arrival->datagram;
-	struct flow *flow = bpf_map_lookup_elem(&flows, &datagram->destination);
-	if (flow && unlikely(flow->flags & FLOW_SHARES_PORT) && !is_same(&datagram->source, &flow->source)) {
-		struct endpoint second = datagram->destination;
-		second.side = 1;
-		flow = bpf_map_lookup_elem(&flows, &second);
-	}
-	if (!flow)
-		return VERDICT_PASSED_NO_FLOW;
-	__u32 index = flow->stream;
-	struct stream *stream = bpf_map_lookup_elem(&streams, &index);
-	if (!stream)
+	__u64 lead = lead_to(&arrival->datagram);
+	__u32 index = (__u32)lead, slot = (__u32)(lead >> 32);
+	struct flow *flow = bpf_map_lookup_elem(&flows, &index);
+	struct stream *stream = bpf_map_lookup_elem(&streams, &slot);
+	if (!lead || !flow || !stream)
 		return VERDICT_PASSED_NO_FLOW;
 	fetch_lines(flow, sizeof(*flow));
 	fetch_lines(stream, sizeof(*stream));
 	arrival->flow = flow;
 	arrival->stream = stream;
+	arrival->slot = slot;
 	return VERDICT_FORWARDED;
 }
 
@@ -63,6 +98,19 @@ INLINE __u32 look_up(struct arrival *arrival)
 INLINE __u32 find_flow(struct xdp_md *context, struct arrival *arrival)
 {
 	return parse(context, &arrival->datagram) ? VERDICT_PASSED_NOT_PLAIN_UDP : look_up(arrival);
+}
+
+#define IN_EACH_BYTE 0x0101010101010101ULL
+
+/* The place of a payload type among those that pass; MOST_PAYLOAD_TYPES: it has none. All bytes at once, as the verifier
+ * would follow each turn of a loop to the end of the program. */
+INLINE __u32 place_of(const struct flow *flow, __u8 payload_type)
+{
+	__u64 differs = *(const __u64 *)flow->payload_types ^ payload_type * IN_EACH_BYTE;
+	__u64 found = (differs - IN_EACH_BYTE) & ~differs & 0x80 * IN_EACH_BYTE;
+	/* The lowest bit is that of the first byte without a difference; those below it are counted, one in each byte. */
+	__u64 below = (found - 1) & ~found & 0x80 * IN_EACH_BYTE;
+	return found ? (__u32)((below >> 7) * IN_EACH_BYTE >> 56) : MOST_PAYLOAD_TYPES;
 }
 
 /* Whether a datagram is RTP of its flow. VERDICT_FORWARDED: it is, but for its sequence number. */
@@ -83,7 +131,7 @@ INLINE __u32 accept_within(void *data, void *end, struct arrival *arrival)
 		stream->wrong_source++;
 		return VERDICT_WRONG_SOURCE;
 	}
-	__u32 place = flow->places[rtp->second & 0x7f];
+	__u32 place = place_of(flow, rtp->second & 0x7f);
 	if (place >= MOST_PAYLOAD_TYPES)
 		return VERDICT_PASSED_PAYLOAD_TYPE;
 	if (from_be32(rtp->ssrc) != stream->ssrc)
@@ -123,7 +171,7 @@ INLINE void count(const struct arrival *arrival)
 	struct flow *flow = arrival->flow;
 	struct stream *stream = arrival->stream;
 	__u32 place = arrival->place;
-	__u32 rate_hz = flow->events >> (place & 7) & 1 ? 0 : flow->clock_rate_hz;
+	__u32 rate_hz = flow->flags >> (FLOW_EVENTS + (place & 7)) & 1 ? 0 : flow->clock_rate_hz;
 	count_packet(stream, arrival->sequence, arrival->timestamp, rate_hz, arrival->datagram.payload_bytes);
 	stream->payload_packets[place & (MOST_PAYLOAD_TYPES - 1)]++;
 }
@@ -135,6 +183,10 @@ INLINE int finish(const struct arrival *arrival, const struct next_hop *hop)
 	if (arrival->flow->flags & FLOW_DROPS || !hop)
 		return end_with(VERDICT_BLOCKED, XDP_DROP);
 	end_with(VERDICT_FORWARDED, XDP_REDIRECT);
+	__u32 zero = 0;
+	__u32 *may_fan_out = bpf_map_lookup_elem(&fanning, &zero);
 	/* Every interface of a way is there; else the frame, which is another one now, would have to go. */
-	return bpf_redirect_map(&devices, hop->interface, XDP_DROP);
+	if (may_fan_out && *may_fan_out)
+		return bpf_redirect_map(&devices, hop->interface, XDP_DROP);
+	return bpf_redirect_map(&singles, hop->interface, XDP_DROP);
 }

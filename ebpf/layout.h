@@ -24,7 +24,7 @@
 struct endpoint {
 	__be32 address[4];
 	__be16 port;
-	__u16 side; /* in the key of a flow: 1 for the second at a port that two peers send to; 0 everywhere else */
+	__u16 side; /* of a flow's own: 1 for the second at a port that two peers send to; 0 everywhere else */
 };
 
 /* Where a receiver is, and what it gets in place of what came. */
@@ -48,17 +48,28 @@ struct way {
 #define FLOW_SHARES_PORT 512 /* another peer sends to the port, too, whose flow has the key's other side */
 #define FLOW_IS_LIFTED 256   /* what comes from the peer goes to a line of the daemon; group is the number of the shard */
 
-/* What is done with RTP that arrives at a local port, the map's key. Written as a whole, never changed in place. */
+/* The bits of struct flow, flags, above this: bit n says that the payload type with place n is a telephone-event. */
+#define FLOW_EVENTS 24
+
+/* Flows that share an element of the map fronts, at most. */
+#define MOST_CHAINED 4
+
+/*
+ * What is done with RTP that arrives at a local port. A flow is whole before anything leads to it, and is never changed but
+ * for what follows it; another one takes its place. Two lines of the processor's cache.
+ *
+ * What leads to a flow is one word, which changes at once: the flow's index below, that of its struct stream above; 0:
+ * nothing. There is no flow with the index 0.
+ */
 struct flow {
+	__u64 next; /* leads to the next one of the same element of the map fronts */
 	__u32 flags;
-	__u32 stream; /* index of struct stream */
 	__u32 group; /* whose receivers get copies; 0: the only receiver is on the way here */
 	__u32 clock_rate_hz;
+	struct endpoint local; /* the port */
 	struct endpoint source; /* where the peer sends from */
 	struct way way;
-	__u8 events; /* bit n: the payload type with place n is a telephone-event */
-	__u8 zero[3];
-	__u8 places[128]; /* of each payload type, below MOST_PAYLOAD_TYPES; NO_PLACE: it does not pass here */
+	__u8 payload_types[MOST_PAYLOAD_TYPES]; /* that pass, by place; NO_PLACE: none */
 };
 
 /* Copies of one packet that leave by one interface. */
@@ -128,6 +139,7 @@ struct stream {
 	__u32 replayed;
 	__u32 used_index; /* packets whose index had been sent before */
 	__u64 payload_packets[MOST_PAYLOAD_TYPES];
+	__u64 zero[4]; /* up to the end of a line of the processor's cache */
 };
 
 /* struct keys, steps */

@@ -5,12 +5,20 @@
 #include "kernel.h"
 #include "layout.h"
 
-/* Local ports whose RTP is forwarded here. */
+/* What leads to the flows of a local port, see front_of(). The daemon writes this one and the next through mmap. */
 struct {
-	ATTRIBUTE(type, BPF_MAP_TYPE_HASH);
+	ATTRIBUTE(type, BPF_MAP_TYPE_ARRAY);
 	ATTRIBUTE(max_entries, MOST_FLOWS);
-	ATTRIBUTE(map_flags, BPF_F_NO_PREALLOC);
-	TYPE(key, struct endpoint);
+	ATTRIBUTE(map_flags, BPF_F_MMAPABLE);
+	TYPE(key, __u32);
+	TYPE(value, __u64);
+} fronts SECTION(".maps");
+
+struct {
+	ATTRIBUTE(type, BPF_MAP_TYPE_ARRAY);
+	ATTRIBUTE(max_entries, MOST_FLOWS);
+	ATTRIBUTE(map_flags, BPF_F_MMAPABLE);
+	TYPE(key, __u32);
 	TYPE(value, struct flow);
 } flows SECTION(".maps");
 
@@ -81,6 +89,22 @@ struct {
 	ATTRIBUTE(key_size, sizeof(__u32));
 	ATTRIBUTE(value_size, sizeof(struct bpf_devmap_val));
 } devices SECTION(".maps");
+
+/* The same without that program, as long as fanning is zero. */
+struct {
+	ATTRIBUTE(type, BPF_MAP_TYPE_DEVMAP_HASH);
+	ATTRIBUTE(max_entries, MOST_DEVICES);
+	ATTRIBUTE(key_size, sizeof(__u32));
+	ATTRIBUTE(value_size, sizeof(struct bpf_devmap_val));
+} singles SECTION(".maps");
+
+/* One number: not zero, as soon as packets may go to several receivers. */
+struct {
+	ATTRIBUTE(type, BPF_MAP_TYPE_ARRAY);
+	ATTRIBUTE(max_entries, 1);
+	TYPE(key, __u32);
+	TYPE(value, __u32);
+} fanning SECTION(".maps");
 
 /* One list of interfaces; what all lists look like. */
 struct device_list {

@@ -174,7 +174,7 @@ int srtp(struct xdp_md *context)
 		return refuse(verdict);
 	if (arrival.flow->flags & FLOW_DROPS)
 		hop = 0;
-	__u32 zero = 0, index = arrival.flow->stream;
+	__u32 zero = 0, index = arrival.slot;
 	struct work *work = bpf_map_lookup_elem(&works, &zero);
 	struct order *order = bpf_map_lookup_elem(&orders, &index);
 	struct keys *keys = bpf_map_lookup_elem(&keys_of, &index);
@@ -184,8 +184,8 @@ int srtp(struct xdp_md *context)
 	/* Whoever takes the flow away reads the order, and wipes the keys, when nobody is at it any more. So a flow that is
 	 * still there after this stays whole until the end. */
 	__sync_fetch_and_add(&order->users, 1);
-	struct flow *flow = bpf_map_lookup_elem(&flows, &arrival.datagram.destination);
-	keys = flow && flow->stream == index ? bpf_map_lookup_elem(&keys_of, &index) : 0;
+	__u64 lead = lead_to(&arrival.datagram);
+	keys = lead && lead >> 32 == index ? bpf_map_lookup_elem(&keys_of, &index) : 0;
 	verdict = keys ? work_off(context, &arrival, group, work, keys, order, hop, &fan) : VERDICT_PASSED_NO_KEYS;
 	__sync_fetch_and_add(&order->users, -1);
 	verdict = settle(work, verdict);

@@ -7,9 +7,10 @@ use crate::config::Limits;
 use crate::io::usage::{Processors, load_average};
 use crate::ng::{Dictionary, Request, message};
 use crate::observe::metrics::LimitState;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// `max-sessions`: no limit.
 pub(super) const NO_LIMIT: i64 = -1;
@@ -80,6 +81,10 @@ pub(super) struct Admission {
     /// The same, measured; sessions stay zero here.
     now: [AtomicI64; LIMITS.len()],
     rejected: [AtomicU64; LIMITS.len()],
+    /// As they were looked at last.
+    processors: Mutex<Option<Processors>>,
+    /// A limit was set.
+    changed: Notify,
 }
 
 impl Admission {
@@ -103,6 +108,7 @@ impl Admission {
     pub(super) fn set(&self, limit: Limit, most: i64) {
         let least = if limit == Limit::Sessions { NO_LIMIT } else { 0 };
         self.most[limit as usize].store(most.max(least), Relaxed);
+        self.changed.notify_one();
     }
 
     /// The limit that keeps a new call from being taken.
@@ -139,6 +145,10 @@ impl Admission {
 
     /// All limits, as metrics show them.
     pub(super) fn states(&self) -> Vec<LimitState> {
+        [Limit::Load, Limit::Processor]
+            .into_iter()
+            .filter(|limit| !self.is_on(*limit))
+            .for_each(|limit| self.look(limit));
         let state = |limit: Limit| {
             let most = self.get(limit);
             let is_off = if limit == Limit::Sessions { most <= NO_LIMIT } else { most <= 0 };
@@ -156,23 +166,21 @@ impl Admission {
         LIMITS.map(state).to_vec()
     }
 
-    /// Looks at the machine again and again.
+    /// Looks at the machine again and again, as far as that is limited: it takes more of a processor than calls in the
+    /// kernel do.
     pub(super) async fn watch(self: Arc<Self>, shards: Vec<ShardHandle>) {
-        let mut before = Processors::read().ok();
+        self.look(Limit::Processor);
         let mut ticks = tokio::time::interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         ticks.tick().await;
         loop {
+            while ![Limit::Load, Limit::Processor, Limit::Bandwidth].into_iter().any(|limit| self.is_on(limit)) {
+                self.changed.notified().await;
+            }
             ticks.tick().await;
-            if let Ok(load) = load_average() {
-                self.note(Limit::Load, load);
-            }
-            let now = Processors::read().ok();
-            if let (Some(before), Some(now)) = (&before, &now) {
-                self.note(Limit::Processor, now.percent_since(before));
-            }
-            before = now;
-            if self.get(Limit::Bandwidth) > 0 {
+            let limited = [Limit::Load, Limit::Processor].into_iter().filter(|limit| self.is_on(*limit));
+            limited.for_each(|limit| self.look(limit));
+            if self.is_on(Limit::Bandwidth) {
                 let mut bytes = 0;
                 for shard in &shards {
                     let Some(of_shard) = ask(shard, |work| work.shard.totals().rates.bytes).await else { return };
@@ -180,6 +188,24 @@ impl Admission {
                 }
                 self.note(Limit::Bandwidth, bytes as f64);
             }
+        }
+    }
+
+    /// Whether something but sessions is limited.
+    fn is_on(&self, limit: Limit) -> bool {
+        self.get(limit) > 0
+    }
+
+    /// Measures the load of the machine, or the use of its processors since that was measured last.
+    fn look(&self, limit: Limit) {
+        if limit == Limit::Load {
+            return load_average().into_iter().for_each(|load| self.note(limit, load));
+        }
+        let Ok(now) = Processors::read() else { return };
+        let before = self.processors.lock().unwrap_or_else(PoisonError::into_inner).replace(now);
+        // They are counted in ticks: two looks within one tell nothing.
+        if let Some(before) = before.filter(|before| *before != now) {
+            self.note(limit, now.percent_since(&before));
         }
     }
 

@@ -31,6 +31,10 @@ const IS_CAPTURED: u32 = 128;
 const IS_LIFTED: u32 = 256;
 /// `FLOW_SHARES_PORT`: another peer sends to the port, too.
 const SHARES_PORT: u32 = 512;
+/// `FLOW_EVENTS`: the bits above say which payload types are telephone-events, by place.
+const EVENTS: u32 = 24;
+/// `MOST_CHAINED`: flows that share an element of the map `fronts`.
+pub const MOST_CHAINED: usize = 4;
 /// `STEP_OPENS`, `STEP_DECRYPTS`, `STEP_PROTECTS`.
 const OPENS: u32 = 1;
 const DECRYPTS: u32 = 2;
@@ -43,19 +47,26 @@ const NO_PLACE: u8 = 255;
 pub const MOST_RUNS: usize = 4;
 
 /// `struct endpoint`: an address and port in network byte order, IPv4 mapped into IPv6 (RFC 4291, section 2.5.5.2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[repr(C)]
 pub struct Endpoint {
     pub address: [u8; 16],
     pub port: [u8; 2],
-    /// In the key of a flow: 1 for the second at a port that two peers send to; 0 everywhere else.
+    /// Of a flow's own: 1 for the second at a port that two peers send to; 0 everywhere else.
     pub side: u16,
 }
 
 impl Endpoint {
-    /// The key of a flow at a port that two peers send to, the first or the second.
+    /// That of a flow at a port that two peers send to, the first or the second.
     pub fn on(self, side: u16) -> Endpoint {
         Endpoint { side, ..self }
+    }
+
+    /// The element of the map `fronts` for a local port, with `mask` one less than their number: `front_of()` of `accept.h`.
+    pub fn front(&self, mask: u32) -> u32 {
+        let last = u32::from_be_bytes([self.address[12], self.address[13], self.address[14], self.address[15]]);
+        let of_address = last.wrapping_mul(0x9e37_79b1) >> 12;
+        (of_address + u32::from(u16::from_be_bytes(self.port) >> 1)) & mask
     }
 }
 
@@ -78,7 +89,7 @@ impl From<Endpoint> for SocketAddr {
 }
 
 /// `struct way`: where a receiver is, and what it gets in place of what came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(C)]
 pub struct Way {
     pub local: Endpoint,
@@ -125,19 +136,40 @@ impl Way {
     }
 }
 
+/// What leads to a flow, in one word: 0 leads nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Lead(pub u64);
+
+impl Lead {
+    /// To the flow at an index that is not 0, whose state is at `slot`.
+    pub fn new(index: u32, slot: Slot) -> Lead {
+        Lead(u64::from(slot.0) << 32 | u64::from(index))
+    }
+
+    /// The index of the flow; 0: there is none.
+    pub fn index(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// Where its state is.
+    pub fn slot(self) -> Slot {
+        Slot((self.0 >> 32) as u32)
+    }
+}
+
 /// `struct flow`: what is done with RTP that arrives at a local port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(C)]
 pub struct Flow {
+    /// A [`Lead`] to the next one of the same element of the map `fronts`.
+    pub next: u64,
     pub flags: u32,
-    pub stream: u32,
     pub group: u32,
     pub clock_rate_hz: u32,
+    pub local: Endpoint,
     pub source: Endpoint,
     pub way: Way,
-    pub events: u8,
-    pub zero: [u8; 3],
-    pub places: [u8; 128],
+    pub payload_types: [u8; PAYLOAD_TYPES],
 }
 
 /// What an entry points to in the maps.
@@ -150,8 +182,8 @@ pub enum Target {
 }
 
 impl Flow {
-    /// The value for an entry whose state is at `slot`.
-    pub fn new(entry: &Entry, slot: Slot, target: Target) -> Flow {
+    /// The value for an entry.
+    pub fn new(entry: &Entry, target: Target) -> Flow {
         let (group, next_hop) = match target {
             Target::Hop(hop) => (0, hop),
             Target::Group(group) => (group, 0),
@@ -161,26 +193,26 @@ impl Flow {
             Action::Forward(output) => (0, Way::new(entry, output, next_hop)),
             Action::Copy(_) => (0, Way::nowhere(entry)),
         };
-        let mut places = [NO_PLACE; 128];
+        let mut payload_types = [NO_PLACE; PAYLOAD_TYPES];
         let mut events = 0;
         for (place, payload_type) in entry.payload_types.iter().enumerate() {
-            places[usize::from(payload_type.number & 0x7f)] = place as u8;
-            events |= u8::from(payload_type.is_event) << place;
+            payload_types[place] = payload_type.number & 0x7f;
+            events |= u32::from(payload_type.is_event) << place;
         }
         Flow {
+            next: 0,
             flags: drops
                 | if entry.is_strict { IS_STRICT } else { 0 }
                 | if entry.protection.is_some() { IS_SRTP } else { 0 }
                 | if entry.captures.is_empty() { 0 } else { IS_CAPTURED }
-                | if entry.shares_port { SHARES_PORT } else { 0 },
-            stream: slot.0,
+                | if entry.shares_port { SHARES_PORT } else { 0 }
+                | events << EVENTS,
             group,
             clock_rate_hz: entry.clock_rate_hz,
+            local: entry.local.into(),
             source: entry.source.into(),
             way,
-            events,
-            zero: [0; 3],
-            places,
+            payload_types,
         }
     }
 
@@ -197,21 +229,26 @@ impl Flow {
             payload_types: [NO_PLACE; PAYLOAD_TYPES],
         };
         Flow {
+            next: 0,
             flags: IS_LIFTED,
-            stream: 0,
             group: shard,
             clock_rate_hz: 0,
+            local: local.into(),
             source: source.into(),
             way,
-            events: 0,
-            zero: [0; 3],
-            places: [NO_PLACE; 128],
+            payload_types: [NO_PLACE; PAYLOAD_TYPES],
         }
     }
 
     /// Whether its packets go to the daemon.
     pub fn is_lifted(&self) -> bool {
         self.flags & IS_LIFTED != 0
+    }
+
+    /// The same for the first or the second of two peers that send to its port.
+    pub fn on(mut self, side: u16) -> Flow {
+        self.local.side = side;
+        self
     }
 
     /// The same for the program of a path.
@@ -326,6 +363,7 @@ pub struct Stream {
     pub replayed: u32,
     pub used_index: u32,
     pub payload_packets: [u64; PAYLOAD_TYPES],
+    pub zero: [u64; 4],
 }
 
 impl Stream {
@@ -359,6 +397,7 @@ impl From<&Loan> for Stream {
             replayed: loan.replayed,
             used_index: loan.used_index,
             payload_packets: loan.payload_packets,
+            zero: [0; 4],
         }
     }
 }

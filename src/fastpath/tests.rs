@@ -220,7 +220,7 @@ fn a_receiver_has_numbers_of_its_own() {
     let expected = Output { ssrc: 9, payload_types: smallvec![Some(8), Some(97)], ..output() };
     assert_eq!(entry.action, Action::Forward(expected.clone()));
     assert!(expected.renumbers(&entry) && !output().renumbers(&entry));
-    let way = Flow::new(&entry, Slot(1), Target::Hop(2)).way;
+    let way = Flow::new(&entry, Target::Hop(2)).way;
     assert_eq!((way.renumbers, way.ssrc, way.payload_types), (1, 9, [8, 97, 255, 255, 255, 255, 255, 255]));
 }
 
@@ -243,8 +243,8 @@ fn who_gets_less_than_all_gets_copies() {
 fn several_receivers_get_copies() {
     let entry = compiled(|from, _, _, _| from.media = smallvec![Sink::plain(StreamId(4)); 32]).unwrap();
     assert_eq!(entry.action, Action::Copy(vec![output(); 32]));
-    let flow = Flow::new(&entry, Slot(5), Target::Group(9));
-    assert_eq!((flow.flags, flow.group), (0, 9));
+    let flow = Flow::new(&entry, Target::Group(9));
+    assert_eq!((flags(&flow), flow.group), (0, 9));
     let copy = layout::Copy::new(&entry, &output(), 3, 4);
     assert_eq!((copy.way.next_hop, copy.sent, copy.way.renumbers), (3, 4, 0));
     let one_blocked = compiled(|from, _, _, _| {
@@ -320,7 +320,7 @@ fn srtp_is_opened_and_protected_below() {
     let protection = passed.protection.clone().unwrap();
     assert_eq!((protection.passes, protection.protect.as_ref(), protection.growth_bytes()), (true, None, 0));
     assert_eq!(layout::Keys::new(&protection).unwrap().steps, 1);
-    assert_eq!(Flow::new(&passed, Slot(1), Target::Hop(0)).flags, 4);
+    assert_eq!(flags(&Flow::new(&passed, Target::Hop(0))), 4);
     let blocked = compiled_with(Some(&ours), Some(&theirs), |from, _| from.media[0].block = Some(Block::All));
     let protection = blocked.unwrap().protection.unwrap();
     assert_eq!((protection.open.as_ref(), protection.protect), (Some(&ours), None));
@@ -419,13 +419,18 @@ fn a_table_of_entries_is_followed_step_by_step() {
     assert_eq!(diff(Some(&entry), None), Step::Withdraw);
 }
 
+/// Those of a flow, without those of payload types.
+fn flags(flow: &Flow) -> u32 {
+    flow.flags & 0x00ff_ffff
+}
+
 #[test]
 fn an_entry_fills_the_maps() {
     let entry = compiled(|_, _, _, _| {}).unwrap();
-    let flow = Flow::new(&entry, Slot(5), Target::Hop(9));
-    assert_eq!((flow.flags, flow.stream, flow.group, flow.clock_rate_hz), (0, 5, 0, 8000));
+    let flow = Flow::new(&entry, Target::Hop(9));
+    assert_eq!((flow.flags, flow.group, flow.clock_rate_hz), (0b10 << 24, 0, 8000));
     assert_eq!((flow.way.next_hop, flow.way.tos, flow.way.renumbers), (9, 184, 0));
-    assert_eq!((flow.places[8], flow.places[101], flow.places[111], flow.events), (0, 1, 255, 0b10));
+    assert_eq!(flow.payload_types, [8, 101, 255, 255, 255, 255, 255, 255]);
     let Endpoint { address, port, .. } = flow.source;
     assert_eq!((&address[10..], port), ([0xff, 0xff, 198, 51, 100, 10].as_slice(), 6000u16.to_be_bytes()));
     assert_eq!(flow.way.destination.address[..4], [0x20, 1, 0x0d, 0xb8]);
@@ -433,7 +438,7 @@ fn an_entry_fills_the_maps() {
         from.media[0].block = Some(Block::All);
         ingress.is_strict = true;
     });
-    assert_eq!(Flow::new(&dropped.unwrap(), Slot(0), Target::Hop(0)).flags, 3);
+    assert_eq!(flags(&Flow::new(&dropped.unwrap(), Target::Hop(0))), 3);
     let loan =
         Loan { ssrc: 1, highest: 2, window: 3, last_sequence: 4, has_transit: true, packets: 5, ..Loan::default() };
     assert_eq!(Loan::from(&layout::Stream::from(&loan)), loan);
@@ -444,10 +449,7 @@ fn an_entry_fills_the_maps() {
 fn a_capture_is_a_flag_of_its_entry() {
     let entry = compiled(|_, _, _, _| {}).unwrap();
     let captured = compiled(|_, _, ingress, _| ingress.captures = &[CaptureId(1)]).unwrap();
-    assert_eq!(
-        (Flow::new(&entry, Slot(0), Target::Hop(0)).flags, Flow::new(&captured, Slot(0), Target::Hop(0)).flags),
-        (0, 128)
-    );
+    assert_eq!((flags(&Flow::new(&entry, Target::Hop(0))), flags(&Flow::new(&captured, Target::Hop(0)))), (0, 128));
     assert_eq!(diff(Some(&entry), Some(captured.clone())), Step::Reroute(captured));
     let in_userspace = compiled(|_, _, ingress, _| {
         ingress.captures = &[CaptureId(1)];
@@ -469,14 +471,14 @@ fn both_sides_lay_the_maps_out_alike() {
     for (name, ours, bytes) in [
         ("endpoint", size_of::<Endpoint>(), 20),
         ("way", size_of::<layout::Way>(), 40 + 12 + 8),
-        ("flow", size_of::<Flow>(), 16 + 20 + 60 + 4 + 128),
+        ("flow", size_of::<Flow>(), 8 + 12 + 2 * 20 + 60 + 8),
         ("interface_lines", size_of::<layout::InterfaceLines>(), 8),
         ("run", size_of::<layout::Run>(), 8),
         ("group", size_of::<layout::Group>(), 8 + 16 + 4 * 8),
         ("copy_key", size_of::<layout::CopyKey>(), 8),
         ("copy", size_of::<layout::Copy>(), 60 + 8),
         ("sent", size_of::<layout::Sent>(), 24),
-        ("stream", size_of::<layout::Stream>(), 32 + 16 * 4 + 64),
+        ("stream", size_of::<layout::Stream>(), 32 + 16 * 4 + 64 + 32),
         ("next_hop", size_of::<layout::NextHop>(), 20),
         ("direction", size_of::<layout::Direction>(), direction),
         ("keys", size_of::<layout::Keys>(), 8 + 4 + 24 + 4 + 2 * direction),

@@ -1,5 +1,6 @@
 //! What the command line takes: one subcommand a measurement.
 
+use clap::builder::PossibleValuesParser;
 use clap::{Arg, Command, value_parser};
 
 /// The whole command line.
@@ -55,6 +56,8 @@ fn fanout() -> Command {
 fn forward() -> Command {
     Command::new("forward")
         .about("RTP and SRTP between two hosts: nftables, XDP, userspace, rtpengine")
+        .arg(names("media", crate::forward::media_names()).help("Measure only these"))
+        .arg(names("ways", crate::forward::way_names()).help("Measure only these, beside reception alone"))
         .arg(number("rounds", "3", "Rounds; the medians count"))
         .arg(number("seconds", "4", "Measured seconds a run"))
         .arg(number("calls", "300", "Calls with RTP both ways"))
@@ -148,6 +151,17 @@ fn dtls() -> Command {
 
 fn number(name: &'static str, default: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).value_name("N").default_value(default).value_parser(value_parser!(u64)).help(help)
+}
+
+/// Some of these, separated by commas; all where none are named.
+fn names(name: &'static str, known: impl Iterator<Item = &'static str>) -> Arg {
+    let known: Vec<_> = known.collect();
+    Arg::new(name)
+        .long(name)
+        .value_name("NAMES")
+        .value_delimiter(',')
+        .default_values(known.clone())
+        .value_parser(PossibleValuesParser::new(known))
 }
 
 fn daemon() -> Arg {

@@ -40,6 +40,7 @@ const HEADER_BYTES: usize = 14 + 20 + 8;
 
 /// What is sent.
 struct Media {
+    name: &'static str,
     what: &'static str,
     /// Of RTP, without what SRTP appends.
     packet_bytes: usize,
@@ -53,6 +54,7 @@ struct Media {
 
 const MEDIA: [Media; 3] = [
     Media {
+        name: "plain",
         what: "plain audio",
         packet_bytes: 172,
         cover: Cover::None,
@@ -61,6 +63,7 @@ const MEDIA: [Media; 3] = [
         goals: &[(Way::Nftables, 1.0 / 2.5), (Way::Rtpengine, 0.1)],
     },
     Media {
+        name: "audio",
         what: "audio, SDES to plain",
         packet_bytes: 172,
         cover: Cover::Caller,
@@ -69,6 +72,7 @@ const MEDIA: [Media; 3] = [
         goals: &[(Way::Rtpengine, 0.25)],
     },
     Media {
+        name: "video",
         what: "video, SDES to SDES",
         packet_bytes: 1212,
         cover: Cover::Both,
@@ -94,6 +98,19 @@ pub(crate) enum Way {
 impl Way {
     const ALL: [Way; 7] = [Way::Dropped, Way::Nftables, Way::Xdp, Way::Tc, Way::AfXdp, Way::Userspace, Way::Rtpengine];
 
+    /// On the command line.
+    fn short(self) -> &'static str {
+        match self {
+            Way::Dropped => "dropped",
+            Way::Nftables => "nftables",
+            Way::Xdp => "xdp",
+            Way::Tc => "tc",
+            Way::AfXdp => "af_xdp",
+            Way::Userspace => "sockets",
+            Way::Rtpengine => "rtpengine",
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Way::Dropped => "received and dropped",
@@ -107,8 +124,21 @@ impl Way {
     }
 }
 
+/// The names of all media.
+pub fn media_names() -> impl Iterator<Item = &'static str> {
+    MEDIA.iter().map(|media| media.name)
+}
+
+/// The names of the ways that can be left out: all but what is taken off from the others.
+pub fn way_names() -> impl Iterator<Item = &'static str> {
+    Way::ALL.iter().filter(|way| **way != Way::Dropped).map(|way| way.short())
+}
+
 /// The load.
 pub struct Plan {
+    /// Names of media and of ways.
+    pub media: Vec<String>,
+    pub ways: Vec<String>,
     pub rounds: usize,
     pub seconds: u64,
     /// With RTP one way, 50 packets a second.
@@ -128,9 +158,9 @@ struct Figures {
 pub fn run(plan: &Plan) -> Result<bool, String> {
     system::pin_to_core(plan.generator_core).map_err(|error| format!("core {}: {error}", plan.generator_core))?;
     let mut met = true;
-    for media in MEDIA {
+    for media in MEDIA.iter().filter(|media| plan.media.iter().any(|name| name == media.name)) {
         let calls = plan.calls.min(media.most_calls);
-        met &= compare(&Plan { calls, ..*plan }, &media)?;
+        met &= compare(&Plan { calls, media: Vec::new(), ways: plan.ways.clone(), ..*plan }, media)?;
     }
     Ok(met)
 }
@@ -140,9 +170,11 @@ fn compare(plan: &Plan, media: &Media) -> Result<bool, String> {
         "\nforwarding between two hosts, {}: {} flows, {}-byte packets, 50 a second each, {} s a run, medians of {}\n",
         media.what, plan.calls, media.packet_bytes, plan.seconds, plan.rounds
     );
-    let mut rounds: Vec<Vec<Figures>> = media.ways.iter().map(|_| Vec::new()).collect();
+    let is_wanted = |way: &&Way| **way == Way::Dropped || plan.ways.iter().any(|name| name == way.short());
+    let ways: Vec<Way> = media.ways.iter().filter(is_wanted).copied().collect();
+    let mut rounds: Vec<Vec<Figures>> = ways.iter().map(|_| Vec::new()).collect();
     for _ in 0..plan.rounds {
-        for (way, rounds) in media.ways.iter().zip(&mut rounds) {
+        for (way, rounds) in ways.iter().zip(&mut rounds) {
             rounds.push(measure(plan, media, *way).map_err(|why| format!("{}: {why}", way.name()))?);
             check_interrupt()?;
         }
@@ -150,17 +182,15 @@ fn compare(plan: &Plan, media: &Media) -> Result<bool, String> {
     let medians: Vec<f64> =
         rounds.iter().map(|figures| middle(figures.iter().map(|figures| figures.ns_a_packet).collect())).collect();
     println!("{:26}{:>16}{:>16}{:>20}", "", "ns a packet", "less reception", "lost");
-    for ((way, median), rounds) in media.ways.iter().zip(&medians).zip(&rounds) {
+    for ((way, median), rounds) in ways.iter().zip(&medians).zip(&rounds) {
         let (lost, packets) = rounds.iter().fold((0, 0), |sum, one| (sum.0 + one.lost, sum.1 + one.packets));
         println!("{:26}{median:>16.0}{:>16.0}{:>20}", way.name(), median - medians[0], format!("{lost} of {packets}"));
     }
-    let own = |way: Way| {
-        let place = media.ways.iter().position(|one| *one == way).unwrap_or(0);
-        medians[place] - medians[0]
-    };
+    let own = |way: Way| ways.iter().position(|one| *one == way).map(|place| medians[place] - medians[0]);
     let mut met = true;
     for (other, goal) in media.goals {
-        let ratio = own(Way::Xdp) / own(*other);
+        let (Some(ours), Some(theirs)) = (own(Way::Xdp), own(*other)) else { continue };
+        let ratio = ours / theirs;
         let verdict = if ratio <= *goal { "met" } else { "MISSED" };
         println!("  XDP is {ratio:.3} of {}; goal {goal:.2} {verdict}", other.name());
         met &= ratio <= *goal;

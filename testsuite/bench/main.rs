@@ -49,6 +49,7 @@ fn main() -> ExitCode {
 fn run(arguments: &ArgMatches) -> Result<bool, String> {
     let Some((name, arguments)) = arguments.subcommand() else { return Err("no measurement named".into()) };
     let number = |name: &str| arguments.get_one::<u64>(name).copied().unwrap_or_default();
+    let names = |name: &str| arguments.get_many::<String>(name).into_iter().flatten().cloned().collect();
     let generator_core = || number("generator-core") as usize;
     match name {
         "all" => all(),
@@ -73,6 +74,8 @@ fn run(arguments: &ArgMatches) -> Result<bool, String> {
             endurance::large(daemon(arguments)?, &size)
         }
         "forward" => forward::run(&forward::Plan {
+            media: names("media"),
+            ways: names("ways"),
             rounds: number("rounds").max(1) as usize,
             seconds: number("seconds").max(1),
             calls: number("calls") as usize,

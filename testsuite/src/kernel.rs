@@ -112,7 +112,7 @@ impl Kernel {
         let hop = NextHop { interface: INTERFACE, mtu: 1600, vlan: 0, source: [2; 6], destination: [4; 6] };
         bpf::update(map("next_hops")?, &HOP, &hop)?;
         // `struct bpf_devmap_val` without a program.
-        bpf::update(map("devices")?, &INTERFACE, &[INTERFACE, 0])?;
+        bpf::update(map("singles")?, &INTERFACE, &[INTERFACE, 0])?;
         let loan = Loan { ssrc: SSRC, highest, base: highest, window: 1, ..Loan::default() };
         bpf::update(map("streams")?, &self.slot.0, &Stream::from(&loan))?;
         if let Some(protection) = &self.entry.protection {
@@ -120,8 +120,7 @@ impl Kernel {
             bpf::update(map("orders")?, &self.slot.0, &Order::from(windows))?;
             bpf::update(map("keys_of")?, &self.slot.0, &keys)?;
         }
-        let flow = Flow::new(&self.entry, self.slot, Target::Hop(HOP));
-        bpf::update(map("flows")?, &Endpoint::from(self.entry.local), &flow)
+        self.programs.flows().insert(Flow::new(&self.entry, Target::Hop(HOP)), self.slot)
     }
 
     /// Captures the flow's frames from now on.
@@ -130,9 +129,8 @@ impl Kernel {
         self.entry.captures.push(id);
         let ports = Arc::<CapturedPorts>::default();
         ports.set(Endpoint::from(self.entry.local), &[id]);
-        let map = self.programs.map_descriptor("flows").map_err(|why| why.to_string())?;
-        let flow = Flow::new(&self.entry, self.slot, Target::Hop(HOP));
-        bpf::update(map, &Endpoint::from(self.entry.local), &flow).map_err(|error| error.to_string())?;
+        let flow = Flow::new(&self.entry, Target::Hop(HOP));
+        self.programs.flows().insert(flow, self.slot).map_err(|error| error.to_string())?;
         // Others get programs of their own from now on: there is one ring.
         PROGRAMS.set(None);
         let programs = Rc::get_mut(&mut self.programs).ok_or("other flows are in the same programs")?;

@@ -17,8 +17,7 @@ use super::{Unavailable, unavailable};
 use crate::fastpath::layout::{COPY_KEYS, Sent, Stream};
 use crate::fastpath::verdict::Verdict;
 use crate::fastpath::{self, Slot, Table};
-use aya::maps::xdp::DevMapHash;
-use aya::maps::{Array, ArrayOfMaps};
+use aya::maps::Array;
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::IpAddr;
@@ -104,10 +103,10 @@ impl FastPath {
         let is_of_copy = |slot: Slot| slot.0 & COPY_KEYS != 0 && taken_groups.1.contains(&(slot.0 & !COPY_KEYS));
         programs.any_key_maps()?.retain(|slot| taken.contains(&slot.0) || is_of_copy(slot));
         let hops = Array::try_from(take_map(&mut programs.ebpf, "next_hops")?).map_err(|error| unavailable(&error))?;
-        let devices = DevMapHash::try_from(take_map(&mut programs.ebpf, "devices")?);
-        let devices = Devices::new(devices.map_err(|error| unavailable(&error))?, programs.egress()?);
-        let lists = ArrayOfMaps::try_from(take_map(&mut programs.ebpf, "device_lists")?);
-        let lists = DeviceLists::new(lists.map_err(|error| unavailable(&error))?, programs.egress()?);
+        let egress = programs.egress()?;
+        let lists = DeviceLists::new(&mut programs.ebpf, egress)?;
+        let egress = programs.egress()?;
+        let devices = Devices::new(&mut programs.ebpf, egress)?;
         found.lists().try_for_each(|(index, interfaces)| lists.adopt(index, &interfaces)).map_err(kernel)?;
         let lists = Arc::new(lists);
         let (next_hops, seeker) = NextHops::start(hops, (devices, lists.clone()), &found.ways()).map_err(kernel)?;
@@ -197,7 +196,7 @@ impl FastPath {
             (numbers(&self.taken_groups.0), numbers(&self.taken_groups.1)),
         );
         Ok(Box::new(XdpTable {
-            flows: self.programs.hash_map("flows")?,
+            flows: self.programs.flows().clone(),
             streams: self.streams.clone(),
             next_hops: self.next_hops.clone(),
             free: numbers(&self.taken).into_iter().map(Slot).collect(),

@@ -1,10 +1,13 @@
 //! The interfaces that packets leave by: each with the program that makes copies, and lists of them with an entry for each
 //! copy of a packet.
 
+use super::load::take_map;
+use super::{Unavailable, unavailable};
 use crate::fastpath::Reason;
 use crate::fastpath::layout::{MOST_RUNS, Run};
+use aya::Ebpf;
 use aya::maps::xdp::{DevMap, DevMapHash};
-use aya::maps::{ArrayOfMaps, Map, MapData};
+use aya::maps::{Array, ArrayOfMaps, Map, MapData};
 use aya::programs::ProgramFd;
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -15,16 +18,19 @@ const DEVMAP: u32 = 14;
 /// Of `struct bpf_devmap_val`.
 const VALUE_BYTES: u32 = 8;
 
-/// The map `devices`: what a packet for one receiver leaves by.
+/// The maps `devices` and `singles`: what a packet for one receiver leaves by, while there are packets for several and
+/// before.
 pub(super) struct Devices {
-    pub(super) map: DevMapHash<MapData>,
-    pub(super) egress: ProgramFd,
+    map: DevMapHash<MapData>,
+    singles: DevMapHash<MapData>,
+    egress: ProgramFd,
     known: HashSet<u32>,
 }
 
 impl Devices {
-    pub(super) fn new(map: DevMapHash<MapData>, egress: ProgramFd) -> Devices {
-        Devices { map, egress, known: HashSet::new() }
+    pub(super) fn new(ebpf: &mut Ebpf, egress: ProgramFd) -> Result<Devices, Unavailable> {
+        let mut take = |name| DevMapHash::try_from(take_map(ebpf, name)?).map_err(|error| unavailable(&error));
+        Ok(Devices { map: take("devices")?, singles: take("singles")?, egress, known: HashSet::new() })
     }
 
     /// Lets packets leave by an interface. Zero is none.
@@ -33,6 +39,7 @@ impl Devices {
         if interface == 0 || !self.known.insert(interface) {
             return Ok(());
         }
+        self.singles.insert(interface, interface, None, 0).map_err(io::Error::other)?;
         self.map.insert(interface, interface, Some(&self.egress), 0).map_err(io::Error::other)
     }
 }
@@ -44,6 +51,8 @@ type Pattern = Vec<(u32, u32)>;
 pub(super) struct DeviceLists {
     /// Never locked by who can't wait: writing to it takes the kernel some milliseconds.
     map: Mutex<ArrayOfMaps<MapData, DevMap<MapData>>>,
+    /// The map `fanning`.
+    fanning: Mutex<Array<MapData, u32>>,
     capacity: u32,
     lists: Mutex<Lists>,
     egress: ProgramFd,
@@ -57,8 +66,11 @@ struct Lists {
 }
 
 impl DeviceLists {
-    pub(super) fn new(map: ArrayOfMaps<MapData, DevMap<MapData>>, egress: ProgramFd) -> DeviceLists {
-        DeviceLists { capacity: map.len(), map: Mutex::new(map), lists: Mutex::default(), egress }
+    pub(super) fn new(ebpf: &mut Ebpf, egress: ProgramFd) -> Result<DeviceLists, Unavailable> {
+        let map = ArrayOfMaps::try_from(take_map(ebpf, "device_lists")?).map_err(|error| unavailable(&error))?;
+        let fanning = Array::try_from(take_map(ebpf, "fanning")?).map_err(|error| unavailable(&error))?;
+        let (capacity, lists) = (map.len(), Mutex::default());
+        Ok(DeviceLists { map: Mutex::new(map), fanning: Mutex::new(fanning), capacity, lists, egress })
     }
 
     /// The index of the list for copies that leave by `interfaces`, which are sorted, and the runs of copies in it.
@@ -104,6 +116,10 @@ impl DeviceLists {
 
     fn set(&self, index: u32, interfaces: &[u32], list: &DevMap<MapData>) -> io::Result<()> {
         let (pattern, _) = pattern(interfaces).map_err(|_| io::ErrorKind::InvalidData)?;
+        // Before the list is there, which the kernel takes when no program runs any more that has not seen this: what leaves
+        // together passes the program of the first.
+        let mut fanning = self.fanning.lock().unwrap_or_else(PoisonError::into_inner);
+        fanning.set(0, 1, 0).map_err(io::Error::other)?;
         let mut map = self.map.lock().unwrap_or_else(PoisonError::into_inner);
         map.set(index, list, 0).map_err(io::Error::other)?;
         self.lock().known.insert(pattern, index);

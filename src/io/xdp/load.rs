@@ -1,13 +1,12 @@
 //! The programs of `ebpf/`, loaded, with their maps.
 
 use super::captured::{CaptureRing, CapturedPorts};
+use super::flows::{self, FlowMap};
 use super::keys::KeyMaps;
 use super::pins::Pins;
 use super::shared::Shared;
 use super::{Unavailable, unavailable};
-use crate::fastpath::layout::{
-    Copy, CopyKey, Endpoint, Flow, Group, InterfaceLines, Keys, NextHop, Order, Sent, Stream, Tables,
-};
+use crate::fastpath::layout::{Copy, CopyKey, Flow, Group, InterfaceLines, Keys, NextHop, Order, Sent, Stream, Tables};
 use crate::srtp::aes_key;
 use aya::maps::{Array, HashMap, Map, MapData, ProgramArray};
 use aya::programs::{Program, ProgramError, ProgramFd, Xdp};
@@ -23,7 +22,8 @@ const SRTP: u32 = 0;
 
 /// The maps that outlive the daemon, where anything does: all that hold what the daemon has written, or counts. Programs
 /// must find each other, too. Others are filled when programs are loaded, or within a packet.
-pub(super) const PINNED: [&str; 12] = [
+pub(super) const PINNED: [&str; 13] = [
+    "fronts",
     "flows",
     "streams",
     "next_hops",
@@ -64,6 +64,7 @@ impl Room {
 /// The programs in the kernel, not attached to anything.
 pub struct Programs {
     pub(super) ebpf: Ebpf,
+    flows: Arc<FlowMap>,
     /// As long as this is open, programs find each other.
     numbers: Option<ProgramArray<MapData>>,
     /// Why there is none for SRTP, where one was wanted.
@@ -73,8 +74,6 @@ pub struct Programs {
     pub(super) without_captures: Option<String>,
 }
 
-// SAFETY: 20 bytes without padding, any of which may have any value.
-unsafe impl aya::Pod for Endpoint {}
 // SAFETY: numbers and bytes without padding; a test compares the size with the sum of the fields.
 unsafe impl aya::Pod for Flow {}
 // SAFETY: the same.
@@ -121,8 +120,12 @@ impl Programs {
     ) -> Result<Programs, Unavailable> {
         let partial = u8::from(checksums_are_partial);
         let mut loader = EbpfLoader::new();
+        let front_mask = flows::sizes(room.ports).0 - 1;
         loader.override_global("checksums_are_partial", &partial, true);
-        loader.map_max_entries("flows", room.ports);
+        loader.override_global("front_mask", &front_mask, true);
+        let sizes = flows::sizes(room.ports);
+        loader.map_max_entries("fronts", sizes.0);
+        loader.map_max_entries("flows", sizes.1);
         for name in ["keys_of", "orders"] {
             loader.map_max_entries(name, room.keys());
         }
@@ -141,7 +144,9 @@ impl Programs {
         let mut take = |name| loaded.remove(name).unwrap_or_else(|| Err(no_program(name)));
         take("rx").and(take("egress"))?;
         let (captures, srtp) = (take("rx_captured"), with_srtp.then(|| take("srtp")));
-        let mut programs = Programs { ebpf, numbers: None, without_srtp: None, watchers: None, without_captures: None };
+        let flows = open_flows(&ebpf, sizes)?;
+        let mut programs =
+            Programs { ebpf, flows, numbers: None, without_srtp: None, watchers: None, without_captures: None };
         if let Err(why) = captures.and_then(|()| programs.use_captures()) {
             programs.without_captures = Some(why.to_string());
         }
@@ -163,7 +168,7 @@ impl Programs {
         with_srtp: bool,
         pins: Option<&Pins>,
     ) -> Result<Programs, Unavailable> {
-        let _ = (room, checksums_are_partial, with_srtp, pins, PINNED, SRTP);
+        let _ = (room, checksums_are_partial, with_srtp, pins, PINNED, SRTP, flows::sizes, FlowMap::open);
         Err(Unavailable::NotBuilt)
     }
 
@@ -259,6 +264,11 @@ impl Programs {
         &[]
     }
 
+    /// What is done with RTP, by local port.
+    pub fn flows(&self) -> &Arc<FlowMap> {
+        &self.flows
+    }
+
     /// A map by its name.
     ///
     /// # Errors
@@ -284,6 +294,12 @@ impl Programs {
         let data = MapData::from_fd(descriptor).map_err(|error| unavailable(&error))?;
         HashMap::try_from(Map::HashMap(data)).map_err(|error| unavailable(&error))
     }
+}
+
+#[cfg(has_ebpf)]
+fn open_flows(ebpf: &Ebpf, sizes: (u32, u32)) -> Result<Arc<FlowMap>, Unavailable> {
+    let descriptor = |name| map_data(ebpf, name).map(|data| data.fd().as_fd());
+    FlowMap::open((descriptor("fronts")?, descriptor("flows")?), sizes).map(Arc::new)
 }
 
 /// Has the verifier look at programs, at all of them at once: most of what loading takes is its time. What became of each.
@@ -327,7 +343,7 @@ mod tests {
     use super::PINNED;
 
     /// Maps that hold nothing of value when their daemon is gone.
-    const MADE_ANEW: [&str; 4] = ["lines", "lines_of", "no_devices", "tables"];
+    const MADE_ANEW: [&str; 6] = ["fanning", "lines", "lines_of", "no_devices", "singles", "tables"];
 
     #[test]
     fn every_map_is_pinned_or_known_to_be_made_anew() {

@@ -5,6 +5,7 @@ mod captured;
 mod copies;
 mod devices;
 mod features;
+mod flows;
 mod keys;
 mod line;
 mod links;
@@ -23,6 +24,7 @@ mod tests;
 
 pub use attach::{FastPath, Wanted};
 pub use captured::{CaptureRing, CapturedFrame, CapturedPorts};
+pub use flows::FlowMap;
 pub use line::ShardLines;
 pub use load::{Programs, Room};
 pub use orphans::Orphans;

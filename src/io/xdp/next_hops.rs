@@ -113,6 +113,7 @@ impl NextHops {
             questions: RouteSocket::for_questions()?,
             changes: RouteSocket::for_changes()?,
             features: Features::new().ok(),
+            sends: HashMap::new(),
         };
         let thread = std::thread::Builder::new().name("next-hops".to_owned()).spawn(move || seeker.run())?;
         Ok((hops, thread))
@@ -267,6 +268,8 @@ struct Seeker {
     changes: RouteSocket,
     /// None where the kernel can't tell.
     features: Option<Features>,
+    /// What it has told last: whether an interface sends what is redirected to it.
+    sends: HashMap<u32, bool>,
 }
 
 impl Seeker {
@@ -375,16 +378,23 @@ impl Seeker {
     }
 
     /// What a program can do with a way.
-    fn judge(&self, hop: NextHop, path: Path) -> (NextHop, State) {
-        let sends = |interface| {
-            self.features.as_ref().is_none_or(|features| features.sends_redirected(interface).unwrap_or(true))
-        };
+    fn judge(&mut self, hop: NextHop, path: Path) -> (NextHop, State) {
         match path {
             _ if hop.interface == 0 => (hop, State::Unknown),
-            Path::Xdp if !sends(hop.interface) => (NextHop::default(), State::Barred(Reason::DeviceSendsNone)),
+            Path::Xdp if !self.learn_sends(hop.interface) => {
+                (NextHop::default(), State::Barred(Reason::DeviceSendsNone))
+            }
             Path::Tc if hop.vlan != 0 => (NextHop::default(), State::Barred(Reason::TcVlan)),
             _ => (hop, State::Known),
         }
+    }
+
+    /// Whether an interface sends what is redirected to it, as far as the kernel can tell.
+    fn learn_sends(&mut self, interface: u32) -> bool {
+        let asked = self.features.as_ref().map(|features| features.sends_redirected(interface));
+        let sends = asked.is_none_or(|answer| answer.unwrap_or(true));
+        self.sends.insert(interface, sends);
+        sends
     }
 
     fn use_neighbours(&mut self) {
@@ -393,7 +403,11 @@ impl Seeker {
         used.dedup();
         used.into_iter().for_each(|neighbour| self.ask_for(Some(neighbour)));
         self.hops.sweep();
-        // A device may begin or cease to send what is redirected to it, of which nobody tells.
-        self.look_up_all();
+        // A device may begin or cease to send what is redirected to it, of which nobody tells. Of all else somebody does.
+        let known: Vec<(u32, bool)> = self.sends.drain().collect();
+        let changed = known.into_iter().filter(|(interface, sent)| self.learn_sends(*interface) != *sent).count();
+        if changed > 0 {
+            self.look_up_all();
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! not given to others before that.
 
 use super::Unavailable;
+use super::flows::FlowMap;
 use super::keys::KeyMaps;
 use super::load::Programs;
 use super::next_hops::{Adopted, NextHops};
@@ -25,7 +26,7 @@ type Pair = (IpAddr, u16);
 
 /// What was found in the maps at the start.
 pub(super) struct Found {
-    flows: HashMap<MapData, Endpoint, Flow>,
+    flows: Arc<FlowMap>,
     groups: HashMap<MapData, u32, Group>,
     copies: HashMap<MapData, CopyKey, Copy>,
     living: Map<Endpoint, Living>,
@@ -34,6 +35,7 @@ pub(super) struct Found {
 /// An entry, and its group where it has several receivers: the list of devices and the copies, by number.
 struct Living {
     flow: Flow,
+    slot: Slot,
     devices: u32,
     copies: Vec<(Copy, u32)>,
 }
@@ -64,19 +66,18 @@ impl Found {
     /// whose packets went to the daemon are removed, and those with keys where these can't be used any more.
     pub(super) fn look(programs: &Programs, count: u32) -> Result<Found, Unavailable> {
         let mut found = Found {
-            flows: programs.hash_map("flows")?,
+            flows: programs.flows().clone(),
             groups: programs.hash_map("groups")?,
             copies: programs.hash_map("copies")?,
             living: Map::new(),
         };
-        let all: Vec<(Endpoint, Flow)> = found.flows.iter().flatten().collect();
         let (mut living, mut used) = (Map::new(), HashSet::new());
-        for (local, flow) in all {
-            let is_usable = !flow.is_lifted() && flow.stream < count && (programs.have_srtp() || !flow.is_srtp());
-            match found.whole(flow).filter(|_| is_usable && used.insert(flow.stream)) {
-                Some(whole) => drop(living.insert(local, whole)),
+        for (slot, flow) in found.flows.all() {
+            let is_usable = !flow.is_lifted() && slot.0 < count && (programs.have_srtp() || !flow.is_srtp());
+            match found.whole(flow, slot).filter(|_| is_usable && used.insert(slot)) {
+                Some(whole) => drop(living.insert(flow.local, whole)),
                 None => {
-                    if let Err(error) = found.flows.remove(&local) {
+                    if let Err(error) = found.flows.remove(&flow.local) {
                         tracing::error!(target: "core", "an entry of the fast path was not removed: {error}");
                     }
                 }
@@ -88,9 +89,9 @@ impl Found {
     }
 
     /// A flow with its group, if it has one; none when some of it is missing.
-    fn whole(&self, flow: Flow) -> Option<Living> {
+    fn whole(&self, flow: Flow, slot: Slot) -> Option<Living> {
         if flow.group == 0 {
-            return Some(Living { flow, devices: 0, copies: Vec::new() });
+            return Some(Living { flow, slot, devices: 0, copies: Vec::new() });
         }
         let group = self.groups.get(&flow.group, 0).ok()?;
         let copy = |number: u32| self.copies.get(&CopyKey { group: flow.group, number }, 0).ok();
@@ -100,7 +101,7 @@ impl Found {
             runs.max_by_key(|run| run.first).map(|run| run.interface)
         };
         let copies = copies.map(|(number, copy)| Some((copy, interface(number as u32)?)));
-        Some(Living { flow, devices: group.devices, copies: copies.collect::<Option<_>>()? })
+        Some(Living { flow, slot, devices: group.devices, copies: copies.collect::<Option<_>>()? })
     }
 
     /// Groups and copies that nothing leads to: a daemon died before it had freed them.
@@ -114,7 +115,7 @@ impl Found {
 
     /// The slots that are in use.
     pub(super) fn slots(&self) -> HashSet<u32> {
-        self.living.values().map(|living| living.flow.stream).collect()
+        self.living.values().map(|living| living.slot.0).collect()
     }
 
     /// The numbers of groups, and of counters of copies, that are in use.
@@ -278,8 +279,8 @@ impl Inner {
     /// The entries that have had no packet for so long.
     fn silent_for(&self, silent: Duration) -> Vec<Endpoint> {
         let now = clock::mono();
-        let is_silent = |flow: &Flow| now.since(self.streams.read(flow.stream).last_arrival()) >= silent;
-        self.found.living.iter().filter(|(_, living)| is_silent(&living.flow)).map(|(local, _)| *local).collect()
+        let is_silent = |living: &Living| now.since(self.streams.read(living.slot.0).last_arrival()) >= silent;
+        self.found.living.iter().filter(|(_, living)| is_silent(living)).map(|(local, _)| *local).collect()
     }
 
     /// Removes an entry, if there is one.
@@ -288,7 +289,7 @@ impl Inner {
         if let Err(error) = self.found.flows.remove(&local) {
             tracing::error!(target: "core", "an entry of the fast path was not found: {error}");
         }
-        let slot = Slot(living.flow.stream);
+        let slot = living.slot;
         if let Some(keys) = &mut self.keys {
             keys.forget(slot);
             living.copies.iter().for_each(|(copy, _)| keys.forget(Slot(copy.sent | COPY_KEYS)));

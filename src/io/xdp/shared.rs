@@ -4,6 +4,7 @@ use aya::Pod;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
+use std::sync::atomic::AtomicU64;
 
 /// An array map of `T`, mapped.
 pub(super) struct Shared<T: Pod> {
@@ -46,6 +47,14 @@ impl<T: Pod> Shared<T> {
             // SAFETY: the index is within the mapping, and nobody else writes it before an entry is installed.
             unsafe { place.write_volatile(element) }
         }
+    }
+
+    /// The first eight bytes of an element, which programs read while they change.
+    pub(super) fn word(&self, index: u32) -> Option<&AtomicU64> {
+        const { assert!(size_of::<T>() >= 8 && align_of::<T>() == 8) };
+        let place = self.place(index)?;
+        // SAFETY: the element is within the mapping, which lives as long as `self`, as long and aligned as the word is.
+        Some(unsafe { AtomicU64::from_ptr(place.as_ptr().cast()) })
     }
 
     fn place(&self, index: u32) -> Option<NonNull<T>> {

@@ -2,6 +2,7 @@
 
 use super::captured::CapturedPorts;
 use super::copies::Copies;
+use super::flows::FlowMap;
 use super::keys::KeyMaps;
 use super::next_hops::NextHops;
 use super::orphans::Orphans;
@@ -10,14 +11,13 @@ use crate::fastpath::layout::{Endpoint, Flow, NextHop, Stream, Target};
 use crate::fastpath::{Action, CopyWindows, Counted, Entry, Path, Reason, Slot, Table, Withdrawn};
 use crate::rtp::Loan;
 use crate::srtp::{Window, Windows};
-use aya::maps::{self, MapData};
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// Installs entries, with slots of its own.
 pub(super) struct XdpTable {
-    pub(super) flows: maps::HashMap<MapData, Endpoint, Flow>,
+    pub(super) flows: Arc<FlowMap>,
     pub(super) streams: Arc<Shared<Stream>>,
     pub(super) next_hops: Arc<NextHops>,
     pub(super) free: Vec<Slot>,
@@ -142,10 +142,9 @@ impl XdpTable {
         }
     }
 
-    /// The key of an entry's flow.
-    fn key(&self, slot: Slot, entry: &Entry) -> Endpoint {
-        let is_second = self.sides.get(&entry.local).is_some_and(|sides| sides[1] == Some(slot));
-        Endpoint::from(entry.local).on(u16::from(is_second))
+    /// The side of its port that an entry's flow has.
+    fn side(&self, slot: Slot, entry: &Entry) -> u16 {
+        u16::from(self.sides.get(&entry.local).is_some_and(|sides| sides[1] == Some(slot)))
     }
 
     fn set(&mut self, slot: Slot, entry: &Entry, windows: &[Option<Window>]) -> Result<(), Reason> {
@@ -153,8 +152,8 @@ impl XdpTable {
         if let Some(captured) = &self.captured {
             captured.set(Endpoint::from(entry.local), &entry.captures);
         }
-        let set = self.flows.insert(self.key(slot, entry), Flow::new(entry, slot, target).by(path), 0);
-        set.map_err(|error| {
+        let flow = Flow::new(entry, target).on(self.side(slot, entry)).by(path);
+        self.flows.insert(flow, slot).map_err(|error| {
             tracing::warn!(target: "core", "an entry of the fast path was not taken: {error}");
             self.put_target(slot, entry, path);
             Reason::TableFull
@@ -211,7 +210,7 @@ impl Table for XdpTable {
     }
 
     fn withdraw(&mut self, slot: Slot, entry: &Entry) -> Withdrawn {
-        if let Err(error) = self.flows.remove(&self.key(slot, entry)) {
+        if let Err(error) = self.flows.remove(&Endpoint::from(entry.local).on(self.side(slot, entry))) {
             tracing::error!(target: "core", "an entry of the fast path was not found: {error}");
         }
         self.put_side(slot, entry);
@@ -242,7 +241,7 @@ impl Table for XdpTable {
             return false;
         }
         self.orphans.iter().for_each(|orphans| orphans.displace(local));
-        let lifted = self.flows.insert(Endpoint::from(local), Flow::lifted(local, source, shard), 0);
+        let lifted = self.flows.insert(Flow::lifted(local, source, shard), Slot(0));
         lifted.inspect_err(|error| tracing::warn!(target: "core", "a port is not lifted: {error}")).is_ok()
     }
 

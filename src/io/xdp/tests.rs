@@ -11,12 +11,11 @@ use super::{load, pins};
 use crate::base::random::Seeded;
 use crate::base::suite::Suite;
 use crate::fastpath::entry::Passing;
-use crate::fastpath::layout::{Endpoint, Flow, Keys, Order};
+use crate::fastpath::layout::{Keys, Order};
 use crate::fastpath::{Action, Entry, Protection, Slot, Table};
 use crate::rtp::Loan;
 use crate::srtp::{MasterKey, Parameters, Window, Windows};
-use aya::maps::xdp::DevMapHash;
-use aya::maps::{Array, ArrayOfMaps};
+use aya::maps::Array;
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
@@ -75,10 +74,10 @@ fn programs(pins: &Pins, with_srtp: bool) -> Programs {
 
 /// Ways and lists of interfaces that nobody looks after.
 fn hops(programs: &mut Programs) -> (Arc<NextHops>, Arc<DeviceLists>) {
-    let mut map = |name| load::take_map(&mut programs.ebpf, name).unwrap();
-    let (hops, devices, lists) = (map("next_hops"), map("devices"), map("device_lists"));
-    let devices = Devices::new(DevMapHash::try_from(devices).unwrap(), programs.egress().unwrap());
-    let lists = Arc::new(DeviceLists::new(ArrayOfMaps::try_from(lists).unwrap(), programs.egress().unwrap()));
+    let hops = load::take_map(&mut programs.ebpf, "next_hops").unwrap();
+    let (first, second) = (programs.egress().unwrap(), programs.egress().unwrap());
+    let devices = Devices::new(&mut programs.ebpf, first).unwrap();
+    let lists = Arc::new(DeviceLists::new(&mut programs.ebpf, second).unwrap());
     let (hops, thread) = NextHops::start(Array::try_from(hops).unwrap(), (devices, lists.clone()), &[]).unwrap();
     hops.stop();
     thread.join().unwrap();
@@ -100,7 +99,7 @@ fn live_and_die(pins: Pins) {
         (Vec::new(), Vec::new()),
     );
     let mut table = XdpTable {
-        flows: programs.hash_map("flows").unwrap(),
+        flows: programs.flows().clone(),
         streams: programs.shared("streams", FLOWS).unwrap(),
         next_hops,
         free: vec![Slot(2)],
@@ -144,7 +143,7 @@ fn die(pins: Pins) {
 /// How many flows, keys and orders there are.
 fn counts(programs: &Programs) -> (usize, usize, usize) {
     (
-        programs.hash_map::<Endpoint, Flow>("flows").unwrap().keys().count(),
+        programs.flows().all().len(),
         programs.hash_map::<u32, Keys>("keys_of").unwrap().keys().count(),
         programs.hash_map::<u32, Order>("orders").unwrap().keys().count(),
     )
