@@ -15,8 +15,9 @@ struct turn {
 	__u32 clones;
 };
 
+/* By interface. The daemon makes no lists with interfaces that fall upon each other here. */
 struct {
-	ATTRIBUTE(type, BPF_MAP_TYPE_PERCPU_HASH);
+	ATTRIBUTE(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	ATTRIBUTE(max_entries, MOST_DEVICES);
 	TYPE(key, __u32);
 	TYPE(value, struct turn);
@@ -25,12 +26,10 @@ struct {
 /* The number of this clone among those of its packet that leave by an interface. */
 INLINE __u32 take_turn(__u32 interface, __u32 packet)
 {
-	struct turn *turn = bpf_map_lookup_elem(&turns, &interface);
-	if (!turn) {
-		struct turn first = { .packet = packet, .clones = 1 };
-		bpf_map_update_elem(&turns, &interface, &first, BPF_ANY);
+	__u32 index = interface & (MOST_DEVICES - 1);
+	struct turn *turn = bpf_map_lookup_elem(&turns, &index);
+	if (!turn)
 		return 0;
-	}
 	if (turn->packet != packet) {
 		turn->packet = packet;
 		turn->clones = 0;
@@ -38,19 +37,16 @@ INLINE __u32 take_turn(__u32 interface, __u32 packet)
 	return turn->clones++;
 }
 
-/* The copy that a clone is to become. */
-INLINE struct copy *find_copy(const struct group *group, const struct crossing *crossing, __u32 interface)
+/* The number of the copy that a clone is to become; MOST_COPIES: of none. */
+INLINE __u32 number_of(const struct group *group, const struct crossing *crossing, __u32 interface)
 {
-	struct copy_key key = { .group = crossing->group };
-	__u32 turn = take_turn(interface, crossing->packet);
+	__u32 number = MOST_COPIES, turn = take_turn(interface, crossing->packet);
 #pragma unroll
 	for (int index = 0; index < MOST_RUNS; index++) {
-		if (group->runs[index].interface == interface) {
-			key.number = group->runs[index].first + turn;
-			return bpf_map_lookup_elem(&copies, &key);
-		}
+		if (group->runs[index].interface == interface)
+			number = group->runs[index].first + turn;
 	}
-	return 0;
+	return number;
 }
 
 /* Makes a plain copy; how long its payload is, 0 if it can't be made. */
@@ -80,11 +76,11 @@ INLINE __u32 make_plain(struct xdp_md *context, const struct crossing *crossing,
 }
 
 /* Makes a copy that is protected, likewise. */
-INLINE __u32 make_srtp(struct xdp_md *context, const struct crossing *crossing, const struct copy *copy,
-		       const struct next_hop *hop, struct sent *counter)
+INLINE __u32 make_srtp(struct xdp_md *context, const struct crossing *crossing, struct copy *copy, __u32 place,
+		       const struct next_hop *hop)
 {
 	const struct way *way = &copy->way;
-	__u32 zero = 0, index = copy->sent | COPY_KEYS;
+	__u32 zero = 0, index = place | COPY_KEYS;
 	struct work *work = bpf_map_lookup_elem(&works, &zero);
 	struct order *order = bpf_map_lookup_elem(&orders, &index);
 	struct keys *keys = bpf_map_lookup_elem(&keys_of, &index);
@@ -107,31 +103,34 @@ INLINE __u32 make_srtp(struct xdp_md *context, const struct crossing *crossing, 
 		problem = protect_next(work, &keys->protect, &order->protected);
 	}
 	if (problem == VERDICT_REPLAYED)
-		counter->used_index++;
+		copy->used_index++;
 	if (problem || write(context, way, hop, crossing->id, work))
 		return 0;
 	return work->bytes;
 }
 
 /* Makes of a clone the copy of its receiver. */
-INLINE int send_copy(struct xdp_md *context, const struct crossing *crossing, const struct copy *copy, __u32 interface)
+INLINE int send_copy(struct xdp_md *context, const struct crossing *crossing, __u32 place, __u32 interface)
 {
+	struct copy *copy = bpf_map_lookup_elem(&copies, &place);
+	if (!copy)
+		return end_with(VERDICT_LOST_COPY, XDP_DROP);
+	fetch_lines(copy, sizeof(*copy));
 	if (copy->way.payload_types[crossing->place & (MOST_PAYLOAD_TYPES - 1)] == NO_PLACE)
 		return XDP_DROP;
-	__u32 index = copy->way.next_hop, number = copy->sent;
+	__u32 index = copy->way.next_hop;
 	struct next_hop *hop = bpf_map_lookup_elem(&next_hops, &index);
-	struct sent *counter = bpf_map_lookup_elem(&sent, &number);
-	if (!hop || !counter || hop->interface != interface)
+	if (!hop || hop->interface != interface)
 		return end_with(VERDICT_LOST_COPY, XDP_DROP);
 	/* Nobody behind this device is to see it. */
 	if (bpf_xdp_adjust_meta(context, sizeof(struct crossing)))
 		return end_with(VERDICT_LOST_COPY, XDP_DROP);
-	__u32 bytes = copy->flags & COPY_IS_SRTP ? make_srtp(context, crossing, copy, hop, counter)
+	__u32 bytes = copy->flags & COPY_IS_SRTP ? make_srtp(context, crossing, copy, place, hop)
 						 : make_plain(context, crossing, &copy->way, hop);
 	if (!bytes)
 		return end_with(VERDICT_LOST_COPY, XDP_DROP);
-	counter->packets++;
-	counter->bytes += bytes;
+	copy->packets++;
+	copy->bytes += bytes;
 	return XDP_PASS;
 }
 
@@ -146,8 +145,9 @@ int egress(struct xdp_md *context)
 	struct group *group = bpf_map_lookup_elem(&groups, &crossing.group);
 	if (!group)
 		return end_with(VERDICT_LOST_COPY, XDP_DROP);
-	struct copy *copy = find_copy(group, &crossing, interface);
-	int action = copy ? send_copy(context, &crossing, copy, interface) : end_with(VERDICT_LOST_COPY, XDP_DROP);
+	__u32 number = number_of(group, &crossing, interface);
+	int action = number < MOST_COPIES ? send_copy(context, &crossing, group->list[number & (MOST_COPIES - 1)], interface)
+					  : end_with(VERDICT_LOST_COPY, XDP_DROP);
 	if (group->flags & GROUP_IS_SRTP)
 		__sync_fetch_and_add(&group->users, -1);
 	return action;

@@ -92,28 +92,21 @@ struct group {
 	__u32 devices; /* index of the list of devices, with one entry for each copy */
 	__u32 longest_bytes; /* of a payload that fits everybody's way */
 	struct run runs[MOST_RUNS];
-};
-
-struct copy_key {
-	__u32 group;
-	__u32 number;
+	__u32 list[MOST_COPIES]; /* indices of struct copy, by number of the copy */
 };
 
 /* struct copy, flags */
-#define COPY_IS_SRTP 1 /* there are struct keys and struct order at the index of what is sent, with this bit: */
+#define COPY_IS_SRTP 1 /* there are struct keys and struct order at the index of the copy, with this bit: */
 #define COPY_KEYS 0x80000000
 #define COPY_PASSES 2 /* the keys are the sender's: protected with the index that it came with, a packet is what it was */
 
+/* One of several receivers, and what it was sent. */
 struct copy {
-	struct way way;
-	__u32 sent; /* index of struct sent */
-	__u32 flags;
-};
-
-struct sent {
 	__u64 packets;
 	__u64 bytes;
 	__u64 used_index; /* packets whose index had been sent before */
+	struct way way;
+	__u32 flags;
 };
 
 /* What changes with every packet, of the one SSRC that the flow carries. src/rtp/source.rs says what it means. */

@@ -131,22 +131,14 @@ struct {
 	TYPE(value, struct group);
 } groups SECTION(".maps");
 
-struct {
-	ATTRIBUTE(type, BPF_MAP_TYPE_HASH);
-	ATTRIBUTE(max_entries, MOST_FLOWS);
-	ATTRIBUTE(map_flags, BPF_F_NO_PREALLOC);
-	TYPE(key, struct copy_key);
-	TYPE(value, struct copy);
-} copies SECTION(".maps");
-
-/* The daemon reads and clears this one through mmap. */
+/* The daemon writes and reads this one through mmap. */
 struct {
 	ATTRIBUTE(type, BPF_MAP_TYPE_ARRAY);
 	ATTRIBUTE(max_entries, MOST_FLOWS);
 	ATTRIBUTE(map_flags, BPF_F_MMAPABLE);
 	TYPE(key, __u32);
-	TYPE(value, struct sent);
-} sent SECTION(".maps");
+	TYPE(value, struct copy);
+} copies SECTION(".maps");
 
 /* The daemon's lines, and which of them an interface has, by its number. */
 struct {

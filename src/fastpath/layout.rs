@@ -3,8 +3,8 @@
 use super::entry::{Action, Entry, MOST_INSERTED, Output, Protection};
 use super::table::{Path, Slot};
 use crate::base::time::Mono;
-use crate::rtp::Loan;
 use crate::rtp::loan::PAYLOAD_TYPES;
+use crate::rtp::{Loan, Sent};
 use crate::srtp::{CipherKind, Schedule, Window, Windows};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -18,7 +18,7 @@ const IS_SRTP: u32 = 4;
 pub const GROUP_IS_SRTP: u32 = 1;
 /// `GROUP_INSERTS`: some get a header extension.
 pub const GROUP_INSERTS: u32 = 2;
-/// `COPY_IS_SRTP`: there are keys and an order at the index of its counter with the bit of `COPY_KEYS`.
+/// `COPY_IS_SRTP`: there are keys and an order at its index with the bit of `COPY_KEYS`.
 const COPY_IS_SRTP: u32 = 1;
 pub const COPY_KEYS: u32 = 0x8000_0000;
 /// `COPY_PASSES`: the keys are the sender's.
@@ -43,6 +43,10 @@ const PROTECTS: u32 = 4;
 const WINDOW_SLOTS: usize = 128;
 /// `NO_PLACE`: the payload type does not pass.
 const NO_PLACE: u8 = 255;
+/// `MOST_COPIES`: receivers of one flow.
+pub const MOST_COPIES: usize = 32;
+/// `MOST_DEVICES`: interfaces that packets leave by.
+pub const MOST_DEVICES: u32 = 1024;
 /// `MOST_RUNS`: interfaces that the copies of one packet can leave by.
 pub const MOST_RUNS: usize = 4;
 
@@ -295,46 +299,44 @@ pub struct Group {
     pub devices: u32,
     pub longest_bytes: u32,
     pub runs: [Run; MOST_RUNS],
+    /// Indices of copies, by their number.
+    pub list: [u32; MOST_COPIES],
 }
 
-/// `struct copy_key`.
+impl Group {
+    /// The indices of its copies, each with the interface that it leaves by; none where there is one that leaves by none.
+    pub fn members(&self) -> Option<Vec<(u32, u32)>> {
+        let interface = |number: u32| {
+            let runs = self.runs.iter().filter(|run| run.interface != 0 && run.first <= number);
+            runs.max_by_key(|run| run.first).map(|run| run.interface)
+        };
+        let members = self.list.get(..self.copies as usize)?.iter().zip(0..);
+        members.map(|(index, number)| Some((*index, interface(number)?))).collect()
+    }
+}
+
+/// `struct copy`: one of several receivers, and what it was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(C)]
-pub struct CopyKey {
-    pub group: u32,
-    pub number: u32,
-}
-
-/// `struct copy`: one of several receivers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(C)]
 pub struct Copy {
+    pub packets: u64,
+    pub bytes: u64,
+    pub used_index: u64,
     pub way: Way,
-    pub sent: u32,
     pub flags: u32,
 }
 
 impl Copy {
-    /// What `output` of `entry` gets by `next_hop`, counted at `sent`.
-    pub fn new(entry: &Entry, output: &Output, next_hop: u32, sent: u32) -> Copy {
+    /// What `output` of `entry` gets by `next_hop`; nothing so far.
+    pub fn new(entry: &Entry, output: &Output, next_hop: u32) -> Copy {
         let is_srtp = if output.protect.is_some() { COPY_IS_SRTP } else { 0 };
         let flags = is_srtp | if output.passes { COPY_PASSES } else { 0 };
-        Copy { way: Way::new(entry, output, next_hop), sent, flags }
+        Copy { way: Way::new(entry, output, next_hop), flags, ..Copy::default() }
     }
-}
 
-/// `struct sent`: what one of several receivers was sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[repr(C)]
-pub struct Sent {
-    pub packets: u64,
-    pub bytes: u64,
-    pub used_index: u64,
-}
-
-impl From<Sent> for crate::rtp::Sent {
-    fn from(sent: Sent) -> crate::rtp::Sent {
-        crate::rtp::Sent { packets: sent.packets, bytes: sent.bytes, used_index: sent.used_index }
+    /// What it was sent.
+    pub fn sent(&self) -> Sent {
+        Sent { packets: self.packets, bytes: self.bytes, used_index: self.used_index }
     }
 }
 

@@ -245,8 +245,8 @@ fn several_receivers_get_copies() {
     assert_eq!(entry.action, Action::Copy(vec![output(); 32]));
     let flow = Flow::new(&entry, Target::Group(9));
     assert_eq!((flags(&flow), flow.group), (0, 9));
-    let copy = layout::Copy::new(&entry, &output(), 3, 4);
-    assert_eq!((copy.way.next_hop, copy.sent, copy.way.renumbers), (3, 4, 0));
+    let copy = layout::Copy::new(&entry, &output(), 3);
+    assert_eq!((copy.way.next_hop, copy.packets, copy.way.renumbers), (3, 0, 0));
     let one_blocked = compiled(|from, _, _, _| {
         from.media.push(Sink { block: Some(Block::All), ..Sink::plain(StreamId(4)) });
     });
@@ -290,10 +290,10 @@ fn copies_are_protected() {
     assert_eq!(protect(&entry), [(Some(theirs.clone()), false), (Some(theirs.clone()), false)]);
     let opened = entry.protection.as_deref().unwrap();
     assert_eq!((opened.open.as_ref(), &opened.protect, opened.passes), (Some(&ours), &None, false));
-    assert_eq!(layout::Copy::new(&entry, &entry.outputs()[0], 0, 0).flags, 1);
+    assert_eq!(layout::Copy::new(&entry, &entry.outputs()[0], 0).flags, 1);
     let mixed = two([true, false]).unwrap();
     assert_eq!(protect(&mixed), [(Some(ours.clone()), true), (Some(theirs.clone()), false)]);
-    assert_eq!(layout::Copy::new(&mixed, &mixed.outputs()[0], 0, 0).flags, 3);
+    assert_eq!(layout::Copy::new(&mixed, &mixed.outputs()[0], 0).flags, 3);
     let all_pass = two([true, true]).unwrap();
     assert_eq!(protect(&all_pass), [(None, false), (None, false)]);
     assert!(all_pass.protection.unwrap().passes);
@@ -474,10 +474,8 @@ fn both_sides_lay_the_maps_out_alike() {
         ("flow", size_of::<Flow>(), 8 + 12 + 2 * 20 + 60 + 8),
         ("interface_lines", size_of::<layout::InterfaceLines>(), 8),
         ("run", size_of::<layout::Run>(), 8),
-        ("group", size_of::<layout::Group>(), 8 + 16 + 4 * 8),
-        ("copy_key", size_of::<layout::CopyKey>(), 8),
-        ("copy", size_of::<layout::Copy>(), 60 + 8),
-        ("sent", size_of::<layout::Sent>(), 24),
+        ("group", size_of::<layout::Group>(), 8 + 16 + 4 * 8 + 32 * 4),
+        ("copy", size_of::<layout::Copy>(), 3 * 8 + 60 + 4),
         ("stream", size_of::<layout::Stream>(), 32 + 16 * 4 + 64 + 32),
         ("next_hop", size_of::<layout::NextHop>(), 20),
         ("direction", size_of::<layout::Direction>(), direction),
@@ -502,6 +500,7 @@ fn size_in(header: &str, name: &str) -> usize {
             "MOST_ROUND_KEYS" => 60,
             "WINDOW_SLOTS" => 128,
             "MOST_RUNS" => 4,
+            "MOST_COPIES" => 32,
             "MOST_INSERTED" => 24,
             number => number.parse().unwrap(),
         });

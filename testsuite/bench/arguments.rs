@@ -60,7 +60,7 @@ fn forward() -> Command {
         .arg(names("ways", crate::forward::way_names()).help("Measure only these, beside reception alone"))
         .arg(number("rounds", "3", "Rounds; the medians count"))
         .arg(number("seconds", "4", "Measured seconds a run"))
-        .arg(number("calls", "300", "Calls with RTP both ways"))
+        .arg(number("calls", "2000", "Calls with RTP both ways"))
         .arg(generator_core())
 }
 

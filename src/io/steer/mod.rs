@@ -6,13 +6,13 @@ mod inbox;
 mod outlet;
 mod table;
 
+use super::bpf::{Object, Plan};
 use super::headers::Origin;
 use super::receiver::open_socket;
 use crate::base::fault::with_causes;
 use crate::relay::{OpenError, PortToken};
 use aya::maps::{HashMap, Map, MapData, SockMap};
 use aya::programs::SkLookup;
-use aya::{Ebpf, EbpfLoader};
 use bound::Watch;
 use inbox::Inbox;
 use outlet::Outlet;
@@ -52,7 +52,7 @@ pub enum Unavailable {
 
 /// The program, attached to the network namespace as long as this lives.
 pub struct Steering {
-    _ebpf: Ebpf,
+    _program: SkLookup,
     sockets: SockMap<MapData>,
     table: Arc<Table>,
     _watch: Watch,
@@ -99,30 +99,30 @@ impl Steering {
             return Err(Unavailable::NoAddress);
         }
         let count = u32::try_from(served.len()).map_err(|_| Unavailable::NoAddress)?;
-        let loaded = EbpfLoader::new()
-            .map_max_entries("addresses", count)
-            .map_max_entries("open_ports", count)
-            .map_max_entries("sockets", 2 * (shards as u32 + 1))
-            .override_global("unread", &(2 * shards as u32), true)
-            .load(OBJECT);
-        let mut ebpf = loaded.map_err(|error| refused(&error))?;
+        let unread = (2 * shards as u32).to_ne_bytes();
+        let plan = Plan {
+            globals: [("unread", unread.as_slice())].into(),
+            max_entries: [("addresses", count), ("open_ports", count), ("sockets", 2 * (shards as u32 + 1))].into(),
+            pins: Default::default(),
+        };
+        let mut object = Object::open(OBJECT, &plan).map_err(|error| refused(&error))?;
         let mut numbers =
-            HashMap::<_, [u32; 5], u32>::try_from(take(&mut ebpf, "addresses")?).map_err(|error| refused(&error))?;
+            HashMap::<_, [u32; 5], u32>::try_from(take(&mut object, "addresses")?).map_err(|error| refused(&error))?;
         for (number, address) in served.iter().enumerate() {
             numbers.insert(key(*address), number as u32, 0).map_err(|error| refused(&error))?;
         }
-        let Map::Array(open_ports) = take(&mut ebpf, "open_ports")? else {
+        let Map::Array(open_ports) = take(&mut object, "open_ports")? else {
             return Err(Unavailable::Kernel("open_ports is no array".to_owned()));
         };
         let table = Arc::new(Table::map(open_ports.fd().as_fd(), served).map_err(|error| refused(&error))?);
         let watch = Watch::start(table.clone()).map_err(|error| refused(&error))?;
-        let mut sockets = SockMap::try_from(take(&mut ebpf, "sockets")?).map_err(|error| refused(&error))?;
+        let mut sockets = SockMap::try_from(take(&mut object, "sockets")?).map_err(|error| refused(&error))?;
         let unread = unread_sockets(&table).map_err(|error| refused(&error))?;
         for (family, socket) in &unread {
             sockets.set(2 * shards as u32 + *family, socket, 0).map_err(|error| refused(&error))?;
         }
-        attach(&mut ebpf)?;
-        Ok(Steering { _ebpf: ebpf, sockets, table, _watch: watch, _unread: unread })
+        let program = attach(&object)?;
+        Ok(Steering { _program: program, sockets, table, _watch: watch, _unread: unread })
     }
 
     /// # Errors
@@ -198,17 +198,16 @@ fn missing_of(effective: u64) -> Vec<&'static str> {
     missing.map(|(_, name, _)| *name).collect()
 }
 
-fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map, Unavailable> {
-    ebpf.take_map(name).ok_or_else(|| Unavailable::Kernel(format!("no map named {name}")))
+fn take(object: &mut Object, name: &str) -> Result<Map, Unavailable> {
+    object.take_map(name).ok_or_else(|| Unavailable::Kernel(format!("no map named {name}")))
 }
 
-fn attach(ebpf: &mut Ebpf) -> Result<(), Unavailable> {
-    let program = ebpf.program_mut("steer").ok_or_else(|| Unavailable::Kernel("no program named steer".to_owned()))?;
-    let program: &mut SkLookup = program.try_into().map_err(|error: aya::programs::ProgramError| refused(&error))?;
-    program.load().map_err(|error| refused(&error))?;
+/// The program, attached as long as it lives.
+fn attach(object: &Object) -> Result<SkLookup, Unavailable> {
+    let mut program = object.load_socket_lookup("steer").map_err(|error| refused(&error))?;
     let namespace = File::open("/proc/thread-self/ns/net").map_err(|error| refused(&error))?;
     program.attach(namespace).map_err(|error| refused(&error))?;
-    Ok(())
+    Ok(program)
 }
 
 fn refused(error: &(dyn std::error::Error + 'static)) -> Unavailable {

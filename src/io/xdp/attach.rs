@@ -14,7 +14,7 @@ use super::shared::Shared;
 use super::table::XdpTable;
 use super::verdicts::VerdictCounters;
 use super::{Unavailable, unavailable};
-use crate::fastpath::layout::{COPY_KEYS, Sent, Stream};
+use crate::fastpath::layout::{COPY_KEYS, Copy, Stream};
 use crate::fastpath::verdict::Verdict;
 use crate::fastpath::{self, Slot, Table};
 use aya::maps::Array;
@@ -55,13 +55,13 @@ pub struct Wanted {
 pub struct FastPath {
     programs: Programs,
     streams: Arc<Shared<Stream>>,
-    sent: Arc<Shared<Sent>>,
+    copies: Arc<Shared<Copy>>,
     lists: Arc<DeviceLists>,
     next_hops: Arc<NextHops>,
     seeker: Option<JoinHandle<()>>,
     orphans: Option<Arc<Orphans>>,
     watcher: Option<JoinHandle<()>>,
-    flows: u32,
+    room: Room,
     forwards: bool,
     /// By shard, until they are taken.
     lines: Vec<Option<ShardLines>>,
@@ -69,7 +69,7 @@ pub struct FastPath {
     captured: Option<Arc<CapturedPorts>>,
     /// Slots that entries of a dead daemon use.
     taken: HashSet<u32>,
-    /// Numbers of their groups, and of counters of their copies.
+    /// Numbers of their groups, and indices of their copies.
     taken_groups: (HashSet<u32>, HashSet<u32>),
     interfaces: Interfaces,
     refused: Vec<String>,
@@ -96,30 +96,32 @@ impl FastPath {
         refused.extend(programs.without_srtp.iter().map(|why| format!("SRTP: {why}")));
         refused.extend(programs.without_captures.iter().map(|why| format!("capturing: {why}")));
         let captured = programs.watchers.is_some().then(Arc::default);
-        let flows = wanted.room.flows;
-        let (streams, sent) = (programs.shared("streams", flows)?, programs.shared("sent", flows)?);
-        let found = Found::look(&programs, flows)?;
+        let room = wanted.room;
+        let streams = programs.shared("streams", room.streams())?;
+        let copies: Arc<Shared<Copy>> = programs.shared("copies", room.flows)?;
+        let found = Found::look(&programs, copies.clone(), room.streams())?;
         let (taken, taken_groups) = (found.slots(), found.groups());
         let is_of_copy = |slot: Slot| slot.0 & COPY_KEYS != 0 && taken_groups.1.contains(&(slot.0 & !COPY_KEYS));
         programs.any_key_maps()?.retain(|slot| taken.contains(&slot.0) || is_of_copy(slot));
-        let hops = Array::try_from(take_map(&mut programs.ebpf, "next_hops")?).map_err(|error| unavailable(&error))?;
+        let hops =
+            Array::try_from(take_map(&mut programs.object, "next_hops")?).map_err(|error| unavailable(&error))?;
         let egress = programs.egress()?;
-        let lists = DeviceLists::new(&mut programs.ebpf, egress)?;
+        let lists = DeviceLists::new(&mut programs.object, egress)?;
         let egress = programs.egress()?;
-        let devices = Devices::new(&mut programs.ebpf, egress)?;
+        let devices = Devices::new(&mut programs.object, egress)?;
         found.lists().try_for_each(|(index, interfaces)| lists.adopt(index, &interfaces)).map_err(kernel)?;
         let lists = Arc::new(lists);
         let (next_hops, seeker) = NextHops::start(hops, (devices, lists.clone()), &found.ways()).map_err(kernel)?;
         let mut path = FastPath {
             programs,
             streams,
-            sent,
+            copies,
             lists,
             next_hops,
             seeker: Some(seeker),
             orphans: None,
             watcher: None,
-            flows,
+            room,
             forwards: wanted.forwards,
             lines: Vec::new(),
             captured,
@@ -130,7 +132,7 @@ impl FastPath {
             pins,
         };
         let programs = (wanted.by_xdp, wanted.by_tc);
-        path.interfaces.attach(&mut path.programs.ebpf, path.pins.as_ref(), programs, &mut refused);
+        path.interfaces.attach(&mut path.programs, path.pins.as_ref(), programs, &mut refused);
         let reach = path.interfaces.reach().elsewhere;
         if !reach.by_xdp && !reach.by_tc {
             return Err(Unavailable::NoInterface(refused.join(", ")));
@@ -184,22 +186,22 @@ impl FastPath {
     /// # Errors
     /// When the process has no descriptors left.
     pub fn table(&self, index: usize, count: usize) -> Result<Box<dyn Table>, Unavailable> {
-        let share = self.flows / count.max(1) as u32;
-        let first = share * index as u32;
-        let numbers = |taken: &HashSet<u32>| {
+        let numbers = |of: u32, taken: &HashSet<u32>| {
+            let share = of / count.max(1) as u32;
+            let first = share * index as u32;
             (first..first + share).rev().filter(|number| !taken.contains(number)).collect::<Vec<u32>>()
         };
+        let (streams, flows) = (self.room.streams(), self.room.flows);
         let copies = Copies::new(
-            (self.programs.hash_map("groups")?, self.programs.hash_map("copies")?),
-            self.sent.clone(),
+            (self.programs.hash_map("groups")?, self.copies.clone()),
             self.lists.clone(),
-            (numbers(&self.taken_groups.0), numbers(&self.taken_groups.1)),
+            (numbers(flows, &self.taken_groups.0), numbers(flows, &self.taken_groups.1)),
         );
         Ok(Box::new(XdpTable {
             flows: self.programs.flows().clone(),
             streams: self.streams.clone(),
             next_hops: self.next_hops.clone(),
-            free: numbers(&self.taken).into_iter().map(Slot).collect(),
+            free: numbers(streams, &self.taken).into_iter().map(Slot).collect(),
             keys: self.programs.key_maps()?,
             copies: Some(copies),
             captured: self.captured.clone(),

@@ -5,7 +5,7 @@ use super::devices::DeviceLists;
 use super::keys::{KeyMaps, MOST_WAITS, PATIENCE};
 use super::next_hops::{Leads, NextHops};
 use super::shared::Shared;
-use crate::fastpath::layout::{COPY_KEYS, Copy, CopyKey, GROUP_INSERTS, GROUP_IS_SRTP, Group, Sent};
+use crate::fastpath::layout::{COPY_KEYS, Copy, GROUP_INSERTS, GROUP_IS_SRTP, Group, MOST_COPIES};
 use crate::fastpath::{CopyWindows, Entry, Output, Path, Reason, Slot};
 use crate::srtp::{Window, Windows};
 use aya::maps::{HashMap as BpfMap, MapData};
@@ -22,12 +22,11 @@ const IP6_BYTES: u32 = 40;
 /// The groups of one shard.
 pub(super) struct Copies {
     groups: BpfMap<MapData, u32, Group>,
-    copies: BpfMap<MapData, CopyKey, Copy>,
-    sent: Arc<Shared<Sent>>,
+    copies: Arc<Shared<Copy>>,
     lists: Arc<DeviceLists>,
-    /// Numbers of groups and of counters that nobody has. Group 0 is none.
+    /// Numbers of groups, and indices of copies, that nobody has. Group 0 is none.
     free: Vec<u32>,
-    free_counters: Vec<u32>,
+    free_copies: Vec<u32>,
     installed: HashMap<Slot, Installed>,
     /// Taken out since `tidy` was last called, and before.
     retired: Vec<Installed>,
@@ -38,34 +37,31 @@ pub(super) struct Copies {
 struct Installed {
     group: u32,
     value: Group,
-    /// By output: its number among the copies, its counter, and its next hop with where that led.
+    /// By output: the index of its copy, and its next hop with where that led.
     outputs: SmallVec<[Place; 4]>,
 }
 
 #[derive(Clone, std::marker::Copy)]
 struct Place {
-    number: u32,
-    counter: u32,
+    copy: u32,
     hop: u32,
     leads: Leads,
     pair: (IpAddr, IpAddr),
 }
 
 impl Copies {
-    /// With these numbers of groups and of counters.
+    /// With these numbers of groups and indices of copies.
     pub(super) fn new(
-        (groups, copies): (BpfMap<MapData, u32, Group>, BpfMap<MapData, CopyKey, Copy>),
-        sent: Arc<Shared<Sent>>,
+        (groups, copies): (BpfMap<MapData, u32, Group>, Arc<Shared<Copy>>),
         lists: Arc<DeviceLists>,
-        (free, free_counters): (Vec<u32>, Vec<u32>),
+        (free, free_copies): (Vec<u32>, Vec<u32>),
     ) -> Copies {
         Copies {
             groups,
             copies,
-            sent,
             lists,
             free: free.into_iter().filter(|number| *number != 0).collect(),
-            free_counters,
+            free_copies,
             installed: HashMap::new(),
             retired: Vec::new(),
             retired_before: Vec::new(),
@@ -108,11 +104,8 @@ impl Copies {
         for output in outputs {
             let pair = (output.from.ip(), output.to.ip());
             match hops.take(pair.0, pair.1, Path::Xdp) {
-                Ok(hop) => match self.free_counters.pop() {
-                    Some(counter) => {
-                        self.sent.write(counter, Sent::default());
-                        to.outputs.push(Place { number: 0, counter, hop, leads: hops.leads(hop), pair });
-                    }
+                Ok(hop) => match self.free_copies.pop() {
+                    Some(copy) => to.outputs.push(Place { copy, hop, leads: hops.leads(hop), pair }),
                     None => {
                         hops.put(pair.0, pair.1, Path::Xdp);
                         problem = Some(Reason::TableFull);
@@ -131,21 +124,20 @@ impl Copies {
         let interfaces: SmallVec<[u32; 4]> =
             order.iter().map(|place| installed.outputs[*place].leads.interface).collect();
         let (devices, runs) = self.lists.list(&interfaces).inspect_err(|_| hops.wake())?;
-        let mut longest_bytes = u32::MAX;
-        for (number, place) in order.iter().enumerate() {
-            let (own, output) = (&mut installed.outputs[*place], &outputs[*place]);
-            own.number = number as u32;
+        let (mut longest_bytes, mut list) = (u32::MAX, [0; MOST_COPIES]);
+        for (place, index) in order.iter().zip(&mut list) {
+            let (own, output) = (installed.outputs[*place], &outputs[*place]);
+            *index = own.copy;
             let ip_bytes = if output.to.is_ipv4() { IP4_BYTES } else { IP6_BYTES };
             let growth_bytes = output.protection().map_or(0, |protection| protection.growth_bytes() as u32);
             let room_bytes = u32::from(own.leads.mtu).saturating_sub(ip_bytes + UDP_BYTES + growth_bytes);
             longest_bytes = longest_bytes.min(room_bytes);
-            let key = CopyKey { group: installed.group, number: own.number };
-            self.copies.insert(key, Copy::new(entry, output, own.hop, own.counter), 0).map_err(|error| full(&error))?;
+            self.copies.write(own.copy, Copy::new(entry, output, own.hop));
         }
         let flag = |flag: u32, has: fn(&Output) -> bool| if outputs.iter().any(has) { flag } else { 0 };
         let flags =
             flag(GROUP_IS_SRTP, |output| output.protect.is_some()) | flag(GROUP_INSERTS, |output| output.mid.is_some());
-        installed.value = Group { users: 0, copies: outputs.len() as u32, flags, devices, longest_bytes, runs };
+        installed.value = Group { users: 0, copies: outputs.len() as u32, flags, devices, longest_bytes, runs, list };
         Ok(())
     }
 
@@ -156,7 +148,7 @@ impl Copies {
     /// What each output of the entry at a slot was sent.
     pub(super) fn read(&self, slot: Slot) -> SmallVec<[crate::rtp::Sent; 4]> {
         let outputs = self.installed.get(&slot).map(|installed| installed.outputs.as_slice()).unwrap_or_default();
-        outputs.iter().map(|place| self.sent.read(place.counter).into()).collect()
+        outputs.iter().map(|place| self.copies.read(place.copy).sent()).collect()
     }
 
     /// Waits until nothing is on its way any more to copies of a slot that are protected; its flow is gone.
@@ -201,8 +193,7 @@ impl Copies {
         // Where putting it failed, some of it was never there.
         let _ = self.groups.remove(&installed.group);
         for place in &installed.outputs {
-            let _ = self.copies.remove(&CopyKey { group: installed.group, number: place.number });
-            self.free_counters.push(place.counter);
+            self.free_copies.push(place.copy);
             hops.put(place.pair.0, place.pair.1, Path::Xdp);
         }
         self.free.push(installed.group);
@@ -211,7 +202,7 @@ impl Copies {
 
 impl Place {
     fn key_slot(&self) -> Slot {
-        Slot(self.counter | COPY_KEYS)
+        Slot(self.copy | COPY_KEYS)
     }
 }
 

@@ -4,8 +4,8 @@
 use super::load::take_map;
 use super::{Unavailable, unavailable};
 use crate::fastpath::Reason;
-use crate::fastpath::layout::{MOST_RUNS, Run};
-use aya::Ebpf;
+use crate::fastpath::layout::{MOST_DEVICES, MOST_RUNS, Run};
+use crate::io::bpf::Object;
 use aya::maps::xdp::{DevMap, DevMapHash};
 use aya::maps::{Array, ArrayOfMaps, Map, MapData};
 use aya::programs::ProgramFd;
@@ -28,8 +28,8 @@ pub(super) struct Devices {
 }
 
 impl Devices {
-    pub(super) fn new(ebpf: &mut Ebpf, egress: ProgramFd) -> Result<Devices, Unavailable> {
-        let mut take = |name| DevMapHash::try_from(take_map(ebpf, name)?).map_err(|error| unavailable(&error));
+    pub(super) fn new(object: &mut Object, egress: ProgramFd) -> Result<Devices, Unavailable> {
+        let mut take = |name| DevMapHash::try_from(take_map(object, name)?).map_err(|error| unavailable(&error));
         Ok(Devices { map: take("devices")?, singles: take("singles")?, egress, known: HashSet::new() })
     }
 
@@ -63,12 +63,14 @@ struct Lists {
     known: HashMap<Pattern, u32>,
     /// Interfaces of lists that are to be made.
     wanted: Vec<Vec<u32>>,
+    /// The interfaces of all lists, by what programs keep of their numbers.
+    places: HashMap<u32, u32>,
 }
 
 impl DeviceLists {
-    pub(super) fn new(ebpf: &mut Ebpf, egress: ProgramFd) -> Result<DeviceLists, Unavailable> {
-        let map = ArrayOfMaps::try_from(take_map(ebpf, "device_lists")?).map_err(|error| unavailable(&error))?;
-        let fanning = Array::try_from(take_map(ebpf, "fanning")?).map_err(|error| unavailable(&error))?;
+    pub(super) fn new(object: &mut Object, egress: ProgramFd) -> Result<DeviceLists, Unavailable> {
+        let map = ArrayOfMaps::try_from(take_map(object, "device_lists")?).map_err(|error| unavailable(&error))?;
+        let fanning = Array::try_from(take_map(object, "fanning")?).map_err(|error| unavailable(&error))?;
         let (capacity, lists) = (map.len(), Mutex::default());
         Ok(DeviceLists { map: Mutex::new(map), fanning: Mutex::new(fanning), capacity, lists, egress })
     }
@@ -116,6 +118,7 @@ impl DeviceLists {
 
     fn set(&self, index: u32, interfaces: &[u32], list: &DevMap<MapData>) -> io::Result<()> {
         let (pattern, _) = pattern(interfaces).map_err(|_| io::ErrorKind::InvalidData)?;
+        self.claim(interfaces)?;
         // Before the list is there, which the kernel takes when no program runs any more that has not seen this: what leaves
         // together passes the program of the first.
         let mut fanning = self.fanning.lock().unwrap_or_else(PoisonError::into_inner);
@@ -123,6 +126,18 @@ impl DeviceLists {
         let mut map = self.map.lock().unwrap_or_else(PoisonError::into_inner);
         map.set(index, list, 0).map_err(io::Error::other)?;
         self.lock().known.insert(pattern, index);
+        Ok(())
+    }
+
+    /// Programs count clones by interface, in as many places as there may be interfaces.
+    fn claim(&self, interfaces: &[u32]) -> io::Result<()> {
+        let places = &mut self.lock().places;
+        for interface in interfaces {
+            let other = *places.entry(interface % MOST_DEVICES).or_insert(*interface);
+            if other != *interface {
+                return Err(io::Error::other(format!("interfaces {other} and {interface} fall upon each other")));
+            }
+        }
         Ok(())
     }
 

@@ -6,11 +6,14 @@ use super::keys::KeyMaps;
 use super::pins::Pins;
 use super::shared::Shared;
 use super::{Unavailable, unavailable};
-use crate::fastpath::layout::{Copy, CopyKey, Flow, Group, InterfaceLines, Keys, NextHop, Order, Sent, Stream, Tables};
+use crate::fastpath::layout::{Copy, Flow, Group, InterfaceLines, Keys, NextHop, Order, Stream, Tables};
+use crate::io::bpf::Object;
+#[cfg(has_ebpf)]
+use crate::io::bpf::{Fault, Plan};
 use crate::srtp::aes_key;
 use aya::maps::{Array, HashMap, Map, MapData, ProgramArray};
-use aya::programs::{Program, ProgramError, ProgramFd, Xdp};
-use aya::{Ebpf, EbpfLoader};
+use aya::programs::{ProgramFd, SchedClassifier, Xdp};
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
@@ -22,7 +25,7 @@ const SRTP: u32 = 0;
 
 /// The maps that outlive the daemon, where anything does: all that hold what the daemon has written, or counts. Programs
 /// must find each other, too. Others are filled when programs are loaded, or within a packet.
-pub(super) const PINNED: [&str; 13] = [
+pub(super) const PINNED: [&str; 12] = [
     "fronts",
     "flows",
     "streams",
@@ -35,16 +38,14 @@ pub(super) const PINNED: [&str; 13] = [
     "device_lists",
     "groups",
     "copies",
-    "sent",
 ];
 
 /// How much the maps hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
-    /// Streams, groups of receivers, copies.
+    /// Groups of receivers, copies, and flows at most.
     pub flows: u32,
-    /// Local ports that flows are found by. The fewer, the nearer to the processor is what they are found in: for a packet
-    /// among those of many flows, finding its own is most of what it costs.
+    /// Local ports that flows are found by. The fewer, the less memory is taken, whether it is used or not.
     pub ports: u32,
 }
 
@@ -52,6 +53,11 @@ impl Room {
     /// For as many ports as flows.
     pub fn of(flows: u32) -> Room {
         Room { flows, ports: flows }
+    }
+
+    /// Streams: shards have equal shares of them, whatever ports they open.
+    pub(super) fn streams(self) -> u32 {
+        self.ports.saturating_mul(2).min(self.flows)
     }
 
     /// Keys of SRTP: of flows, and of as many copies.
@@ -63,7 +69,11 @@ impl Room {
 
 /// The programs in the kernel, not attached to anything.
 pub struct Programs {
-    pub(super) ebpf: Ebpf,
+    pub(super) object: Object,
+    /// Those for drivers, and for what leaves by redirection, by name.
+    by_name: BTreeMap<&'static str, Xdp>,
+    /// The classifier, where it was wanted so far.
+    classifier: Option<SchedClassifier>,
     flows: Arc<FlowMap>,
     /// As long as this is open, programs find each other.
     numbers: Option<ProgramArray<MapData>>,
@@ -87,13 +97,9 @@ unsafe impl aya::Pod for Tables {}
 // SAFETY: the same.
 unsafe impl aya::Pod for Stream {}
 // SAFETY: the same.
-unsafe impl aya::Pod for Sent {}
-// SAFETY: the same.
 unsafe impl aya::Pod for Group {}
 // SAFETY: the same.
 unsafe impl aya::Pod for InterfaceLines {}
-// SAFETY: the same.
-unsafe impl aya::Pod for CopyKey {}
 // SAFETY: the same.
 unsafe impl aya::Pod for Copy {}
 
@@ -118,39 +124,34 @@ impl Programs {
         with_srtp: bool,
         pins: Option<&Pins>,
     ) -> Result<Programs, Unavailable> {
-        let partial = u8::from(checksums_are_partial);
-        let mut loader = EbpfLoader::new();
-        let front_mask = flows::sizes(room.ports).0 - 1;
-        loader.override_global("checksums_are_partial", &partial, true);
-        loader.override_global("front_mask", &front_mask, true);
-        let sizes = flows::sizes(room.ports);
-        loader.map_max_entries("fronts", sizes.0);
-        loader.map_max_entries("flows", sizes.1);
-        for name in ["keys_of", "orders"] {
-            loader.map_max_entries(name, room.keys());
-        }
-        for name in ["streams", "groups", "copies", "sent"] {
-            loader.map_max_entries(name, room.flows);
-        }
-        if let Some(pins) = pins {
-            for name in PINNED {
-                loader.map_pin_path(name, pins.map_path(name));
-            }
-        }
-        let mut ebpf = loader.load(OBJECT).map_err(|error| unavailable(&error))?;
+        let object = open_object(room, checksums_are_partial, pins).map_err(|error| unavailable(&error))?;
+        let flows = open_flows(&object, flows::sizes(room.ports))?;
         let names: &[&str] =
             if with_srtp { &["srtp", "egress", "rx", "rx_captured"] } else { &["egress", "rx", "rx_captured"] };
-        let mut loaded = verify(&mut ebpf, names);
-        let mut take = |name| loaded.remove(name).unwrap_or_else(|| Err(no_program(name)));
-        take("rx").and(take("egress"))?;
-        let (captures, srtp) = (take("rx_captured"), with_srtp.then(|| take("srtp")));
-        let flows = open_flows(&ebpf, sizes)?;
-        let mut programs =
-            Programs { ebpf, flows, numbers: None, without_srtp: None, watchers: None, without_captures: None };
-        if let Err(why) = captures.and_then(|()| programs.use_captures()) {
+        let (mut by_name, mut refused) = (BTreeMap::new(), BTreeMap::new());
+        for (name, loaded) in verify(&object, names) {
+            match loaded {
+                Ok(program) => drop(by_name.insert(name, program)),
+                Err(why) => drop(refused.insert(name, why)),
+            }
+        }
+        if let Some(why) = refused.remove("rx").or_else(|| refused.remove("egress")) {
+            return Err(why);
+        }
+        let mut programs = Programs {
+            object,
+            by_name,
+            classifier: None,
+            flows,
+            numbers: None,
+            without_srtp: None,
+            watchers: None,
+            without_captures: None,
+        };
+        if let Err(why) = refused.remove("rx_captured").map_or_else(|| programs.use_captures(), Err) {
             programs.without_captures = Some(why.to_string());
         }
-        if let Some(Err(why)) = srtp.map(|loaded| loaded.and_then(|()| programs.use_srtp())) {
+        if with_srtp && let Err(why) = refused.remove("srtp").map_or_else(|| programs.use_srtp(), Err) {
             programs.without_srtp = Some(why.to_string());
         }
         if !programs.have_srtp() && pins.is_some() {
@@ -172,16 +173,16 @@ impl Programs {
         Err(Unavailable::NotBuilt)
     }
 
-    /// What a program array takes for a program.
-    fn number_of(&mut self, name: &str) -> Result<ProgramFd, Unavailable> {
-        let program = program(&mut self.ebpf, name)?;
+    /// What maps of programs take for a program.
+    fn number_of(&self, name: &str) -> Result<ProgramFd, Unavailable> {
+        let program = self.by_name.get(name).ok_or_else(|| no_program(name))?;
         program.fd().and_then(|fd| fd.try_clone().map_err(Into::into)).map_err(|error| unavailable(&error))
     }
 
     fn use_captures(&mut self) -> Result<(), Unavailable> {
         let number = self.number_of("rx_captured")?;
         let mut watchers =
-            ProgramArray::try_from(take_map(&mut self.ebpf, "watchers")?).map_err(|error| unavailable(&error))?;
+            ProgramArray::try_from(take_map(&mut self.object, "watchers")?).map_err(|error| unavailable(&error))?;
         watchers.set(0, &number, 0).map_err(|error| unavailable(&error))?;
         self.watchers = Some(watchers);
         Ok(())
@@ -192,13 +193,13 @@ impl Programs {
     /// # Errors
     /// The second time.
     pub fn take_captures(&mut self, ports: Arc<CapturedPorts>) -> Result<CaptureRing, Unavailable> {
-        let (ring, lost) = (take_map(&mut self.ebpf, "captures")?, take_map(&mut self.ebpf, "captures_lost")?);
+        let (ring, lost) = (take_map(&mut self.object, "captures")?, take_map(&mut self.object, "captures_lost")?);
         CaptureRing::new(ring, lost, ports)
     }
 
     fn use_srtp(&mut self) -> Result<(), Unavailable> {
         let number = self.number_of("srtp")?;
-        let tables = take_map(&mut self.ebpf, "tables")?;
+        let tables = take_map(&mut self.object, "tables")?;
         let mut tables = Array::try_from(tables).map_err(|error| unavailable(&error))?;
         let words = Tables { words: aes_key::tables() };
         tables.set(0, words, 0).map_err(|error| unavailable(&error))?;
@@ -216,7 +217,7 @@ impl Programs {
     }
 
     fn number_map(&mut self) -> Result<ProgramArray<MapData>, Unavailable> {
-        ProgramArray::try_from(take_map(&mut self.ebpf, "programs")?).map_err(|error| unavailable(&error))
+        ProgramArray::try_from(take_map(&mut self.object, "programs")?).map_err(|error| unavailable(&error))
     }
 
     /// Keys and windows of SRTP, where they are used.
@@ -239,16 +240,29 @@ impl Programs {
     /// # Errors
     /// When the process has no descriptors left.
     pub fn descriptor(&self) -> Result<BorrowedFd<'_>, Unavailable> {
-        let program = self.ebpf.program("rx").ok_or_else(|| no_program("rx"))?;
-        let program: &Xdp = program.try_into().map_err(|error: ProgramError| unavailable(&error))?;
+        let program = self.by_name.get("rx").ok_or_else(|| no_program("rx"))?;
         Ok(program.fd().map_err(|error| unavailable(&error))?.as_fd())
+    }
+
+    /// The same for who attaches it at a driver.
+    pub(super) fn at_driver(&mut self) -> Result<&mut Xdp, Unavailable> {
+        self.by_name.get_mut("rx").ok_or_else(|| no_program("rx"))
+    }
+
+    /// The classifier, which is loaded when it is first wanted.
+    pub(super) fn classifier(&mut self) -> Result<&mut SchedClassifier, Unavailable> {
+        let program = match self.classifier.take() {
+            Some(program) => program,
+            None => self.object.load_classifier("rx_tc").map_err(|error| unavailable(&error))?,
+        };
+        Ok(self.classifier.insert(program))
     }
 
     /// The programs that are loaded, each with the number of instructions that the kernel has looked at to verify it.
     pub fn verified(&self) -> impl Iterator<Item = (&str, u32)> {
-        self.ebpf.programs().filter_map(|(name, program)| {
+        self.by_name.iter().filter_map(|(name, program)| {
             let count = program.info().ok()?.verified_instruction_count()?;
-            Some((name, count))
+            Some((*name, count))
         })
     }
 
@@ -274,13 +288,12 @@ impl Programs {
     /// # Errors
     /// When there is none.
     pub fn map_descriptor(&self, name: &str) -> Result<BorrowedFd<'_>, Unavailable> {
-        Ok(map_data(&self.ebpf, name)?.fd().as_fd())
+        Ok(map_data(&self.object, name)?.fd().as_fd())
     }
 
     /// The program that runs on what leaves.
-    pub(super) fn egress(&mut self) -> Result<ProgramFd, Unavailable> {
-        let descriptor = program(&mut self.ebpf, "egress")?.fd().map_err(|error| unavailable(&error))?;
-        descriptor.try_clone().map_err(|error| unavailable(&error))
+    pub(super) fn egress(&self) -> Result<ProgramFd, Unavailable> {
+        self.number_of("egress")
     }
 
     pub(super) fn shared<T: aya::Pod>(&self, name: &str, count: u32) -> Result<Arc<Shared<T>>, Unavailable> {
@@ -296,23 +309,35 @@ impl Programs {
     }
 }
 
+/// The object with its maps, made or taken over.
 #[cfg(has_ebpf)]
-fn open_flows(ebpf: &Ebpf, sizes: (u32, u32)) -> Result<Arc<FlowMap>, Unavailable> {
-    let descriptor = |name| map_data(ebpf, name).map(|data| data.fd().as_fd());
+fn open_object(room: Room, checksums_are_partial: bool, pins: Option<&Pins>) -> Result<Object, Fault> {
+    let (fronts, flows) = flows::sizes(room.ports);
+    let (partial, front_mask) = ([u8::from(checksums_are_partial)], (fronts - 1).to_ne_bytes());
+    let mut max_entries = std::collections::HashMap::from([("fronts", fronts), ("flows", flows)]);
+    max_entries.extend(["keys_of", "orders"].map(|name| (name, room.keys())));
+    max_entries.insert("streams", room.streams());
+    max_entries.extend(["groups", "copies"].map(|name| (name, room.flows)));
+    let plan = Plan {
+        globals: [("checksums_are_partial", partial.as_slice()), ("front_mask", front_mask.as_slice())].into(),
+        max_entries,
+        pins: pins.into_iter().flat_map(|pins| PINNED.map(|name| (name, pins.map_path(name)))).collect(),
+    };
+    Object::open(OBJECT, &plan)
+}
+
+#[cfg(has_ebpf)]
+fn open_flows(object: &Object, sizes: (u32, u32)) -> Result<Arc<FlowMap>, Unavailable> {
+    let descriptor = |name| map_data(object, name).map(|data| data.fd().as_fd());
     FlowMap::open((descriptor("fronts")?, descriptor("flows")?), sizes).map(Arc::new)
 }
 
 /// Has the verifier look at programs, at all of them at once: most of what loading takes is its time. What became of each.
 #[cfg(has_ebpf)]
-fn verify<'n>(ebpf: &mut Ebpf, names: &[&'n str]) -> std::collections::HashMap<&'n str, Result<(), Unavailable>> {
-    let load = |program: &mut Program| -> Result<(), Unavailable> {
-        let program: &mut Xdp = program.try_into().map_err(|error: ProgramError| unavailable(&error))?;
-        program.load().map_err(|error| unavailable(&error))
-    };
+fn verify<'n>(object: &Object, names: &[&'n str]) -> Vec<(&'n str, Result<Xdp, Unavailable>)> {
+    let load = |name: &str| object.load_xdp(name).map_err(|error| unavailable(&error));
     std::thread::scope(|scope| {
-        let wanted = |name: &str| names.iter().copied().find(|wanted| *wanted == name);
-        let programs = ebpf.programs_mut().filter_map(|(name, program)| Some((wanted(name)?, program)));
-        let threads: Vec<_> = programs.map(|(name, program)| (name, scope.spawn(move || load(program)))).collect();
+        let threads: Vec<_> = names.iter().map(|name| (*name, scope.spawn(move || load(name)))).collect();
         let ended = || Err(Unavailable::Kernel("the thread that loaded it ended by a fault".to_owned()));
         threads.into_iter().map(|(name, thread)| (name, thread.join().unwrap_or_else(|_| ended()))).collect()
     })
@@ -322,20 +347,15 @@ fn no_program(name: &str) -> Unavailable {
     Unavailable::Kernel(format!("no program named {name}"))
 }
 
-pub(super) fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp, Unavailable> {
-    let program = ebpf.program_mut(name).ok_or_else(|| no_program(name))?;
-    program.try_into().map_err(|error: ProgramError| unavailable(&error))
-}
-
-fn map_data<'a>(ebpf: &'a Ebpf, name: &str) -> Result<&'a MapData, Unavailable> {
-    match ebpf.map(name) {
+fn map_data<'a>(object: &'a Object, name: &str) -> Result<&'a MapData, Unavailable> {
+    match object.map(name) {
         Some(Map::Array(data) | Map::HashMap(data) | Map::DevMapHash(data) | Map::PerCpuArray(data)) => Ok(data),
         _ => Err(Unavailable::Kernel(format!("no map named {name}"))),
     }
 }
 
-pub(super) fn take_map(ebpf: &mut Ebpf, name: &str) -> Result<Map, Unavailable> {
-    ebpf.take_map(name).ok_or_else(|| Unavailable::Kernel(format!("no map named {name}")))
+pub(super) fn take_map(object: &mut Object, name: &str) -> Result<Map, Unavailable> {
+    object.take_map(name).ok_or_else(|| Unavailable::Kernel(format!("no map named {name}")))
 }
 
 #[cfg(test)]

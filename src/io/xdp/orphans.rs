@@ -7,7 +7,7 @@ use super::keys::KeyMaps;
 use super::load::Programs;
 use super::next_hops::{Adopted, NextHops};
 use super::shared::Shared;
-use crate::fastpath::layout::{COPY_KEYS, Copy, CopyKey, Endpoint, Flow, Group, Stream, Way};
+use crate::fastpath::layout::{COPY_KEYS, Copy, Endpoint, Flow, Group, Stream, Way};
 use crate::fastpath::table::Slot;
 use crate::io::clock;
 use aya::maps::{HashMap, MapData};
@@ -28,7 +28,7 @@ type Pair = (IpAddr, u16);
 pub(super) struct Found {
     flows: Arc<FlowMap>,
     groups: HashMap<MapData, u32, Group>,
-    copies: HashMap<MapData, CopyKey, Copy>,
+    copies: Arc<Shared<Copy>>,
     living: Map<Endpoint, Living>,
 }
 
@@ -37,7 +37,13 @@ struct Living {
     flow: Flow,
     slot: Slot,
     devices: u32,
-    copies: Vec<(Copy, u32)>,
+    copies: Vec<LivingCopy>,
+}
+
+struct LivingCopy {
+    index: u32,
+    interface: u32,
+    way: Way,
 }
 
 /// The entries that are left of a dead daemon's.
@@ -64,13 +70,9 @@ struct Inner {
 impl Found {
     /// The flows in the maps, as far as they make sense: one slot below `count` for each, and all copies of a group. Flows
     /// whose packets went to the daemon are removed, and those with keys where these can't be used any more.
-    pub(super) fn look(programs: &Programs, count: u32) -> Result<Found, Unavailable> {
-        let mut found = Found {
-            flows: programs.flows().clone(),
-            groups: programs.hash_map("groups")?,
-            copies: programs.hash_map("copies")?,
-            living: Map::new(),
-        };
+    pub(super) fn look(programs: &Programs, copies: Arc<Shared<Copy>>, count: u32) -> Result<Found, Unavailable> {
+        let mut found =
+            Found { flows: programs.flows().clone(), groups: programs.hash_map("groups")?, copies, living: Map::new() };
         let (mut living, mut used) = (Map::new(), HashSet::new());
         for (slot, flow) in found.flows.all() {
             let is_usable = !flow.is_lifted() && slot.0 < count && (programs.have_srtp() || !flow.is_srtp());
@@ -94,23 +96,16 @@ impl Found {
             return Some(Living { flow, slot, devices: 0, copies: Vec::new() });
         }
         let group = self.groups.get(&flow.group, 0).ok()?;
-        let copy = |number: u32| self.copies.get(&CopyKey { group: flow.group, number }, 0).ok();
-        let copies = (0..).map_while(copy).enumerate();
-        let interface = |number: u32| {
-            let runs = group.runs.iter().filter(|run| run.interface != 0 && run.first <= number);
-            runs.max_by_key(|run| run.first).map(|run| run.interface)
-        };
-        let copies = copies.map(|(number, copy)| Some((copy, interface(number as u32)?)));
-        Some(Living { flow, slot, devices: group.devices, copies: copies.collect::<Option<_>>()? })
+        let copy = |(index, interface)| LivingCopy { index, interface, way: self.copies.read(index).way };
+        let copies = group.members()?.into_iter().map(copy).collect();
+        Some(Living { flow, slot, devices: group.devices, copies })
     }
 
-    /// Groups and copies that nothing leads to: a daemon died before it had freed them.
+    /// Groups that nothing leads to: a daemon died before it had freed them.
     fn remove_lost(&mut self) {
         let living: HashSet<u32> = self.living.values().map(|living| living.flow.group).collect();
         let groups: Vec<u32> = self.groups.keys().flatten().filter(|group| !living.contains(group)).collect();
-        let copies: Vec<CopyKey> = self.copies.keys().flatten().filter(|key| !living.contains(&key.group)).collect();
         groups.iter().for_each(|group| drop(self.groups.remove(group)));
-        copies.iter().for_each(|key| drop(self.copies.remove(key)));
     }
 
     /// The slots that are in use.
@@ -118,16 +113,16 @@ impl Found {
         self.living.values().map(|living| living.slot.0).collect()
     }
 
-    /// The numbers of groups, and of counters of copies, that are in use.
+    /// The numbers of groups, and the indices of copies, that are in use.
     pub(super) fn groups(&self) -> (HashSet<u32>, HashSet<u32>) {
         let copies = self.living.values().flat_map(|living| &living.copies);
-        (self.living.values().map(|living| living.flow.group).collect(), copies.map(|(copy, _)| copy.sent).collect())
+        (self.living.values().map(|living| living.flow.group).collect(), copies.map(|copy| copy.index).collect())
     }
 
     /// The lists of interfaces that are in use.
     pub(super) fn lists(&self) -> impl Iterator<Item = (u32, Vec<u32>)> {
         let groups = self.living.values().filter(|living| living.flow.group != 0);
-        groups.map(|living| (living.devices, living.copies.iter().map(|(_, interface)| *interface).collect()))
+        groups.map(|living| (living.devices, living.copies.iter().map(|copy| copy.interface).collect()))
     }
 
     /// The ways that are in use.
@@ -146,7 +141,7 @@ impl Found {
 
 impl Living {
     fn ways(&self) -> impl Iterator<Item = &Way> {
-        std::iter::once(&self.flow.way).chain(self.copies.iter().map(|(copy, _)| &copy.way))
+        std::iter::once(&self.flow.way).chain(self.copies.iter().map(|copy| &copy.way))
     }
 
     /// Where packets come, and where their copies leave: that port hears the receiver.
@@ -292,7 +287,7 @@ impl Inner {
         let slot = living.slot;
         if let Some(keys) = &mut self.keys {
             keys.forget(slot);
-            living.copies.iter().for_each(|(copy, _)| keys.forget(Slot(copy.sent | COPY_KEYS)));
+            living.copies.iter().for_each(|copy| keys.forget(Slot(copy.index | COPY_KEYS)));
         }
         for way in living.ways().filter(|way| way.next_hop != 0) {
             let (from, to) = ends(way);

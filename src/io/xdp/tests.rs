@@ -74,14 +74,18 @@ fn programs(pins: &Pins, with_srtp: bool) -> Programs {
 
 /// Ways and lists of interfaces that nobody looks after.
 fn hops(programs: &mut Programs) -> (Arc<NextHops>, Arc<DeviceLists>) {
-    let hops = load::take_map(&mut programs.ebpf, "next_hops").unwrap();
+    let hops = load::take_map(&mut programs.object, "next_hops").unwrap();
     let (first, second) = (programs.egress().unwrap(), programs.egress().unwrap());
-    let devices = Devices::new(&mut programs.ebpf, first).unwrap();
-    let lists = Arc::new(DeviceLists::new(&mut programs.ebpf, second).unwrap());
+    let devices = Devices::new(&mut programs.object, first).unwrap();
+    let lists = Arc::new(DeviceLists::new(&mut programs.object, second).unwrap());
     let (hops, thread) = NextHops::start(Array::try_from(hops).unwrap(), (devices, lists.clone()), &[]).unwrap();
     hops.stop();
     thread.join().unwrap();
     (hops, lists)
+}
+
+fn look(programs: &Programs) -> Found {
+    Found::look(programs, programs.shared("copies", FLOWS).unwrap(), FLOWS).unwrap()
 }
 
 fn local() -> SocketAddr {
@@ -93,8 +97,7 @@ fn live_and_die(pins: Pins) {
     let mut programs = programs(&pins, true);
     let (next_hops, lists) = hops(&mut programs);
     let copies = Copies::new(
-        (programs.hash_map("groups").unwrap(), programs.hash_map("copies").unwrap()),
-        programs.shared("sent", FLOWS).unwrap(),
+        (programs.hash_map("groups").unwrap(), programs.shared("copies", FLOWS).unwrap()),
         lists,
         (Vec::new(), Vec::new()),
     );
@@ -175,7 +178,7 @@ fn orphans_go_on_until_they_are_silent() {
     let pins = Pins::take(&bpffs.place(2223), Room::of(FLOWS), true).unwrap();
     let mut programs = programs(&pins, true);
     assert_eq!(counts(&programs), (1, 1, 1));
-    let found = Found::look(&programs, FLOWS).unwrap();
+    let found = look(&programs);
     assert_eq!(found.slots(), HashSet::from([2]));
     programs.any_key_maps().unwrap().retain(|slot| slot == Slot(2));
     assert_eq!(counts(&programs), (1, 1, 1));
@@ -205,7 +208,7 @@ fn what_can_not_go_on_is_removed_with_its_keys() {
     live_and_die(Pins::take(&bpffs.place(2223), Room::of(FLOWS), true).unwrap());
     let pins = Pins::take(&bpffs.place(2223), Room::of(FLOWS), true).unwrap();
     let programs = programs(&pins, false);
-    let found = Found::look(&programs, FLOWS).unwrap();
+    let found = look(&programs);
     assert!(found.slots().is_empty());
     programs.any_key_maps().unwrap().retain(|_| false);
     assert_eq!(counts(&programs), (0, 0, 0));
