@@ -32,9 +32,10 @@ pub(in crate::io) enum Fault {
     Map(String, #[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("there is no program named {0}")]
     NoProgram(String),
-    #[error("the program {name} is refused: {log}")]
+    #[error("the program {name} is refused{log}")]
     Refused {
         name: String,
+        /// A colon and the end of what the verifier said, or nothing.
         log: String,
         #[source]
         error: io::Error,
@@ -267,6 +268,7 @@ fn refused(program: &call::Program, error: io::Error) -> Fault {
     }
     let text = String::from_utf8_lossy(&log);
     let lines: Vec<&str> = text.lines().collect();
-    let shown = lines[lines.len().saturating_sub(SHOWN_LINES)..].join("; ");
-    Fault::Refused { name: program.name.to_owned(), log: shown, error }
+    let end = lines[lines.len().saturating_sub(SHOWN_LINES)..].join("; ");
+    let log = if end.is_empty() { end } else { format!(": {end}") };
+    Fault::Refused { name: program.name.to_owned(), log, error }
 }
