@@ -14,6 +14,17 @@ struct {
 	TYPE(value, __u64);
 } fronts SECTION(".maps");
 
+/* Set by the loader: the number of elements of the map fronts, a power of two, less one. */
+const volatile __u32 front_mask = MOST_FLOWS - 1;
+
+/* The element of the map fronts for a local port. Ports of RTP are even, mostly, and those of an address stand side by
+ * side: many of them share a line of the processor's cache. */
+INLINE __u32 front_of(const struct endpoint *local)
+{
+	__u32 of_address = (from_be32(local->address[3]) * 0x9e3779b1U) >> 12;
+	return (of_address + (from_be16(local->port) >> 1)) & front_mask;
+}
+
 struct {
 	ATTRIBUTE(type, BPF_MAP_TYPE_ARRAY);
 	ATTRIBUTE(max_entries, MOST_FLOWS);

@@ -66,7 +66,7 @@ impl Endpoint {
         Endpoint { side, ..self }
     }
 
-    /// The element of the map `fronts` for a local port, with `mask` one less than their number: `front_of()` of `accept.h`.
+    /// The element of the map `fronts` for a local port, with `mask` one less than their number: `front_of()` of `maps.h`.
     pub fn front(&self, mask: u32) -> u32 {
         let last = u32::from_be_bytes([self.address[12], self.address[13], self.address[14], self.address[15]]);
         let of_address = last.wrapping_mul(0x9e37_79b1) >> 12;

@@ -57,15 +57,15 @@ impl Room {
         Room { flows, ports: flows }
     }
 
-    /// Streams: shards have equal shares of them, whatever ports they open.
+    /// Streams, of which shards have equal shares whatever ports they open; keys of SRTP, of flows and of as many copies.
     pub(super) fn streams(self) -> u32 {
         self.ports.saturating_mul(2).min(self.flows)
     }
 
-    /// Keys of SRTP: of flows, and of as many copies.
-    #[cfg(has_ebpf)]
-    fn keys(self) -> u32 {
-        self.ports.saturating_mul(2).min(self.flows)
+    /// What the sizes of all maps follow from.
+    pub(super) fn sizes(self) -> [u32; 4] {
+        let (fronts, places) = flows::sizes(self.ports);
+        [self.flows, self.streams(), fronts, places]
     }
 }
 
@@ -171,7 +171,7 @@ impl Programs {
         with_srtp: bool,
         pins: Option<&Pins>,
     ) -> Result<Programs, Unavailable> {
-        let _ = (room, checksums_are_partial, with_srtp, pins, PINNED, SRTP, flows::sizes, FlowMap::open);
+        let _ = (room, checksums_are_partial, with_srtp, pins, PINNED, SRTP, FlowMap::open);
         Err(Unavailable::NotBuilt)
     }
 
@@ -314,12 +314,11 @@ impl Programs {
 /// The object with its maps, made or taken over.
 #[cfg(has_ebpf)]
 fn open_object(room: Room, checksums_are_partial: bool, pins: Option<&Pins>) -> Result<Object, Fault> {
-    let (fronts, flows) = flows::sizes(room.ports);
+    let [most, streams, fronts, flows] = room.sizes();
     let (partial, front_mask) = ([u8::from(checksums_are_partial)], (fronts - 1).to_ne_bytes());
     let mut max_entries = std::collections::HashMap::from([("fronts", fronts), ("flows", flows)]);
-    max_entries.extend(["keys_of", "orders"].map(|name| (name, room.keys())));
-    max_entries.insert("streams", room.streams());
-    max_entries.extend(["groups", "copies"].map(|name| (name, room.flows)));
+    max_entries.extend(["streams", "keys_of", "orders"].map(|name| (name, streams)));
+    max_entries.extend(["groups", "copies"].map(|name| (name, most)));
     let plan = Plan {
         globals: [("checksums_are_partial", partial.as_slice()), ("front_mask", front_mask.as_slice())].into(),
         max_entries,

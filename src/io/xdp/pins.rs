@@ -91,7 +91,7 @@ impl Pins {
         let directory = place.directory();
         let lock = lock_patiently(&directory)?
             .ok_or_else(|| io::Error::other(format!("{} belongs to another daemon that runs", directory.display())))?;
-        let layout = format!("{LAYOUT_MARK}{LAYOUT}-{}-{}", room.flows, room.ports);
+        let layout = format!("{LAYOUT_MARK}{LAYOUT}-{}", room.sizes().map(|size| size.to_string()).join("-"));
         let left = names(&directory);
         let has_maps = keeps && left.contains(&layout);
         if !left.is_empty() && !has_maps {
