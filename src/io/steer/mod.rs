@@ -6,13 +6,14 @@ mod inbox;
 mod outlet;
 mod table;
 
-use super::bpf::{Object, Plan};
+use super::capabilities::{self, BPF, Capability, NET_ADMIN, NET_RAW};
 use super::headers::Origin;
 use super::receiver::open_socket;
 use crate::base::fault::with_causes;
 use crate::relay::{OpenError, PortToken};
 use aya::maps::{HashMap, Map, MapData, SockMap};
 use aya::programs::SkLookup;
+use aya::{Ebpf, EbpfLoader};
 use bound::Watch;
 use inbox::Inbox;
 use outlet::Outlet;
@@ -52,7 +53,7 @@ pub enum Unavailable {
 
 /// The program, attached to the network namespace as long as this lives.
 pub struct Steering {
-    _program: SkLookup,
+    _ebpf: Ebpf,
     sockets: SockMap<MapData>,
     table: Arc<Table>,
     _watch: Watch,
@@ -60,9 +61,8 @@ pub struct Steering {
     _unread: Vec<(u32, Socket)>,
 }
 
-/// The capabilities that it takes (capabilities(7)): number, name, and one that contains it.
-const CAPABILITIES: [(u32, &str, Option<u32>); 3] =
-    [(39, "CAP_BPF", Some(21)), (12, "CAP_NET_ADMIN", None), (13, "CAP_NET_RAW", None)];
+/// The capabilities that it takes.
+const NEEDED: [Capability; 3] = [BPF, NET_ADMIN, NET_RAW];
 
 /// The key of the map `addresses`: the address in four words, and its family.
 fn key(address: IpAddr) -> [u32; 5] {
@@ -85,7 +85,7 @@ impl Steering {
     /// See [`Unavailable`].
     #[cfg(has_ebpf)]
     pub fn open(addresses: &[IpAddr], shards: usize) -> Result<Steering, Unavailable> {
-        let missing = missing_capabilities();
+        let missing = capabilities::missing(&NEEDED);
         if !missing.is_empty() {
             return Err(Unavailable::NotPermitted(missing.join(", ")));
         }
@@ -99,30 +99,30 @@ impl Steering {
             return Err(Unavailable::NoAddress);
         }
         let count = u32::try_from(served.len()).map_err(|_| Unavailable::NoAddress)?;
-        let unread = (2 * shards as u32).to_ne_bytes();
-        let plan = Plan {
-            globals: [("unread", unread.as_slice())].into(),
-            max_entries: [("addresses", count), ("open_ports", count), ("sockets", 2 * (shards as u32 + 1))].into(),
-            pins: Default::default(),
-        };
-        let mut object = Object::open(OBJECT, &plan).map_err(|error| refused(&error))?;
+        let loaded = EbpfLoader::new()
+            .map_max_entries("addresses", count)
+            .map_max_entries("open_ports", count)
+            .map_max_entries("sockets", 2 * (shards as u32 + 1))
+            .override_global("unread", &(2 * shards as u32), true)
+            .load(OBJECT);
+        let mut ebpf = loaded.map_err(|error| refused(&error))?;
         let mut numbers =
-            HashMap::<_, [u32; 5], u32>::try_from(take(&mut object, "addresses")?).map_err(|error| refused(&error))?;
+            HashMap::<_, [u32; 5], u32>::try_from(take(&mut ebpf, "addresses")?).map_err(|error| refused(&error))?;
         for (number, address) in served.iter().enumerate() {
             numbers.insert(key(*address), number as u32, 0).map_err(|error| refused(&error))?;
         }
-        let Map::Array(open_ports) = take(&mut object, "open_ports")? else {
+        let Map::Array(open_ports) = take(&mut ebpf, "open_ports")? else {
             return Err(Unavailable::Kernel("open_ports is no array".to_owned()));
         };
         let table = Arc::new(Table::map(open_ports.fd().as_fd(), served).map_err(|error| refused(&error))?);
         let watch = Watch::start(table.clone()).map_err(|error| refused(&error))?;
-        let mut sockets = SockMap::try_from(take(&mut object, "sockets")?).map_err(|error| refused(&error))?;
+        let mut sockets = SockMap::try_from(take(&mut ebpf, "sockets")?).map_err(|error| refused(&error))?;
         let unread = unread_sockets(&table).map_err(|error| refused(&error))?;
         for (family, socket) in &unread {
             sockets.set(2 * shards as u32 + *family, socket, 0).map_err(|error| refused(&error))?;
         }
-        let program = attach(&object)?;
-        Ok(Steering { _program: program, sockets, table, _watch: watch, _unread: unread })
+        attach(&mut ebpf)?;
+        Ok(Steering { _ebpf: ebpf, sockets, table, _watch: watch, _unread: unread })
     }
 
     /// # Errors
@@ -186,28 +186,17 @@ fn can_be_served(address: &IpAddr) -> bool {
     }
 }
 
-fn missing_capabilities() -> Vec<&'static str> {
-    let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
-    let digits = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    missing_of(digits.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok()).unwrap_or(0))
+fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map, Unavailable> {
+    ebpf.take_map(name).ok_or_else(|| Unavailable::Kernel(format!("no map named {name}")))
 }
 
-fn missing_of(effective: u64) -> Vec<&'static str> {
-    let has = |number: u32| effective >> number & 1 == 1;
-    let missing = CAPABILITIES.iter().filter(|(number, _, within)| !has(*number) && !within.is_some_and(has));
-    missing.map(|(_, name, _)| *name).collect()
-}
-
-fn take(object: &mut Object, name: &str) -> Result<Map, Unavailable> {
-    object.take_map(name).ok_or_else(|| Unavailable::Kernel(format!("no map named {name}")))
-}
-
-/// The program, attached as long as it lives.
-fn attach(object: &Object) -> Result<SkLookup, Unavailable> {
-    let mut program = object.load_socket_lookup("steer").map_err(|error| refused(&error))?;
+fn attach(ebpf: &mut Ebpf) -> Result<(), Unavailable> {
+    let program = ebpf.program_mut("steer").ok_or_else(|| Unavailable::Kernel("no program named steer".to_owned()))?;
+    let program: &mut SkLookup = program.try_into().map_err(|error: aya::programs::ProgramError| refused(&error))?;
+    program.load().map_err(|error| refused(&error))?;
     let namespace = File::open("/proc/thread-self/ns/net").map_err(|error| refused(&error))?;
     program.attach(namespace).map_err(|error| refused(&error))?;
-    Ok(program)
+    Ok(())
 }
 
 fn refused(error: &(dyn std::error::Error + 'static)) -> Unavailable {

@@ -282,14 +282,6 @@ fn the_socket_for_fragments_does_not_receive() {
 }
 
 #[test]
-fn missing_capabilities_are_named() {
-    assert_eq!(missing_of(0), ["CAP_BPF", "CAP_NET_ADMIN", "CAP_NET_RAW"]);
-    assert_eq!(missing_of(1 << 39 | 1 << 12), ["CAP_NET_RAW"]);
-    assert_eq!(missing_of(1 << 21 | 1 << 13), ["CAP_NET_ADMIN"], "CAP_SYS_ADMIN contains CAP_BPF");
-    assert_eq!(missing_of(u64::MAX), [""; 0]);
-}
-
-#[test]
 fn the_key_of_an_address_is_as_the_program_reads_it() {
     assert_eq!(key("1.2.3.4".parse().unwrap())[0].to_ne_bytes(), [1, 2, 3, 4]);
     let words = key("102:304::d0e:f10".parse().unwrap());

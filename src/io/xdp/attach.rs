@@ -103,12 +103,11 @@ impl FastPath {
         let (taken, taken_groups) = (found.slots(), found.groups());
         let is_of_copy = |slot: Slot| slot.0 & COPY_KEYS != 0 && taken_groups.1.contains(&(slot.0 & !COPY_KEYS));
         programs.any_key_maps()?.retain(|slot| taken.contains(&slot.0) || is_of_copy(slot));
-        let hops =
-            Array::try_from(take_map(&mut programs.object, "next_hops")?).map_err(|error| unavailable(&error))?;
+        let hops = Array::try_from(take_map(&mut programs.ebpf, "next_hops")?).map_err(|error| unavailable(&error))?;
         let egress = programs.egress()?;
-        let lists = DeviceLists::new(&mut programs.object, egress)?;
+        let lists = DeviceLists::new(&mut programs.ebpf, egress)?;
         let egress = programs.egress()?;
-        let devices = Devices::new(&mut programs.object, egress)?;
+        let devices = Devices::new(&mut programs.ebpf, egress)?;
         found.lists().try_for_each(|(index, interfaces)| lists.adopt(index, &interfaces)).map_err(kernel)?;
         let lists = Arc::new(lists);
         let (next_hops, seeker) = NextHops::start(hops, (devices, lists.clone()), &found.ways()).map_err(kernel)?;
@@ -132,7 +131,7 @@ impl FastPath {
             pins,
         };
         let programs = (wanted.by_xdp, wanted.by_tc);
-        path.interfaces.attach(&mut path.programs, path.pins.as_ref(), programs, &mut refused);
+        path.interfaces.attach(&mut path.programs.ebpf, path.pins.as_ref(), programs, &mut refused);
         let reach = path.interfaces.reach().elsewhere;
         if !reach.by_xdp && !reach.by_tc {
             return Err(Unavailable::NoInterface(refused.join(", ")));

@@ -5,7 +5,7 @@ use super::load::take_map;
 use super::{Unavailable, unavailable};
 use crate::fastpath::Reason;
 use crate::fastpath::layout::{MOST_DEVICES, MOST_RUNS, Run};
-use crate::io::bpf::Object;
+use aya::Ebpf;
 use aya::maps::xdp::{DevMap, DevMapHash};
 use aya::maps::{Array, ArrayOfMaps, Map, MapData};
 use aya::programs::ProgramFd;
@@ -28,8 +28,8 @@ pub(super) struct Devices {
 }
 
 impl Devices {
-    pub(super) fn new(object: &mut Object, egress: ProgramFd) -> Result<Devices, Unavailable> {
-        let mut take = |name| DevMapHash::try_from(take_map(object, name)?).map_err(|error| unavailable(&error));
+    pub(super) fn new(ebpf: &mut Ebpf, egress: ProgramFd) -> Result<Devices, Unavailable> {
+        let mut take = |name| DevMapHash::try_from(take_map(ebpf, name)?).map_err(|error| unavailable(&error));
         Ok(Devices { map: take("devices")?, singles: take("singles")?, egress, known: HashSet::new() })
     }
 
@@ -68,9 +68,9 @@ struct Lists {
 }
 
 impl DeviceLists {
-    pub(super) fn new(object: &mut Object, egress: ProgramFd) -> Result<DeviceLists, Unavailable> {
-        let map = ArrayOfMaps::try_from(take_map(object, "device_lists")?).map_err(|error| unavailable(&error))?;
-        let fanning = Array::try_from(take_map(object, "fanning")?).map_err(|error| unavailable(&error))?;
+    pub(super) fn new(ebpf: &mut Ebpf, egress: ProgramFd) -> Result<DeviceLists, Unavailable> {
+        let map = ArrayOfMaps::try_from(take_map(ebpf, "device_lists")?).map_err(|error| unavailable(&error))?;
+        let fanning = Array::try_from(take_map(ebpf, "fanning")?).map_err(|error| unavailable(&error))?;
         let (capacity, lists) = (map.len(), Mutex::default());
         Ok(DeviceLists { map: Mutex::new(map), fanning: Mutex::new(fanning), capacity, lists, egress })
     }

@@ -2,11 +2,12 @@
 
 use super::Unavailable;
 use super::features::Features;
-use super::load::Programs;
+use super::load::program;
 use super::netlink::{Link, RouteSocket};
 use super::pins::{Pins, remove_link};
 use super::table::{Reach, Reaches};
 use crate::base::fault::with_causes;
+use aya::Ebpf;
 use aya::programs::links::{FdLink, LinkOrder, PinnedLink};
 use aya::programs::tc::{SchedClassifierLink, TcAttachOptions};
 use aya::programs::xdp::XdpLink;
@@ -54,7 +55,7 @@ impl Interfaces {
     /// none, or sends no frames of such programs. Who refuses is in `refused`.
     pub(super) fn attach(
         &mut self,
-        programs: &mut Programs,
+        ebpf: &mut Ebpf,
         pins: Option<&Pins>,
         (by_xdp, by_tc): (bool, bool),
         refused: &mut Vec<String>,
@@ -63,7 +64,7 @@ impl Interfaces {
         let mut without = Vec::new();
         for (number, interface) in self.by_number.iter_mut().filter(|_| by_xdp) {
             let pin = pins.map(|pins| pins.xdp_path(*number));
-            match programs.at_driver().and_then(|program| attach_xdp(program, *number, pin.as_deref())) {
+            match program(ebpf, "rx").and_then(|program| attach_xdp(program, *number, pin.as_deref())) {
                 Ok(()) => {
                     interface.by_xdp = true;
                     kept.extend(pin);
@@ -74,7 +75,7 @@ impl Interfaces {
         if by_tc && self.by_number.iter().any(|(number, interface)| !interface.by_xdp || !sends_redirected(*number)) {
             for (number, interface) in &mut self.by_number {
                 let pin = pins.map(|pins| pins.tc_path(*number));
-                match programs.classifier().and_then(|program| attach_tc(program, &interface.name, pin.as_deref())) {
+                match classifier(ebpf).and_then(|program| attach_tc(program, &interface.name, pin.as_deref())) {
                     Ok(()) => {
                         interface.by_tc = true;
                         kept.extend(pin);
@@ -96,6 +97,15 @@ impl Interfaces {
 /// Whether a device sends frames that programs at other drivers redirect to it, as far as the kernel tells.
 fn sends_redirected(interface: u32) -> bool {
     Features::new().and_then(|features| features.sends_redirected(interface)).unwrap_or(true)
+}
+
+fn classifier(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier, Unavailable> {
+    let none = || Unavailable::Kernel("no classifier named rx_tc".to_owned());
+    let program: &mut SchedClassifier = ebpf.program_mut("rx_tc").ok_or_else(none)?.try_into().map_err(|_| none())?;
+    if program.fd().is_err() {
+        program.load().map_err(|error| super::unavailable(&error))?;
+    }
+    Ok(program)
 }
 
 /// Attaches the program at the driver. Where a dead daemon's is, it takes that one's place between two packets.

@@ -7,13 +7,10 @@ use super::pins::Pins;
 use super::shared::Shared;
 use super::{Unavailable, unavailable};
 use crate::fastpath::layout::{Copy, Flow, Group, InterfaceLines, Keys, NextHop, Order, Stream, Tables};
-use crate::io::bpf::Object;
-#[cfg(has_ebpf)]
-use crate::io::bpf::{Fault, Plan};
 use crate::srtp::aes_key;
 use aya::maps::{Array, HashMap, Map, MapData, ProgramArray};
-use aya::programs::{ProgramFd, SchedClassifier, Xdp};
-use std::collections::BTreeMap;
+use aya::programs::{Program, ProgramError, ProgramFd, Xdp};
+use aya::{Ebpf, EbpfLoader};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
@@ -71,11 +68,7 @@ impl Room {
 
 /// The programs in the kernel, not attached to anything.
 pub struct Programs {
-    pub(super) object: Object,
-    /// Those for drivers, and for what leaves by redirection, by name.
-    by_name: BTreeMap<&'static str, Xdp>,
-    /// The classifier, where it was wanted so far.
-    classifier: Option<SchedClassifier>,
+    pub(super) ebpf: Ebpf,
     flows: Arc<FlowMap>,
     /// As long as this is open, programs find each other.
     numbers: Option<ProgramArray<MapData>>,
@@ -126,34 +119,34 @@ impl Programs {
         with_srtp: bool,
         pins: Option<&Pins>,
     ) -> Result<Programs, Unavailable> {
-        let object = open_object(room, checksums_are_partial, pins).map_err(|error| unavailable(&error))?;
-        let flows = open_flows(&object, flows::sizes(room.ports))?;
-        let names: &[&str] =
-            if with_srtp { &["srtp", "egress", "rx", "rx_captured"] } else { &["egress", "rx", "rx_captured"] };
-        let (mut by_name, mut refused) = (BTreeMap::new(), BTreeMap::new());
-        for (name, loaded) in verify(&object, names) {
-            match loaded {
-                Ok(program) => drop(by_name.insert(name, program)),
-                Err(why) => drop(refused.insert(name, why)),
+        let [most, streams, fronts, flows] = room.sizes();
+        let (partial, front_mask) = (u8::from(checksums_are_partial), fronts - 1);
+        let mut loader = EbpfLoader::new();
+        loader.override_global("checksums_are_partial", &partial, true);
+        loader.override_global("front_mask", &front_mask, true);
+        let sizes = [("fronts", fronts), ("flows", flows), ("streams", streams), ("keys_of", streams)];
+        for (name, size) in sizes.into_iter().chain([("orders", streams), ("groups", most), ("copies", most)]) {
+            loader.map_max_entries(name, size);
+        }
+        if let Some(pins) = pins {
+            for name in PINNED {
+                loader.map_pin_path(name, pins.map_path(name));
             }
         }
-        if let Some(why) = refused.remove("rx").or_else(|| refused.remove("egress")) {
-            return Err(why);
-        }
-        let mut programs = Programs {
-            object,
-            by_name,
-            classifier: None,
-            flows,
-            numbers: None,
-            without_srtp: None,
-            watchers: None,
-            without_captures: None,
-        };
-        if let Err(why) = refused.remove("rx_captured").map_or_else(|| programs.use_captures(), Err) {
+        let mut ebpf = loader.load(OBJECT).map_err(|error| unavailable(&error))?;
+        let names: &[&str] =
+            if with_srtp { &["srtp", "egress", "rx", "rx_captured"] } else { &["egress", "rx", "rx_captured"] };
+        let mut loaded = verify(&mut ebpf, names);
+        let mut take = |name| loaded.remove(name).unwrap_or_else(|| Err(no_program(name)));
+        take("rx").and(take("egress"))?;
+        let (captures, srtp) = (take("rx_captured"), with_srtp.then(|| take("srtp")));
+        let flows = open_flows(&ebpf, (fronts, flows))?;
+        let mut programs =
+            Programs { ebpf, flows, numbers: None, without_srtp: None, watchers: None, without_captures: None };
+        if let Err(why) = captures.and_then(|()| programs.use_captures()) {
             programs.without_captures = Some(why.to_string());
         }
-        if with_srtp && let Err(why) = refused.remove("srtp").map_or_else(|| programs.use_srtp(), Err) {
+        if let Some(Err(why)) = srtp.map(|loaded| loaded.and_then(|()| programs.use_srtp())) {
             programs.without_srtp = Some(why.to_string());
         }
         if !programs.have_srtp() && pins.is_some() {
@@ -175,16 +168,16 @@ impl Programs {
         Err(Unavailable::NotBuilt)
     }
 
-    /// What maps of programs take for a program.
-    fn number_of(&self, name: &str) -> Result<ProgramFd, Unavailable> {
-        let program = self.by_name.get(name).ok_or_else(|| no_program(name))?;
+    /// What a program array takes for a program.
+    fn number_of(&mut self, name: &str) -> Result<ProgramFd, Unavailable> {
+        let program = program(&mut self.ebpf, name)?;
         program.fd().and_then(|fd| fd.try_clone().map_err(Into::into)).map_err(|error| unavailable(&error))
     }
 
     fn use_captures(&mut self) -> Result<(), Unavailable> {
         let number = self.number_of("rx_captured")?;
         let mut watchers =
-            ProgramArray::try_from(take_map(&mut self.object, "watchers")?).map_err(|error| unavailable(&error))?;
+            ProgramArray::try_from(take_map(&mut self.ebpf, "watchers")?).map_err(|error| unavailable(&error))?;
         watchers.set(0, &number, 0).map_err(|error| unavailable(&error))?;
         self.watchers = Some(watchers);
         Ok(())
@@ -195,13 +188,13 @@ impl Programs {
     /// # Errors
     /// The second time.
     pub fn take_captures(&mut self, ports: Arc<CapturedPorts>) -> Result<CaptureRing, Unavailable> {
-        let (ring, lost) = (take_map(&mut self.object, "captures")?, take_map(&mut self.object, "captures_lost")?);
+        let (ring, lost) = (take_map(&mut self.ebpf, "captures")?, take_map(&mut self.ebpf, "captures_lost")?);
         CaptureRing::new(ring, lost, ports)
     }
 
     fn use_srtp(&mut self) -> Result<(), Unavailable> {
         let number = self.number_of("srtp")?;
-        let tables = take_map(&mut self.object, "tables")?;
+        let tables = take_map(&mut self.ebpf, "tables")?;
         let mut tables = Array::try_from(tables).map_err(|error| unavailable(&error))?;
         let words = Tables { words: aes_key::tables() };
         tables.set(0, words, 0).map_err(|error| unavailable(&error))?;
@@ -219,7 +212,7 @@ impl Programs {
     }
 
     fn number_map(&mut self) -> Result<ProgramArray<MapData>, Unavailable> {
-        ProgramArray::try_from(take_map(&mut self.object, "programs")?).map_err(|error| unavailable(&error))
+        ProgramArray::try_from(take_map(&mut self.ebpf, "programs")?).map_err(|error| unavailable(&error))
     }
 
     /// Keys and windows of SRTP, where they are used.
@@ -242,29 +235,16 @@ impl Programs {
     /// # Errors
     /// When the process has no descriptors left.
     pub fn descriptor(&self) -> Result<BorrowedFd<'_>, Unavailable> {
-        let program = self.by_name.get("rx").ok_or_else(|| no_program("rx"))?;
+        let program = self.ebpf.program("rx").ok_or_else(|| no_program("rx"))?;
+        let program: &Xdp = program.try_into().map_err(|error: ProgramError| unavailable(&error))?;
         Ok(program.fd().map_err(|error| unavailable(&error))?.as_fd())
-    }
-
-    /// The same for who attaches it at a driver.
-    pub(super) fn at_driver(&mut self) -> Result<&mut Xdp, Unavailable> {
-        self.by_name.get_mut("rx").ok_or_else(|| no_program("rx"))
-    }
-
-    /// The classifier, which is loaded when it is first wanted.
-    pub(super) fn classifier(&mut self) -> Result<&mut SchedClassifier, Unavailable> {
-        let program = match self.classifier.take() {
-            Some(program) => program,
-            None => self.object.load_classifier("rx_tc").map_err(|error| unavailable(&error))?,
-        };
-        Ok(self.classifier.insert(program))
     }
 
     /// The programs that are loaded, each with the number of instructions that the kernel has looked at to verify it.
     pub fn verified(&self) -> impl Iterator<Item = (&str, u32)> {
-        self.by_name.iter().filter_map(|(name, program)| {
+        self.ebpf.programs().filter_map(|(name, program)| {
             let count = program.info().ok()?.verified_instruction_count()?;
-            Some((*name, count))
+            Some((name, count))
         })
     }
 
@@ -290,12 +270,13 @@ impl Programs {
     /// # Errors
     /// When there is none.
     pub fn map_descriptor(&self, name: &str) -> Result<BorrowedFd<'_>, Unavailable> {
-        Ok(map_data(&self.object, name)?.fd().as_fd())
+        Ok(map_data(&self.ebpf, name)?.fd().as_fd())
     }
 
     /// The program that runs on what leaves.
-    pub(super) fn egress(&self) -> Result<ProgramFd, Unavailable> {
-        self.number_of("egress")
+    pub(super) fn egress(&mut self) -> Result<ProgramFd, Unavailable> {
+        let descriptor = program(&mut self.ebpf, "egress")?.fd().map_err(|error| unavailable(&error))?;
+        descriptor.try_clone().map_err(|error| unavailable(&error))
     }
 
     pub(super) fn shared<T: aya::Pod>(&self, name: &str, count: u32) -> Result<Arc<Shared<T>>, Unavailable> {
@@ -311,34 +292,23 @@ impl Programs {
     }
 }
 
-/// The object with its maps, made or taken over.
 #[cfg(has_ebpf)]
-fn open_object(room: Room, checksums_are_partial: bool, pins: Option<&Pins>) -> Result<Object, Fault> {
-    let [most, streams, fronts, flows] = room.sizes();
-    let (partial, front_mask) = ([u8::from(checksums_are_partial)], (fronts - 1).to_ne_bytes());
-    let mut max_entries = std::collections::HashMap::from([("fronts", fronts), ("flows", flows)]);
-    max_entries.extend(["streams", "keys_of", "orders"].map(|name| (name, streams)));
-    max_entries.extend(["groups", "copies"].map(|name| (name, most)));
-    let plan = Plan {
-        globals: [("checksums_are_partial", partial.as_slice()), ("front_mask", front_mask.as_slice())].into(),
-        max_entries,
-        pins: pins.into_iter().flat_map(|pins| PINNED.map(|name| (name, pins.map_path(name)))).collect(),
-    };
-    Object::open(OBJECT, &plan)
-}
-
-#[cfg(has_ebpf)]
-fn open_flows(object: &Object, sizes: (u32, u32)) -> Result<Arc<FlowMap>, Unavailable> {
-    let descriptor = |name| map_data(object, name).map(|data| data.fd().as_fd());
+fn open_flows(ebpf: &Ebpf, sizes: (u32, u32)) -> Result<Arc<FlowMap>, Unavailable> {
+    let descriptor = |name| map_data(ebpf, name).map(|data| data.fd().as_fd());
     FlowMap::open((descriptor("fronts")?, descriptor("flows")?), sizes).map(Arc::new)
 }
 
 /// Has the verifier look at programs, at all of them at once: most of what loading takes is its time. What became of each.
 #[cfg(has_ebpf)]
-fn verify<'n>(object: &Object, names: &[&'n str]) -> Vec<(&'n str, Result<Xdp, Unavailable>)> {
-    let load = |name: &str| object.load_xdp(name).map_err(|error| unavailable(&error));
+fn verify<'n>(ebpf: &mut Ebpf, names: &[&'n str]) -> std::collections::HashMap<&'n str, Result<(), Unavailable>> {
+    let load = |program: &mut Program| -> Result<(), Unavailable> {
+        let program: &mut Xdp = program.try_into().map_err(|error: ProgramError| unavailable(&error))?;
+        program.load().map_err(|error| unavailable(&error))
+    };
     std::thread::scope(|scope| {
-        let threads: Vec<_> = names.iter().map(|name| (*name, scope.spawn(move || load(name)))).collect();
+        let wanted = |name: &str| names.iter().copied().find(|wanted| *wanted == name);
+        let programs = ebpf.programs_mut().filter_map(|(name, program)| Some((wanted(name)?, program)));
+        let threads: Vec<_> = programs.map(|(name, program)| (name, scope.spawn(move || load(program)))).collect();
         let ended = || Err(Unavailable::Kernel("the thread that loaded it ended by a fault".to_owned()));
         threads.into_iter().map(|(name, thread)| (name, thread.join().unwrap_or_else(|_| ended()))).collect()
     })
@@ -348,15 +318,20 @@ fn no_program(name: &str) -> Unavailable {
     Unavailable::Kernel(format!("no program named {name}"))
 }
 
-fn map_data<'a>(object: &'a Object, name: &str) -> Result<&'a MapData, Unavailable> {
-    match object.map(name) {
+pub(super) fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp, Unavailable> {
+    let program = ebpf.program_mut(name).ok_or_else(|| no_program(name))?;
+    program.try_into().map_err(|error: ProgramError| unavailable(&error))
+}
+
+fn map_data<'a>(ebpf: &'a Ebpf, name: &str) -> Result<&'a MapData, Unavailable> {
+    match ebpf.map(name) {
         Some(Map::Array(data) | Map::HashMap(data) | Map::DevMapHash(data) | Map::PerCpuArray(data)) => Ok(data),
         _ => Err(Unavailable::Kernel(format!("no map named {name}"))),
     }
 }
 
-pub(super) fn take_map(object: &mut Object, name: &str) -> Result<Map, Unavailable> {
-    object.take_map(name).ok_or_else(|| Unavailable::Kernel(format!("no map named {name}")))
+pub(super) fn take_map(ebpf: &mut Ebpf, name: &str) -> Result<Map, Unavailable> {
+    ebpf.take_map(name).ok_or_else(|| Unavailable::Kernel(format!("no map named {name}")))
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod netlink;
 mod next_hops;
 mod orphans;
 mod pins;
+mod raw;
 mod shared;
 mod table;
 mod verdicts;
@@ -30,16 +31,21 @@ pub use orphans::Orphans;
 pub use pins::{Place, remove_left};
 pub use verdicts::VerdictCounters;
 
+use super::capabilities::{self, BPF, Capability, NET_ADMIN, PERFMON};
 use crate::base::fault::with_causes;
 use std::io;
+
+/// The capabilities that programs take.
+const NEEDED: [Capability; 3] = [BPF, PERFMON, NET_ADMIN];
 
 /// Why there is no fast path.
 #[derive(Debug, thiserror::Error)]
 pub enum Unavailable {
     #[error("this program was built without it, because there was no clang")]
     NotBuilt,
-    #[error("CAP_BPF and CAP_NET_ADMIN are missing (root has both)")]
-    NotPermitted,
+    /// The capabilities that are missing.
+    #[error("missing {0} (root has all)")]
+    NotPermitted(String),
     #[error("no interface to attach to: {0}")]
     NoInterface(String),
     #[error("{0}")]
@@ -50,8 +56,9 @@ fn unavailable(error: &(dyn std::error::Error + 'static)) -> Unavailable {
     let mut cause = Some(error);
     while let Some(error) = cause {
         let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
-        if kind == Some(io::ErrorKind::PermissionDenied) {
-            return Unavailable::NotPermitted;
+        let missing = capabilities::missing(&NEEDED);
+        if kind == Some(io::ErrorKind::PermissionDenied) && !missing.is_empty() {
+            return Unavailable::NotPermitted(missing.join(", "));
         }
         cause = error.source();
     }

@@ -74,10 +74,10 @@ fn programs(pins: &Pins, with_srtp: bool) -> Programs {
 
 /// Ways and lists of interfaces that nobody looks after.
 fn hops(programs: &mut Programs) -> (Arc<NextHops>, Arc<DeviceLists>) {
-    let hops = load::take_map(&mut programs.object, "next_hops").unwrap();
+    let hops = load::take_map(&mut programs.ebpf, "next_hops").unwrap();
     let (first, second) = (programs.egress().unwrap(), programs.egress().unwrap());
-    let devices = Devices::new(&mut programs.object, first).unwrap();
-    let lists = Arc::new(DeviceLists::new(&mut programs.object, second).unwrap());
+    let devices = Devices::new(&mut programs.ebpf, first).unwrap();
+    let lists = Arc::new(DeviceLists::new(&mut programs.ebpf, second).unwrap());
     let (hops, thread) = NextHops::start(Array::try_from(hops).unwrap(), (devices, lists.clone()), &[]).unwrap();
     hops.stop();
     thread.join().unwrap();

@@ -18,8 +18,6 @@ macro_rules! elements {
 elements!(
     u32,
     [u32; 2],
-    millrace::fastpath::layout::Endpoint,
-    millrace::fastpath::layout::Flow,
     millrace::fastpath::layout::Stream,
     millrace::fastpath::layout::NextHop,
     millrace::fastpath::layout::Keys,

@@ -60,10 +60,9 @@ pub(super) fn open(
     shards: u32,
     refused: &mut Vec<String>,
 ) -> Result<Vec<ShardLines>, Unavailable> {
-    let mut map: XskMap<_> =
-        take_map(&mut programs.object, "lines")?.try_into().map_err(|error| unavailable(&error))?;
+    let mut map: XskMap<_> = take_map(&mut programs.ebpf, "lines")?.try_into().map_err(|error| unavailable(&error))?;
     let mut sets: HashMap<_, u32, InterfaceLines> =
-        take_map(&mut programs.object, "lines_of")?.try_into().map_err(|error| unavailable(&error))?;
+        take_map(&mut programs.ebpf, "lines_of")?.try_into().map_err(|error| unavailable(&error))?;
     let hops = [Domain::IPV4, Domain::IPV6].map(hops);
     let mut shares: Vec<ShardLines> = (0..shards.max(1))
         .map(|_| ShardLines {
