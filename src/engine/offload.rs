@@ -45,14 +45,20 @@ impl Shard {
     /// Looks at the streams whose way may have changed. Called once a turn.
     #[inline]
     pub fn settle_ways(&mut self, now: Now, transmit: &mut (impl Transmit + ?Sized)) {
-        if self.relay.has_way_notes() {
-            self.look_at_ways(now);
-        }
+        self.heed_ways(now);
         if self.relay.has_released() {
             self.relay.release_held(now, transmit);
         }
         if self.relay.has_digits() {
             self.tell_digits(now);
+        }
+    }
+
+    /// The same, but for what waits to be sent. Called before a reply too: who is told that media has ended gets none.
+    #[inline]
+    pub(super) fn heed_ways(&mut self, now: Now) {
+        if self.relay.has_way_notes() {
+            self.look_at_ways(now);
         }
     }
 

@@ -67,6 +67,7 @@ impl Shard {
             self.count_ways(now, *index);
         }
         let outcome = self.dispatch(now, request, from, lent);
+        self.heed_ways(now);
         self.current = None;
         match outcome {
             Ok(reply) if request.command == Command::Ping => reply.with("result", "pong"),

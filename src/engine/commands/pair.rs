@@ -84,6 +84,7 @@ impl Shard {
         } else if is_new {
             self.forget_call(now, index, lent);
         }
+        self.heed_ways(now);
         self.current = None;
         outcome.map(drop)
     }
@@ -100,6 +101,7 @@ impl Shard {
             }
             _ => self.remove_participants(now, index, &leaving, lent),
         }
+        self.heed_ways(now);
         self.current = None;
         !leaving.is_empty()
     }

@@ -203,3 +203,23 @@ fn long_packets_are_lifted() {
     trial.end();
     assert_eq!((kernel.lifted(), kernel.counts().0), (vec![], 0));
 }
+
+/// Who is told that media is blocked gets none any more, though the turn of the event loop is not over.
+#[test]
+fn a_reply_is_true_of_the_kernel() {
+    let mut trial = Trial::new(json!({}));
+    let ask = |trial: &mut Trial, command: &str| {
+        let reply = trial.call.world.ask(&json!({"command": command, "call-id": "c"}));
+        assert_eq!(reply["result"], "ok", "{reply}");
+    };
+    ask(&mut trial, "block media");
+    for phone in 0..2 {
+        let datagram = trial.call.phones[phone].say(&[0; 160]);
+        let fate = trial.kernel.receive(trial.call.world.now.mono, &datagram);
+        assert!(!matches!(fate, Fate::Sent(_)), "{fate:?}");
+    }
+    ask(&mut trial, "unblock media");
+    trial.talk(10);
+    assert_eq!(trial.kernel.counts().0, 2);
+    trial.end();
+}
