@@ -10,6 +10,7 @@ mod address;
 pub mod affinity;
 pub mod background;
 pub mod batch;
+mod bpf;
 mod capabilities;
 pub mod clock;
 pub mod control_socket;

@@ -88,6 +88,7 @@ impl<'a> Stage<'a> {
             options: control_options(),
             namespace: Some(&networks.daemon),
             cores: None,
+            capabilities: None,
             log: log.to_owned(),
         })?;
         let client = daemon.client(Encoding::Bencode)?;

@@ -315,6 +315,7 @@ fn start<'a>(mode: &str, by_lrk: bool, topology: &'a Topology, folder: &Path) ->
             .collect(),
         namespace: Some(&topology.proxy),
         cores: None,
+        capabilities: None,
         log: folder.join("daemon.log"),
     })
 }

@@ -122,6 +122,7 @@ pub fn start_with(
         options,
         namespace: None,
         cores: cores.map(str::to_owned),
+        capabilities: None,
         log: folder.join("daemon.log"),
     })
 }

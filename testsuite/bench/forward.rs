@@ -384,6 +384,7 @@ pub(crate) fn start<'a>(way: Way, proxy: &'a Namespace, folder: &Path) -> Result
         options,
         namespace: Some(proxy),
         cores: None,
+        capabilities: None,
         log: folder.join("daemon.log"),
     })
 }

@@ -66,6 +66,7 @@ fn demonstrate(arguments: &ArgMatches) -> Result<bool, String> {
         options: Vec::new(),
         namespace: None,
         cores: None,
+        capabilities: None,
         log: scratch.path().join("daemon.log"),
     };
     screen::title(kind);

@@ -63,6 +63,7 @@ pub fn run(kind: Kind, folder: &Path) -> Result<String, String> {
         options: Vec::new(),
         namespace: Some(&home),
         cores: None,
+        capabilities: None,
         log: folder.join("daemon.log"),
     })?;
     let outcome = replay(&daemon, &cases, &folder.join("failed.txt"));

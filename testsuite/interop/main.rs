@@ -15,6 +15,7 @@ mod fastpath;
 mod killed;
 mod lrkproxy;
 mod measured;
+mod privileges;
 mod receivers;
 mod scenarios;
 mod sip;

@@ -5,7 +5,7 @@ use crate::stage::{CALLEE, CALLEE_IP6, CALLER, EXAMPLE_FLAGS, INSIDE, Networks, 
 use crate::tap::{Tap, recorded_packets};
 use crate::{
     Scenario, baresip, browser, conversations, ctl, echo, events, eyes, fastpath, killed, lrkproxy, measured,
-    receivers, siprec, transports, tree,
+    privileges, receivers, siprec, transports, tree,
 };
 use millrace_testsuite::daemon::{Daemon, Kind};
 use millrace_testsuite::endpoint::{Reception, Stream, receive};
@@ -29,6 +29,7 @@ pub fn all() -> impl Iterator<Item = &'static Scenario> {
         eyes::ALL,
         events::ALL,
         echo::ALL,
+        privileges::ALL,
         lrkproxy::ALL,
         siprec::ALL,
         browser::ALL,

@@ -117,6 +117,19 @@ pub fn start_daemon_as<'a>(
     Daemon::start(settings(networks, kind, interfaces, options, folder)?)
 }
 
+/// The same with these capabilities and no others.
+pub fn start_daemon_allowed<'a>(
+    networks: &'a Networks,
+    kind: Kind,
+    capabilities: &[&str],
+    folder: &Path,
+) -> Result<Daemon<'a>, String> {
+    let interfaces = [format!("external/{OUTSIDE}"), format!("internal/{INSIDE}")];
+    let options = ["-L", "6"].map(String::from).into();
+    let capabilities = Some(capabilities.iter().map(|name| String::from(*name)).collect());
+    Daemon::start(Settings { capabilities, ..settings(networks, kind, interfaces.into(), options, folder)? })
+}
+
 fn settings<'a>(
     networks: &'a Networks,
     kind: Kind,
@@ -136,6 +149,7 @@ fn settings<'a>(
         options,
         namespace: Some(&networks.proxy),
         cores: None,
+        capabilities: None,
         log: folder.join("daemon.log"),
     })
 }

@@ -127,6 +127,7 @@ fn reference<'a>(networks: &'a Networks, folder: &Path) -> Result<Settings<'a>, 
         options: vec!["--delete-delay=0".to_owned()],
         namespace: Some(&networks.callee),
         cores: None,
+        capabilities: None,
         log: folder.join("rtpengine.log"),
     })
 }

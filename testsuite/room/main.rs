@@ -94,6 +94,7 @@ fn run(arguments: &ArgMatches) -> Result<(), String> {
         options: Vec::new(),
         namespace: None,
         cores: None,
+        capabilities: None,
         log: scratch.path().join("daemon.log"),
     })?;
     let control = daemon.control_address();

@@ -60,6 +60,8 @@ pub struct Settings<'a> {
     pub namespace: Option<&'a Namespace>,
     /// Cores as `taskset` names them; none for all.
     pub cores: Option<String>,
+    /// All that it may do besides what everybody may, by names as `setpriv` has them; none for all that this process may.
+    pub capabilities: Option<Vec<String>>,
     /// Where its log goes.
     pub log: PathBuf,
 }
@@ -215,6 +217,11 @@ fn command(settings: &Settings) -> Command {
     }
     if let Some(cores) = &settings.cores {
         words.extend(["taskset", "-c", cores].map(String::from));
+    }
+    if let Some(capabilities) = &settings.capabilities {
+        let all: String = capabilities.iter().map(|name| format!(",+{name}")).collect();
+        words.extend(["setpriv", "--inh-caps=-all"].map(String::from));
+        words.push(format!("--bounding-set=-all{all}"));
     }
     words.push(program.to_string_lossy().into_owned());
     if settings.kind == Kind::Rtpengine {

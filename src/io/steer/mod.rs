@@ -6,14 +6,13 @@ mod inbox;
 mod outlet;
 mod table;
 
+use super::bpf::{Link, Object, Plan};
 use super::capabilities::{self, BPF, Capability, NET_ADMIN, NET_RAW};
 use super::headers::Origin;
 use super::receiver::open_socket;
 use crate::base::fault::with_causes;
 use crate::relay::{OpenError, PortToken};
-use aya::maps::{HashMap, Map, MapData, SockMap};
-use aya::programs::SkLookup;
-use aya::{Ebpf, EbpfLoader};
+use aya::maps::{HashMap, MapData, SockMap};
 use bound::Watch;
 use inbox::Inbox;
 use outlet::Outlet;
@@ -53,7 +52,7 @@ pub enum Unavailable {
 
 /// The program, attached to the network namespace as long as this lives.
 pub struct Steering {
-    _ebpf: Ebpf,
+    _link: Link,
     sockets: SockMap<MapData>,
     table: Arc<Table>,
     _watch: Watch,
@@ -99,30 +98,28 @@ impl Steering {
             return Err(Unavailable::NoAddress);
         }
         let count = u32::try_from(served.len()).map_err(|_| Unavailable::NoAddress)?;
-        let loaded = EbpfLoader::new()
-            .map_max_entries("addresses", count)
-            .map_max_entries("open_ports", count)
-            .map_max_entries("sockets", 2 * (shards as u32 + 1))
-            .override_global("unread", &(2 * shards as u32), true)
-            .load(OBJECT);
-        let mut ebpf = loaded.map_err(|error| refused(&error))?;
-        let mut numbers =
-            HashMap::<_, [u32; 5], u32>::try_from(take(&mut ebpf, "addresses")?).map_err(|error| refused(&error))?;
+        let unread = (2 * shards as u32).to_ne_bytes();
+        let plan = Plan {
+            globals: [("unread", unread.as_slice())].into(),
+            max_entries: [("addresses", count), ("open_ports", count), ("sockets", 2 * (shards as u32 + 1))].into(),
+            pins: Default::default(),
+        };
+        let object = Object::open(OBJECT, &plan).map_err(|error| refused(&error))?;
+        let map = |name| object.map(name).map_err(|error| refused(&error));
+        let mut numbers = HashMap::<_, [u32; 5], u32>::try_from(map("addresses")?).map_err(|error| refused(&error))?;
         for (number, address) in served.iter().enumerate() {
             numbers.insert(key(*address), number as u32, 0).map_err(|error| refused(&error))?;
         }
-        let Map::Array(open_ports) = take(&mut ebpf, "open_ports")? else {
-            return Err(Unavailable::Kernel("open_ports is no array".to_owned()));
-        };
-        let table = Arc::new(Table::map(open_ports.fd().as_fd(), served).map_err(|error| refused(&error))?);
+        let open_ports = object.descriptor("open_ports").map_err(|error| refused(&error))?;
+        let table = Arc::new(Table::map(open_ports, served).map_err(|error| refused(&error))?);
         let watch = Watch::start(table.clone()).map_err(|error| refused(&error))?;
-        let mut sockets = SockMap::try_from(take(&mut ebpf, "sockets")?).map_err(|error| refused(&error))?;
+        let mut sockets = SockMap::try_from(map("sockets")?).map_err(|error| refused(&error))?;
         let unread = unread_sockets(&table).map_err(|error| refused(&error))?;
         for (family, socket) in &unread {
             sockets.set(2 * shards as u32 + *family, socket, 0).map_err(|error| refused(&error))?;
         }
-        attach(&mut ebpf)?;
-        Ok(Steering { _ebpf: ebpf, sockets, table, _watch: watch, _unread: unread })
+        let link = attach(&object)?;
+        Ok(Steering { _link: link, sockets, table, _watch: watch, _unread: unread })
     }
 
     /// # Errors
@@ -186,17 +183,10 @@ fn can_be_served(address: &IpAddr) -> bool {
     }
 }
 
-fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map, Unavailable> {
-    ebpf.take_map(name).ok_or_else(|| Unavailable::Kernel(format!("no map named {name}")))
-}
-
-fn attach(ebpf: &mut Ebpf) -> Result<(), Unavailable> {
-    let program = ebpf.program_mut("steer").ok_or_else(|| Unavailable::Kernel("no program named steer".to_owned()))?;
-    let program: &mut SkLookup = program.try_into().map_err(|error: aya::programs::ProgramError| refused(&error))?;
-    program.load().map_err(|error| refused(&error))?;
+fn attach(object: &Object) -> Result<Link, Unavailable> {
+    let program = object.program("steer").and_then(|program| program.load()).map_err(|error| refused(&error))?;
     let namespace = File::open("/proc/thread-self/ns/net").map_err(|error| refused(&error))?;
-    program.attach(namespace).map_err(|error| refused(&error))?;
-    Ok(())
+    Link::in_namespace(&program, namespace.as_fd()).map_err(|error| refused(&error))
 }
 
 fn refused(error: &(dyn std::error::Error + 'static)) -> Unavailable {

@@ -5,7 +5,7 @@ use super::copies::Copies;
 use super::devices::{DeviceLists, Devices};
 use super::line::{self, ShardLines};
 use super::links::{self, Interface, Interfaces};
-use super::load::{Programs, Room, take_map};
+use super::load::{Programs, Room};
 use super::netlink::RouteSocket;
 use super::next_hops::NextHops;
 use super::orphans::{Found, Orphans};
@@ -92,10 +92,10 @@ impl FastPath {
         let indices: Vec<u32> = links.by_number.keys().copied().collect();
         let pins = wanted.place.as_ref().and_then(|place| take_pins(place, wanted, &indices));
         let is_partial = links.by_number.values().any(|link| link.is_virtual);
-        let mut programs = Programs::load_pinned(wanted.room, is_partial, wanted.with_srtp, pins.as_ref())?;
+        let programs = Programs::load_pinned(wanted.room, is_partial, wanted.with_srtp, pins.as_ref())?;
         refused.extend(programs.without_srtp.iter().map(|why| format!("SRTP: {why}")));
         refused.extend(programs.without_captures.iter().map(|why| format!("capturing: {why}")));
-        let captured = programs.watchers.is_some().then(Arc::default);
+        let captured = programs.without_captures.is_none().then(Arc::default);
         let room = wanted.room;
         let streams = programs.shared("streams", room.streams())?;
         let copies: Arc<Shared<Copy>> = programs.shared("copies", room.flows)?;
@@ -103,12 +103,9 @@ impl FastPath {
         let (taken, taken_groups) = (found.slots(), found.groups());
         let is_of_copy = |slot: Slot| slot.0 & COPY_KEYS != 0 && taken_groups.1.contains(&(slot.0 & !COPY_KEYS));
         programs.any_key_maps()?.retain(|slot| taken.contains(&slot.0) || is_of_copy(slot));
-        let hops = Array::try_from(take_map(&mut programs.ebpf, "next_hops")?).map_err(|error| unavailable(&error))?;
-        let egress = programs.egress()?;
-        let lists = DeviceLists::new(&mut programs.ebpf, egress)?;
-        let egress = programs.egress()?;
-        let devices = Devices::new(&mut programs.ebpf, egress)?;
-        found.lists().try_for_each(|(index, interfaces)| lists.adopt(index, &interfaces)).map_err(kernel)?;
+        let hops = Array::try_from(programs.map("next_hops")?).map_err(|error| unavailable(&error))?;
+        let (lists, mut devices) = (DeviceLists::new(&programs)?, Devices::new(&programs)?);
+        found.lists().try_for_each(|(index, interfaces)| lists.adopt(index, &interfaces, &mut devices))?;
         let lists = Arc::new(lists);
         let (next_hops, seeker) = NextHops::start(hops, (devices, lists.clone()), &found.ways()).map_err(kernel)?;
         let mut path = FastPath {
@@ -130,15 +127,15 @@ impl FastPath {
             refused: Vec::new(),
             pins,
         };
-        let programs = (wanted.by_xdp, wanted.by_tc);
-        path.interfaces.attach(&mut path.programs.ebpf, path.pins.as_ref(), programs, &mut refused);
+        let kinds = (wanted.by_xdp, wanted.by_tc);
+        path.interfaces.attach(&mut path.programs, path.pins.as_ref(), kinds, &mut refused);
+        path.programs.end_loading();
         let reach = path.interfaces.reach().elsewhere;
         if !reach.by_xdp && !reach.by_tc {
             return Err(Unavailable::NoInterface(refused.join(", ")));
         }
         if wanted.lines_for > 0 {
-            let lines =
-                line::open(&mut path.programs, &path.interfaces, &path.next_hops, wanted.lines_for, &mut refused)?;
+            let lines = line::open(&path.programs, &path.interfaces, &path.next_hops, wanted.lines_for, &mut refused)?;
             path.lines = lines.into_iter().map(Some).collect();
         }
         path.refused = refused;

@@ -1,36 +1,54 @@
-//! The interfaces that packets leave by: each with the program that makes copies, and lists of them with an entry for each
-//! copy of a packet.
+//! The interfaces that packets leave by: each with the program that makes copies, as soon as there are any, and lists of
+//! them with an entry for each copy of a packet.
 
-use super::load::take_map;
+use super::load::Programs;
 use super::{Unavailable, unavailable};
 use crate::fastpath::Reason;
 use crate::fastpath::layout::{MOST_DEVICES, MOST_RUNS, Run};
-use aya::Ebpf;
-use aya::maps::xdp::{DevMap, DevMapHash};
-use aya::maps::{Array, ArrayOfMaps, Map, MapData};
-use aya::programs::ProgramFd;
+use crate::io::bpf::{Compiled, Program, call};
+use aya::maps::{Array, Map, MapData};
+use aya_obj::generated::bpf_map_type::BPF_MAP_TYPE_DEVMAP;
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// `BPF_MAP_TYPE_DEVMAP`.
-const DEVMAP: u32 = 14;
 /// Of `struct bpf_devmap_val`.
 const VALUE_BYTES: u32 = 8;
 
-/// The maps `devices` and `singles`: what a packet for one receiver leaves by, while there are packets for several and
-/// before.
+/// The maps `singles`, which packets for one receiver leave by, and `devices`, where those for several do, too, and all pass
+/// the program that makes copies.
 pub(super) struct Devices {
-    map: DevMapHash<MapData>,
-    singles: DevMapHash<MapData>,
-    egress: ProgramFd,
+    singles: OwnedFd,
+    devices: OwnedFd,
+    /// One number: which of both it is.
+    fanning: Array<MapData, u32>,
+    egress: Egress,
     known: HashSet<u32>,
 }
 
+/// The program that makes copies. It takes the kernel as long as all others to verify, and most calls have none.
+enum Egress {
+    Unloaded(Arc<Compiled>),
+    Loaded(Program),
+    Refused,
+}
+
 impl Devices {
-    pub(super) fn new(ebpf: &mut Ebpf, egress: ProgramFd) -> Result<Devices, Unavailable> {
-        let mut take = |name| DevMapHash::try_from(take_map(ebpf, name)?).map_err(|error| unavailable(&error));
-        Ok(Devices { map: take("devices")?, singles: take("singles")?, egress, known: HashSet::new() })
+    pub(super) fn new(programs: &Programs) -> Result<Devices, Unavailable> {
+        let map = |name| {
+            let owned = programs.map_descriptor(name)?.try_clone_to_owned();
+            owned.map_err(|error| Unavailable::Kernel(error.to_string()))
+        };
+        let fanning = Array::try_from(programs.map("fanning")?).map_err(|error| unavailable(&error))?;
+        let egress = Egress::Unloaded(programs.compiled("egress")?.clone());
+        let (singles, devices) = (map("singles")?, map("devices")?);
+        let mut devices = Devices { singles, devices, fanning, egress, known: HashSet::new() };
+        // A daemon before this one has made copies.
+        if devices.fanning.get(&0, 0).is_ok_and(|fans| fans != 0) {
+            devices.fan_out()?;
+        }
+        Ok(devices)
     }
 
     /// Lets packets leave by an interface. Zero is none.
@@ -39,9 +57,50 @@ impl Devices {
         if interface == 0 || !self.known.insert(interface) {
             return Ok(());
         }
-        self.singles.insert(interface, interface, None, 0).map_err(io::Error::other)?;
-        self.map.insert(interface, interface, Some(&self.egress), 0).map_err(io::Error::other)
+        put(self.singles.as_fd(), interface, interface, None)?;
+        match &self.egress {
+            Egress::Loaded(program) => put(self.devices.as_fd(), interface, interface, Some(program)),
+            _ => Ok(()),
+        }
     }
+
+    /// Has what leaves pass the program that makes copies, which is loaded for the first of them.
+    ///
+    /// # Errors
+    /// When the kernel refuses it; it is not asked again.
+    fn fan_out(&mut self) -> Result<&Program, Unavailable> {
+        if let Egress::Unloaded(compiled) = &self.egress {
+            let loaded = compiled.load().map_err(|error| unavailable(&error));
+            match loaded.and_then(|program| self.use_egress(&program).map(|()| program)) {
+                Ok(program) => self.egress = Egress::Loaded(program),
+                Err(why) => {
+                    self.egress = Egress::Refused;
+                    return Err(why);
+                }
+            }
+        }
+        match &self.egress {
+            Egress::Loaded(program) => Ok(program),
+            _ => Err(Unavailable::Kernel("the program that makes copies was refused".to_owned())),
+        }
+    }
+
+    fn use_egress(&mut self, program: &Program) -> Result<(), Unavailable> {
+        let kernel = |error: io::Error| Unavailable::Kernel(error.to_string());
+        for interface in &self.known {
+            put(self.devices.as_fd(), *interface, *interface, Some(program)).map_err(kernel)?;
+        }
+        // Before there is a list, which the kernel takes when no program runs any more that has not seen this: what leaves
+        // together passes the program of the first.
+        self.fanning.set(0, 1, 0).map_err(|error| unavailable(&error))
+    }
+}
+
+/// Sets an element of a map of devices, with the program that frames for it pass (`struct bpf_devmap_val`).
+fn put(map: BorrowedFd<'_>, key: u32, interface: u32, program: Option<&Program>) -> io::Result<()> {
+    let program = program.map_or(-1, |program| program.as_fd().as_raw_fd());
+    let value = [interface.to_ne_bytes(), program.to_ne_bytes()];
+    call::update(map, &key.to_ne_bytes(), value.as_flattened(), 0)
 }
 
 /// Copies of one packet by interface: a number of interface and how many leave by it, one after the other.
@@ -49,13 +108,9 @@ type Pattern = Vec<(u32, u32)>;
 
 /// The map `device_lists`. A list is made for the first group of its pattern, and stays.
 pub(super) struct DeviceLists {
-    /// Never locked by who can't wait: writing to it takes the kernel some milliseconds.
-    map: Mutex<ArrayOfMaps<MapData, DevMap<MapData>>>,
-    /// The map `fanning`.
-    fanning: Mutex<Array<MapData, u32>>,
+    map: OwnedFd,
     capacity: u32,
     lists: Mutex<Lists>,
-    egress: ProgramFd,
 }
 
 #[derive(Default)]
@@ -65,25 +120,33 @@ struct Lists {
     wanted: Vec<Vec<u32>>,
     /// The interfaces of all lists, by what programs keep of their numbers.
     places: HashMap<u32, u32>,
+    /// No copies are made here.
+    is_refused: bool,
 }
 
 impl DeviceLists {
-    pub(super) fn new(ebpf: &mut Ebpf, egress: ProgramFd) -> Result<DeviceLists, Unavailable> {
-        let map = ArrayOfMaps::try_from(take_map(ebpf, "device_lists")?).map_err(|error| unavailable(&error))?;
-        let fanning = Array::try_from(take_map(ebpf, "fanning")?).map_err(|error| unavailable(&error))?;
-        let (capacity, lists) = (map.len(), Mutex::default());
-        Ok(DeviceLists { map: Mutex::new(map), fanning: Mutex::new(fanning), capacity, lists, egress })
+    pub(super) fn new(programs: &Programs) -> Result<DeviceLists, Unavailable> {
+        let fault = |error: &dyn std::error::Error| Unavailable::Kernel(error.to_string());
+        let map = programs.map("device_lists")?;
+        let Map::ArrayOfMaps(data) = &map else { return Err(fault(&io::Error::other("device_lists is no array"))) };
+        let capacity = data.info().map_err(|error| unavailable(&error))?.max_entries();
+        let map = data.fd().as_fd().try_clone_to_owned().map_err(|error| fault(&error))?;
+        Ok(DeviceLists { map, capacity, lists: Mutex::default() })
     }
 
     /// The index of the list for copies that leave by `interfaces`, which are sorted, and the runs of copies in it.
     ///
     /// # Errors
-    /// When there are too many interfaces, or no such list yet: it will be made by `make_wanted`.
+    /// When there are too many interfaces, no copies are made here, or there is no such list yet: it will be made by
+    /// `make_wanted`.
     pub(super) fn list(&self, interfaces: &[u32]) -> Result<(u32, [Run; MOST_RUNS]), Reason> {
         let (pattern, runs) = pattern(interfaces)?;
         let mut lists = self.lock();
         if let Some(index) = lists.known.get(&pattern) {
             return Ok((*index, runs));
+        }
+        if lists.is_refused {
+            return Err(Reason::ManyReceivers);
         }
         if lists.wanted.iter().all(|wanted| wanted != interfaces) {
             lists.wanted.push(interfaces.to_vec());
@@ -92,7 +155,7 @@ impl DeviceLists {
     }
 
     /// Makes the lists that were asked for. The kernel waits for all programs that run, each time.
-    pub(super) fn make_wanted(&self) {
+    pub(super) fn make_wanted(&self, devices: &mut Devices) {
         let wanted = std::mem::take(&mut self.lock().wanted);
         for interfaces in wanted {
             let index = {
@@ -100,31 +163,29 @@ impl DeviceLists {
                 let is_free = |index: &u32| lists.known.values().all(|used| used != index);
                 (0..self.capacity).find(is_free)
             };
-            let made = index.ok_or_else(|| io::Error::other("there are too many")).and_then(|index| {
-                let list = self.make(&interfaces)?;
-                self.set(index, &interfaces, &list)
-            });
-            if let Err(error) = made {
-                tracing::warn!(target: "core", "a list of interfaces was not taken: {error}");
+            let made = index
+                .ok_or_else(|| Unavailable::Kernel("there are too many".to_owned()))
+                .and_then(|index| self.make(index, &interfaces, devices));
+            if let Err(why) = made {
+                tracing::warn!(target: "core", "a list of interfaces was not taken: {why}");
             }
         }
     }
 
     /// A list that a dead daemon has left, at its index: what leaves by it gets this daemon's program.
-    pub(super) fn adopt(&self, index: u32, interfaces: &[u32]) -> io::Result<()> {
-        let list = self.make(interfaces)?;
-        self.set(index, interfaces, &list)
+    pub(super) fn adopt(&self, index: u32, interfaces: &[u32], devices: &mut Devices) -> Result<(), Unavailable> {
+        self.make(index, interfaces, devices)
     }
 
-    fn set(&self, index: u32, interfaces: &[u32], list: &DevMap<MapData>) -> io::Result<()> {
-        let (pattern, _) = pattern(interfaces).map_err(|_| io::ErrorKind::InvalidData)?;
-        self.claim(interfaces)?;
-        // Before the list is there, which the kernel takes when no program runs any more that has not seen this: what leaves
-        // together passes the program of the first.
-        let mut fanning = self.fanning.lock().unwrap_or_else(PoisonError::into_inner);
-        fanning.set(0, 1, 0).map_err(io::Error::other)?;
-        let mut map = self.map.lock().unwrap_or_else(PoisonError::into_inner);
-        map.set(index, list, 0).map_err(io::Error::other)?;
+    fn make(&self, index: u32, interfaces: &[u32], devices: &mut Devices) -> Result<(), Unavailable> {
+        let kernel = |error: io::Error| Unavailable::Kernel(error.to_string());
+        let (pattern, _) = pattern(interfaces).map_err(|reason| Unavailable::Kernel(reason.name().to_owned()))?;
+        self.claim(interfaces).map_err(kernel)?;
+        let program = devices.fan_out().inspect_err(|_| self.lock().is_refused = true)?;
+        let list = new_list(interfaces, program)?;
+        let descriptor = list.fd().as_fd().as_raw_fd().to_ne_bytes();
+        // Nobody waits for a lock meanwhile: it takes the kernel some milliseconds.
+        call::update(self.map.as_fd(), &index.to_ne_bytes(), &descriptor, 0).map_err(kernel)?;
         self.lock().known.insert(pattern, index);
         Ok(())
     }
@@ -141,19 +202,19 @@ impl DeviceLists {
         Ok(())
     }
 
-    fn make(&self, interfaces: &[u32]) -> io::Result<DevMap<MapData>> {
-        let shape = aya_obj::Map::new_from_params(DEVMAP, 4, VALUE_BYTES, interfaces.len() as u32, 0);
-        let list = MapData::create(shape, "device_list", None).map_err(io::Error::other)?;
-        let mut list = DevMap::try_from(Map::DevMap(list)).map_err(io::Error::other)?;
-        for (place, interface) in interfaces.iter().enumerate() {
-            list.set(place as u32, *interface, Some(&self.egress), 0).map_err(io::Error::other)?;
-        }
-        Ok(list)
-    }
-
     fn lock(&self) -> MutexGuard<'_, Lists> {
         self.lists.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn new_list(interfaces: &[u32], program: &Program) -> Result<MapData, Unavailable> {
+    let shape = aya_obj::Map::new_from_params(BPF_MAP_TYPE_DEVMAP as u32, 4, VALUE_BYTES, interfaces.len() as u32, 0);
+    let list = MapData::create(shape, "device_list", None).map_err(|error| unavailable(&error))?;
+    for (place, interface) in interfaces.iter().enumerate() {
+        let put = put(list.fd().as_fd(), place as u32, *interface, Some(program));
+        put.map_err(|error| Unavailable::Kernel(error.to_string()))?;
+    }
+    Ok(list)
 }
 
 /// The pattern of copies that leave by `interfaces`, which are sorted, and its runs.

@@ -2,16 +2,11 @@
 
 use super::Unavailable;
 use super::features::Features;
-use super::load::program;
+use super::load::Programs;
 use super::netlink::{Link, RouteSocket};
 use super::pins::{Pins, remove_link};
 use super::table::{Reach, Reaches};
-use crate::base::fault::with_causes;
-use aya::Ebpf;
-use aya::programs::links::{FdLink, LinkOrder, PinnedLink};
-use aya::programs::tc::{SchedClassifierLink, TcAttachOptions};
-use aya::programs::xdp::XdpLink;
-use aya::programs::{SchedClassifier, TcAttachType, Xdp, XdpMode};
+use crate::io::bpf::{Link as ProgramLink, Program};
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::IpAddr;
@@ -32,6 +27,8 @@ pub(super) struct Interfaces {
     pub(super) by_number: BTreeMap<u32, Interface>,
     /// Its interface, and whether the address is on a VLAN of that.
     of_addresses: HashMap<IpAddr, (u32, bool)>,
+    /// What is attached as long as this lives.
+    links: Vec<ProgramLink>,
 }
 
 impl Interfaces {
@@ -55,7 +52,7 @@ impl Interfaces {
     /// none, or sends no frames of such programs. Who refuses is in `refused`.
     pub(super) fn attach(
         &mut self,
-        ebpf: &mut Ebpf,
+        programs: &mut Programs,
         pins: Option<&Pins>,
         (by_xdp, by_tc): (bool, bool),
         refused: &mut Vec<String>,
@@ -64,9 +61,11 @@ impl Interfaces {
         let mut without = Vec::new();
         for (number, interface) in self.by_number.iter_mut().filter(|_| by_xdp) {
             let pin = pins.map(|pins| pins.xdp_path(*number));
-            match program(ebpf, "rx").and_then(|program| attach_xdp(program, *number, pin.as_deref())) {
-                Ok(()) => {
+            let attach = |program: &Program| ProgramLink::at_driver(program, *number);
+            match programs.at_driver().and_then(|program| attached(program, pin.as_deref(), attach)) {
+                Ok(link) => {
                     interface.by_xdp = true;
+                    self.links.extend(link);
                     kept.extend(pin);
                 }
                 Err(error) => without.push(format!("{}: {error}", interface.name)),
@@ -75,9 +74,11 @@ impl Interfaces {
         if by_tc && self.by_number.iter().any(|(number, interface)| !interface.by_xdp || !sends_redirected(*number)) {
             for (number, interface) in &mut self.by_number {
                 let pin = pins.map(|pins| pins.tc_path(*number));
-                match classifier(ebpf).and_then(|program| attach_tc(program, &interface.name, pin.as_deref())) {
-                    Ok(()) => {
+                let attach = |program: &Program| ProgramLink::at_ingress(program, *number);
+                match programs.classifier().and_then(|program| attached(program, pin.as_deref(), attach)) {
+                    Ok(link) => {
                         interface.by_tc = true;
+                        self.links.extend(link);
                         kept.extend(pin);
                     }
                     Err(error) => without.push(format!("{}, by TC: {error}", interface.name)),
@@ -99,60 +100,33 @@ fn sends_redirected(interface: u32) -> bool {
     Features::new().and_then(|features| features.sends_redirected(interface)).unwrap_or(true)
 }
 
-fn classifier(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier, Unavailable> {
-    let none = || Unavailable::Kernel("no classifier named rx_tc".to_owned());
-    let program: &mut SchedClassifier = ebpf.program_mut("rx_tc").ok_or_else(none)?.try_into().map_err(|_| none())?;
-    if program.fd().is_err() {
-        program.load().map_err(|error| super::unavailable(&error))?;
+/// Attaches a program. Where a dead daemon's is, it takes that one's place between two packets. A link that is pinned is
+/// kept by that.
+fn attached(
+    program: &Program,
+    pin: Option<&Path>,
+    attach: impl FnOnce(&Program) -> io::Result<ProgramLink>,
+) -> Result<Option<ProgramLink>, Unavailable> {
+    let kernel = |error: io::Error| Unavailable::Kernel(error.to_string());
+    let Some(pin) = pin else { return attach(program).map(Some).map_err(kernel) };
+    if !is_replaced(program, pin) {
+        attach(program).and_then(|link| link.pin(pin)).map_err(kernel)?;
     }
-    Ok(program)
+    Ok(None)
 }
 
-/// Attaches the program at the driver. Where a dead daemon's is, it takes that one's place between two packets.
-fn attach_xdp(program: &mut Xdp, interface: u32, pin: Option<&Path>) -> Result<(), Unavailable> {
-    if is_replaced(pin, |link| Ok(program.attach_to_link(XdpLink::try_from(link)?).map(drop)?)) {
-        return Ok(());
+/// Whether a link was found and has the program now. One that can't be used is removed: its interface is gone, and another
+/// has its number.
+fn is_replaced(program: &Program, pin: &Path) -> bool {
+    if !pin.exists() {
+        return false;
     }
-    let link = program.attach_to_if_index(interface, XdpMode::Driver).map_err(kernel)?;
-    if let Some(pin) = pin {
-        let link = program.take_link(link).map_err(kernel)?;
-        pin_link(FdLink::try_from(link).map_err(kernel)?, pin)?;
-    }
-    Ok(())
-}
-
-/// Attaches the classifier, by a link (since Linux 6.6): a filter of older kernels would outlive the daemon unasked.
-fn attach_tc(program: &mut SchedClassifier, interface: &str, pin: Option<&Path>) -> Result<(), Unavailable> {
-    if is_replaced(pin, |link| Ok(program.attach_to_link(SchedClassifierLink::try_from(link)?).map(drop)?)) {
-        return Ok(());
-    }
-    let options = TcAttachOptions::TcxOrder(LinkOrder::default());
-    let link = program.attach_with_options(interface, TcAttachType::Ingress, options).map_err(kernel)?;
-    if let Some(pin) = pin {
-        let link = program.take_link(link).map_err(kernel)?;
-        pin_link(FdLink::try_from(link).map_err(kernel)?, pin)?;
-    }
-    Ok(())
-}
-
-/// Whether a link was found and `replaces` has put another program in the place of its own. One that can't be used is
-/// removed: its interface is gone, and another has its number.
-fn is_replaced(pin: Option<&Path>, replaces: impl FnOnce(FdLink) -> Result<(), Box<dyn std::error::Error>>) -> bool {
-    let Some(pin) = pin.filter(|pin| pin.exists()) else { return false };
-    let replaced = PinnedLink::from_pin(pin).map_err(Into::into).and_then(|link| replaces(FdLink::from(link)));
+    let replaced = ProgramLink::pinned(pin).and_then(|link| link.replace(program));
     if let Err(error) = &replaced {
-        tracing::info!(target: "core", "{} is attached anew: {}", pin.display(), with_causes(error.as_ref()));
+        tracing::info!(target: "core", "{} is attached anew: {error}", pin.display());
         remove_link(pin);
     }
     replaced.is_ok()
-}
-
-fn pin_link(link: FdLink, pin: &Path) -> Result<(), Unavailable> {
-    link.pin(pin).map(drop).map_err(kernel)
-}
-
-fn kernel(error: impl std::error::Error) -> Unavailable {
-    Unavailable::Kernel(with_causes(&error))
 }
 
 /// The interfaces of local addresses, those below where they are VLANs. And what can't be used, and why.
@@ -201,6 +175,7 @@ mod tests {
         let interfaces = Interfaces {
             by_number: [(2, interface(true, true)), (3, interface(false, false))].into(),
             of_addresses: [(near, (2, false)), (tagged, (2, true)), (far, (3, false))].into(),
+            links: Vec::new(),
         };
         let reaches = interfaces.reach();
         assert_eq!(reaches.of[&near], Reach { by_xdp: true, by_tc: true, is_vlan: false });

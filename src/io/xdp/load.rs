@@ -7,10 +7,12 @@ use super::pins::Pins;
 use super::shared::Shared;
 use super::{Unavailable, unavailable};
 use crate::fastpath::layout::{Copy, Flow, Group, InterfaceLines, Keys, NextHop, Order, Stream, Tables};
+#[cfg(has_ebpf)]
+use crate::io::bpf::Plan;
+use crate::io::bpf::{Compiled, Object, Program, call};
 use crate::srtp::aes_key;
-use aya::maps::{Array, HashMap, Map, MapData, ProgramArray};
-use aya::programs::{Program, ProgramError, ProgramFd, Xdp};
-use aya::{Ebpf, EbpfLoader};
+use aya::maps::{Array, HashMap, Map, MapData};
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
@@ -66,16 +68,15 @@ impl Room {
     }
 }
 
-/// The programs in the kernel, not attached to anything.
+/// The programs in the kernel, not attached to anything. Their maps are there as long as this is, or are pinned.
 pub struct Programs {
-    pub(super) ebpf: Ebpf,
+    object: Object,
+    /// Those that are loaded, by name.
+    loaded: BTreeMap<&'static str, Program>,
     flows: Arc<FlowMap>,
-    /// As long as this is open, programs find each other.
-    numbers: Option<ProgramArray<MapData>>,
     /// Why there is none for SRTP, where one was wanted.
     pub(super) without_srtp: Option<String>,
-    /// The programs that capture; none where the kernel refuses them.
-    pub(super) watchers: Option<ProgramArray<MapData>>,
+    /// Why there is none that captures.
     pub(super) without_captures: Option<String>,
 }
 
@@ -119,34 +120,25 @@ impl Programs {
         with_srtp: bool,
         pins: Option<&Pins>,
     ) -> Result<Programs, Unavailable> {
-        let [most, streams, fronts, flows] = room.sizes();
-        let (partial, front_mask) = (u8::from(checksums_are_partial), fronts - 1);
-        let mut loader = EbpfLoader::new();
-        loader.override_global("checksums_are_partial", &partial, true);
-        loader.override_global("front_mask", &front_mask, true);
-        let sizes = [("fronts", fronts), ("flows", flows), ("streams", streams), ("keys_of", streams)];
-        for (name, size) in sizes.into_iter().chain([("orders", streams), ("groups", most), ("copies", most)]) {
-            loader.map_max_entries(name, size);
-        }
-        if let Some(pins) = pins {
-            for name in PINNED {
-                loader.map_pin_path(name, pins.map_path(name));
+        let object = open_object(room, checksums_are_partial, pins)?;
+        let flows = open_flows(&object, flows::sizes(room.ports))?;
+        let names: &[&str] = if with_srtp { &["srtp", "rx", "rx_captured"] } else { &["rx", "rx_captured"] };
+        let (mut loaded, mut refused) = (BTreeMap::new(), BTreeMap::new());
+        for (name, outcome) in verify(&object, names) {
+            match outcome {
+                Ok(program) => drop(loaded.insert(name, program)),
+                Err(why) => drop(refused.insert(name, why)),
             }
         }
-        let mut ebpf = loader.load(OBJECT).map_err(|error| unavailable(&error))?;
-        let names: &[&str] =
-            if with_srtp { &["srtp", "egress", "rx", "rx_captured"] } else { &["egress", "rx", "rx_captured"] };
-        let mut loaded = verify(&mut ebpf, names);
-        let mut take = |name| loaded.remove(name).unwrap_or_else(|| Err(no_program(name)));
-        take("rx").and(take("egress"))?;
-        let (captures, srtp) = (take("rx_captured"), with_srtp.then(|| take("srtp")));
-        let flows = open_flows(&ebpf, (fronts, flows))?;
-        let mut programs =
-            Programs { ebpf, flows, numbers: None, without_srtp: None, watchers: None, without_captures: None };
-        if let Err(why) = captures.and_then(|()| programs.use_captures()) {
+        if let Some(why) = refused.remove("rx") {
+            return Err(why);
+        }
+        let mut programs = Programs { object, loaded, flows, without_srtp: None, without_captures: None };
+        if let Err(why) = refused.remove("rx_captured").map_or_else(|| programs.use_captures(), Err) {
             programs.without_captures = Some(why.to_string());
         }
-        if let Some(Err(why)) = srtp.map(|loaded| loaded.and_then(|()| programs.use_srtp())) {
+        if with_srtp && let Err(why) = refused.remove("srtp").map_or_else(|| programs.use_srtp(), Err) {
+            programs.loaded.remove("srtp");
             programs.without_srtp = Some(why.to_string());
         }
         if !programs.have_srtp() && pins.is_some() {
@@ -168,51 +160,36 @@ impl Programs {
         Err(Unavailable::NotBuilt)
     }
 
-    /// What a program array takes for a program.
-    fn number_of(&mut self, name: &str) -> Result<ProgramFd, Unavailable> {
-        let program = program(&mut self.ebpf, name)?;
-        program.fd().and_then(|fd| fd.try_clone().map_err(Into::into)).map_err(|error| unavailable(&error))
+    /// Has the programs go on to another, by its index in a map of such.
+    fn link(&self, map: &str, index: u32, name: &str) -> Result<(), Unavailable> {
+        let put = self.program(name)?.put_into(self.map_descriptor(map)?, index);
+        put.map_err(|error| Unavailable::Kernel(format!("the map {map}: {error}")))
     }
 
-    fn use_captures(&mut self) -> Result<(), Unavailable> {
-        let number = self.number_of("rx_captured")?;
-        let mut watchers =
-            ProgramArray::try_from(take_map(&mut self.ebpf, "watchers")?).map_err(|error| unavailable(&error))?;
-        watchers.set(0, &number, 0).map_err(|error| unavailable(&error))?;
-        self.watchers = Some(watchers);
-        Ok(())
+    fn use_captures(&self) -> Result<(), Unavailable> {
+        self.link("watchers", 0, "rx_captured")
     }
 
     /// The ring of frames that are captured, for whoever `ports` says.
     ///
     /// # Errors
-    /// The second time.
-    pub fn take_captures(&mut self, ports: Arc<CapturedPorts>) -> Result<CaptureRing, Unavailable> {
-        let (ring, lost) = (take_map(&mut self.ebpf, "captures")?, take_map(&mut self.ebpf, "captures_lost")?);
-        CaptureRing::new(ring, lost, ports)
+    /// When the process has no descriptors left.
+    pub fn take_captures(&self, ports: Arc<CapturedPorts>) -> Result<CaptureRing, Unavailable> {
+        CaptureRing::new(self.map("captures")?, self.map("captures_lost")?, ports)
     }
 
-    fn use_srtp(&mut self) -> Result<(), Unavailable> {
-        let number = self.number_of("srtp")?;
-        let tables = take_map(&mut self.ebpf, "tables")?;
-        let mut tables = Array::try_from(tables).map_err(|error| unavailable(&error))?;
+    fn use_srtp(&self) -> Result<(), Unavailable> {
+        let mut tables = Array::try_from(self.map("tables")?).map_err(|error| unavailable(&error))?;
         let words = Tables { words: aes_key::tables() };
         tables.set(0, words, 0).map_err(|error| unavailable(&error))?;
-        let mut numbers = self.number_map()?;
-        numbers.set(SRTP, &number, 0).map_err(|error| unavailable(&error))?;
-        self.numbers = Some(numbers);
-        Ok(())
+        self.link("programs", SRTP, "srtp")
     }
 
     /// Takes away the program for SRTP of a daemon before this one. There may be none.
-    fn forget_srtp(&mut self) {
-        if let Ok(mut numbers) = self.number_map() {
-            let _ = numbers.clear_index(&SRTP);
+    fn forget_srtp(&self) {
+        if let Ok(map) = self.map_descriptor("programs") {
+            let _ = call::delete(map, &SRTP.to_ne_bytes());
         }
-    }
-
-    fn number_map(&mut self) -> Result<ProgramArray<MapData>, Unavailable> {
-        ProgramArray::try_from(take_map(&mut self.ebpf, "programs")?).map_err(|error| unavailable(&error))
     }
 
     /// Keys and windows of SRTP, where they are used.
@@ -227,25 +204,57 @@ impl Programs {
 
     /// Whether SRTP is opened and protected.
     pub fn have_srtp(&self) -> bool {
-        self.numbers.is_some()
+        self.loaded.contains_key("srtp")
     }
 
-    /// The first program, for whoever attaches or tries it.
+    /// The first program, for whoever tries it.
     ///
     /// # Errors
-    /// When the process has no descriptors left.
+    /// When there is none.
     pub fn descriptor(&self) -> Result<BorrowedFd<'_>, Unavailable> {
-        let program = self.ebpf.program("rx").ok_or_else(|| no_program("rx"))?;
-        let program: &Xdp = program.try_into().map_err(|error: ProgramError| unavailable(&error))?;
-        Ok(program.fd().map_err(|error| unavailable(&error))?.as_fd())
+        self.at_driver().map(AsFd::as_fd)
+    }
+
+    /// The same for who attaches it at a driver.
+    pub(super) fn at_driver(&self) -> Result<&Program, Unavailable> {
+        self.program("rx")
+    }
+
+    /// The classifier, which is loaded when it is first wanted.
+    pub(super) fn classifier(&mut self) -> Result<&Program, Unavailable> {
+        self.load_late("rx_tc")?;
+        self.program("rx_tc")
+    }
+
+    fn program(&self, name: &str) -> Result<&Program, Unavailable> {
+        self.loaded.get(name).ok_or_else(|| Unavailable::Kernel(format!("there is no program named {name}")))
+    }
+
+    /// A program that may be loaded as long as this is there.
+    pub(super) fn compiled(&self, name: &str) -> Result<&Arc<Compiled>, Unavailable> {
+        self.object.program(name).map_err(|error| unavailable(&error))
+    }
+
+    /// Nothing more is wanted from here: what is loaded later is in other hands.
+    pub(super) fn end_loading(&mut self) {
+        self.object.forget_programs();
+    }
+
+    /// Loads a program that was not wanted until now.
+    ///
+    /// # Errors
+    /// When there is none of this name, or the kernel refuses it.
+    pub fn load_late(&mut self, name: &'static str) -> Result<(), Unavailable> {
+        if !self.loaded.contains_key(name) {
+            let program = self.compiled(name)?.load().map_err(|error| unavailable(&error))?;
+            self.loaded.insert(name, program);
+        }
+        Ok(())
     }
 
     /// The programs that are loaded, each with the number of instructions that the kernel has looked at to verify it.
     pub fn verified(&self) -> impl Iterator<Item = (&str, u32)> {
-        self.ebpf.programs().filter_map(|(name, program)| {
-            let count = program.info().ok()?.verified_instruction_count()?;
-            Some((name, count))
-        })
+        self.loaded.iter().filter_map(|(name, program)| Some((*name, program.verified_instructions().ok()?)))
     }
 
     /// The programs as they were compiled: an ELF file.
@@ -270,13 +279,12 @@ impl Programs {
     /// # Errors
     /// When there is none.
     pub fn map_descriptor(&self, name: &str) -> Result<BorrowedFd<'_>, Unavailable> {
-        Ok(map_data(&self.ebpf, name)?.fd().as_fd())
+        self.object.descriptor(name).map_err(|error| unavailable(&error))
     }
 
-    /// The program that runs on what leaves.
-    pub(super) fn egress(&mut self) -> Result<ProgramFd, Unavailable> {
-        let descriptor = program(&mut self.ebpf, "egress")?.fd().map_err(|error| unavailable(&error))?;
-        descriptor.try_clone().map_err(|error| unavailable(&error))
+    /// The same for who reads and writes it.
+    pub(super) fn map(&self, name: &str) -> Result<Map, Unavailable> {
+        self.object.map(name).map_err(|error| unavailable(&error))
     }
 
     pub(super) fn shared<T: aya::Pod>(&self, name: &str, count: u32) -> Result<Arc<Shared<T>>, Unavailable> {
@@ -285,53 +293,42 @@ impl Programs {
     }
 
     pub(super) fn hash_map<K: aya::Pod, V: aya::Pod>(&self, name: &str) -> Result<HashMap<MapData, K, V>, Unavailable> {
-        let descriptor = self.map_descriptor(name)?.try_clone_to_owned();
-        let descriptor = descriptor.map_err(|error| Unavailable::Kernel(error.to_string()))?;
-        let data = MapData::from_fd(descriptor).map_err(|error| unavailable(&error))?;
-        HashMap::try_from(Map::HashMap(data)).map_err(|error| unavailable(&error))
+        HashMap::try_from(self.map(name)?).map_err(|error| unavailable(&error))
     }
 }
 
+/// The object with its maps, made or taken over.
 #[cfg(has_ebpf)]
-fn open_flows(ebpf: &Ebpf, sizes: (u32, u32)) -> Result<Arc<FlowMap>, Unavailable> {
-    let descriptor = |name| map_data(ebpf, name).map(|data| data.fd().as_fd());
+fn open_object(room: Room, checksums_are_partial: bool, pins: Option<&Pins>) -> Result<Object, Unavailable> {
+    let [most, streams, fronts, flows] = room.sizes();
+    let (partial, front_mask) = ([u8::from(checksums_are_partial)], (fronts - 1).to_ne_bytes());
+    let mut max_entries = std::collections::HashMap::from([("fronts", fronts), ("flows", flows)]);
+    max_entries.extend(["streams", "keys_of", "orders"].map(|name| (name, streams)));
+    max_entries.extend(["groups", "copies"].map(|name| (name, most)));
+    let plan = Plan {
+        globals: [("checksums_are_partial", partial.as_slice()), ("front_mask", front_mask.as_slice())].into(),
+        max_entries,
+        pins: pins.into_iter().flat_map(|pins| PINNED.map(|name| (name, pins.map_path(name)))).collect(),
+    };
+    Object::open(OBJECT, &plan).map_err(|error| unavailable(&error))
+}
+
+#[cfg(has_ebpf)]
+fn open_flows(object: &Object, sizes: (u32, u32)) -> Result<Arc<FlowMap>, Unavailable> {
+    let descriptor = |name| object.descriptor(name).map_err(|error| unavailable(&error));
     FlowMap::open((descriptor("fronts")?, descriptor("flows")?), sizes).map(Arc::new)
 }
 
 /// Has the verifier look at programs, at all of them at once: most of what loading takes is its time. What became of each.
 #[cfg(has_ebpf)]
-fn verify<'n>(ebpf: &mut Ebpf, names: &[&'n str]) -> std::collections::HashMap<&'n str, Result<(), Unavailable>> {
-    let load = |program: &mut Program| -> Result<(), Unavailable> {
-        let program: &mut Xdp = program.try_into().map_err(|error: ProgramError| unavailable(&error))?;
-        program.load().map_err(|error| unavailable(&error))
-    };
+fn verify<'n>(object: &Object, names: &[&'n str]) -> Vec<(&'n str, Result<Program, Unavailable>)> {
+    let load = |name: &str| object.program(name)?.load();
+    let load = |name: &str| load(name).map_err(|error| unavailable(&error));
     std::thread::scope(|scope| {
-        let wanted = |name: &str| names.iter().copied().find(|wanted| *wanted == name);
-        let programs = ebpf.programs_mut().filter_map(|(name, program)| Some((wanted(name)?, program)));
-        let threads: Vec<_> = programs.map(|(name, program)| (name, scope.spawn(move || load(program)))).collect();
+        let threads: Vec<_> = names.iter().map(|name| (*name, scope.spawn(move || load(name)))).collect();
         let ended = || Err(Unavailable::Kernel("the thread that loaded it ended by a fault".to_owned()));
         threads.into_iter().map(|(name, thread)| (name, thread.join().unwrap_or_else(|_| ended()))).collect()
     })
-}
-
-fn no_program(name: &str) -> Unavailable {
-    Unavailable::Kernel(format!("no program named {name}"))
-}
-
-pub(super) fn program<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp, Unavailable> {
-    let program = ebpf.program_mut(name).ok_or_else(|| no_program(name))?;
-    program.try_into().map_err(|error: ProgramError| unavailable(&error))
-}
-
-fn map_data<'a>(ebpf: &'a Ebpf, name: &str) -> Result<&'a MapData, Unavailable> {
-    match ebpf.map(name) {
-        Some(Map::Array(data) | Map::HashMap(data) | Map::DevMapHash(data) | Map::PerCpuArray(data)) => Ok(data),
-        _ => Err(Unavailable::Kernel(format!("no map named {name}"))),
-    }
-}
-
-pub(super) fn take_map(ebpf: &mut Ebpf, name: &str) -> Result<Map, Unavailable> {
-    ebpf.take_map(name).ok_or_else(|| Unavailable::Kernel(format!("no map named {name}")))
 }
 
 #[cfg(test)]

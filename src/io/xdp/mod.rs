@@ -14,7 +14,6 @@ mod netlink;
 mod next_hops;
 mod orphans;
 mod pins;
-mod raw;
 mod shared;
 mod table;
 mod verdicts;

@@ -286,7 +286,7 @@ impl Seeker {
             }
             let new = std::mem::take(&mut self.hops.lock().new);
             new.into_iter().for_each(|index| self.look_up(index));
-            self.lists.make_wanted();
+            self.lists.make_wanted(&mut self.devices);
             if Instant::now() >= next_use {
                 self.use_neighbours();
                 next_use = Instant::now() + USE_INTERVAL;

@@ -4,7 +4,7 @@
 //! Names: `map-NAME`, `xdp-INTERFACE`, `tc-INTERFACE` and `layout-HASH`, an empty directory that says what the maps hold.
 
 use super::load::Room;
-use super::raw;
+use crate::io::bpf::call;
 use aya::maps::MapData;
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -198,7 +198,7 @@ fn remove(path: &Path, by: impl Fn(&Path) -> io::Result<()>) {
 
 /// Removes a link and takes its program off at once; the kernel alone would do it a little later.
 pub(super) fn remove_link(path: &Path) {
-    let detached = raw::pinned(path).and_then(|link| raw::detach(link.as_fd()));
+    let detached = call::pinned(path).and_then(|link| call::detach(link.as_fd()));
     if let Err(error) = detached {
         tracing::warn!(target: "core", "{} is not detached: {error}", path.display());
     }
@@ -211,9 +211,9 @@ fn wipe(path: &Path) -> io::Result<()> {
     let info = map.info().map_err(io::Error::other)?;
     let (mut key, zeros) = (vec![0; info.key_size() as usize], vec![0; info.value_size() as usize]);
     let map = map.fd().as_fd();
-    while raw::next_key(map, None, &mut key)? {
-        raw::update(map, &key, &zeros, IN_PLACE)?;
-        raw::delete(map, &key)?;
+    while call::next_key(map, None, &mut key)? {
+        call::update(map, &key, &zeros, IN_PLACE)?;
+        call::delete(map, &key)?;
     }
     Ok(())
 }
@@ -225,7 +225,7 @@ fn links_in(directory: &Path) -> Vec<PathBuf> {
 
 /// The interface that a pinned link is attached to; none when that is gone.
 fn interface_of(path: &Path) -> Option<u32> {
-    let link = raw::pinned(path).ok()?;
+    let link = call::pinned(path).ok()?;
     let text = fs::read_to_string(format!("/proc/thread-self/fdinfo/{}", link.as_raw_fd())).ok()?;
     let number = text.lines().find_map(|line| line.strip_prefix("ifindex:"))?.trim().parse().ok()?;
     Some(number).filter(|number| *number != 0)

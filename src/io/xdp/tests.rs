@@ -5,9 +5,9 @@ use super::devices::{DeviceLists, Devices};
 use super::load::{Programs, Room};
 use super::next_hops::NextHops;
 use super::orphans::{Found, Orphans};
+use super::pins;
 use super::pins::{Pins, Place};
 use super::table::{Reach, Reaches, XdpTable};
-use super::{load, pins};
 use crate::base::random::Seeded;
 use crate::base::suite::Suite;
 use crate::fastpath::entry::Passing;
@@ -73,11 +73,10 @@ fn programs(pins: &Pins, with_srtp: bool) -> Programs {
 }
 
 /// Ways and lists of interfaces that nobody looks after.
-fn hops(programs: &mut Programs) -> (Arc<NextHops>, Arc<DeviceLists>) {
-    let hops = load::take_map(&mut programs.ebpf, "next_hops").unwrap();
-    let (first, second) = (programs.egress().unwrap(), programs.egress().unwrap());
-    let devices = Devices::new(&mut programs.ebpf, first).unwrap();
-    let lists = Arc::new(DeviceLists::new(&mut programs.ebpf, second).unwrap());
+fn hops(programs: &Programs) -> (Arc<NextHops>, Arc<DeviceLists>) {
+    let hops = programs.map("next_hops").unwrap();
+    let devices = Devices::new(programs).unwrap();
+    let lists = Arc::new(DeviceLists::new(programs).unwrap());
     let (hops, thread) = NextHops::start(Array::try_from(hops).unwrap(), (devices, lists.clone()), &[]).unwrap();
     hops.stop();
     thread.join().unwrap();
@@ -94,8 +93,8 @@ fn local() -> SocketAddr {
 
 /// Installs an entry of SRTP, as a daemon that then dies: nothing of it is withdrawn.
 fn live_and_die(pins: Pins) {
-    let mut programs = programs(&pins, true);
-    let (next_hops, lists) = hops(&mut programs);
+    let programs = programs(&pins, true);
+    let (next_hops, lists) = hops(&programs);
     let copies = Copies::new(
         (programs.hash_map("groups").unwrap(), programs.shared("copies", FLOWS).unwrap()),
         lists,
@@ -176,7 +175,7 @@ fn orphans_go_on_until_they_are_silent() {
     let Some(bpffs) = Bpffs::mount("pins-keep") else { return };
     live_and_die(Pins::take(&bpffs.place(2223), Room::of(FLOWS), true).unwrap());
     let pins = Pins::take(&bpffs.place(2223), Room::of(FLOWS), true).unwrap();
-    let mut programs = programs(&pins, true);
+    let programs = programs(&pins, true);
     assert_eq!(counts(&programs), (1, 1, 1));
     let found = look(&programs);
     assert_eq!(found.slots(), HashSet::from([2]));
@@ -184,7 +183,7 @@ fn orphans_go_on_until_they_are_silent() {
     assert_eq!(counts(&programs), (1, 1, 1));
     let streams = programs.shared("streams", FLOWS).unwrap();
     let keys = programs.key_maps().unwrap();
-    let (hops, _) = hops(&mut programs);
+    let (hops, _) = hops(&programs);
     // No packet ever came: silent since the clock began.
     let started = Orphans::start(found, keys, streams, hops, Duration::from_millis(1)).unwrap();
     let (orphans, watcher) = started.expect("there is one");

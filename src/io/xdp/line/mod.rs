@@ -8,7 +8,7 @@ mod umem;
 mod ways;
 
 use super::links::Interfaces;
-use super::load::{Programs, take_map};
+use super::load::Programs;
 use super::next_hops::NextHops;
 use super::{Unavailable, unavailable};
 use crate::fastpath::layout::InterfaceLines;
@@ -54,15 +54,15 @@ pub(in crate::io) struct Lifted<'a> {
 /// # Errors
 /// When the maps are not there.
 pub(super) fn open(
-    programs: &mut Programs,
+    programs: &Programs,
     interfaces: &Interfaces,
     next_hops: &Arc<NextHops>,
     shards: u32,
     refused: &mut Vec<String>,
 ) -> Result<Vec<ShardLines>, Unavailable> {
-    let mut map: XskMap<_> = take_map(&mut programs.ebpf, "lines")?.try_into().map_err(|error| unavailable(&error))?;
+    let mut map: XskMap<_> = programs.map("lines")?.try_into().map_err(|error| unavailable(&error))?;
     let mut sets: HashMap<_, u32, InterfaceLines> =
-        take_map(&mut programs.ebpf, "lines_of")?.try_into().map_err(|error| unavailable(&error))?;
+        programs.map("lines_of")?.try_into().map_err(|error| unavailable(&error))?;
     let hops = [Domain::IPV4, Domain::IPV6].map(hops);
     let mut shares: Vec<ShardLines> = (0..shards.max(1))
         .map(|_| ShardLines {
