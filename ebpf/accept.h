@@ -89,8 +89,6 @@ INLINE __u32 find_flow(struct xdp_md *context, struct arrival *arrival)
 	return parse(context, &arrival->datagram) ? VERDICT_PASSED_NOT_PLAIN_UDP : look_up(arrival);
 }
 
-#define IN_EACH_BYTE 0x0101010101010101ULL
-
 /* The place of a payload type among those that pass; MOST_PAYLOAD_TYPES: it has none. All bytes at once, as the verifier
  * would follow each turn of a loop to the end of the program. */
 INLINE __u32 place_of(const struct flow *flow, __u8 payload_type)

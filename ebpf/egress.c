@@ -75,7 +75,7 @@ INLINE __u32 make_plain(struct xdp_md *context, const struct crossing *crossing,
 	return crossing->payload_bytes;
 }
 
-/* Makes a copy that is protected, likewise. */
+/* Makes a copy that is protected or silenced, likewise. */
 INLINE __u32 make_srtp(struct xdp_md *context, const struct crossing *crossing, struct copy *copy, __u32 place,
 		       const struct next_hop *hop)
 {
@@ -94,12 +94,15 @@ INLINE __u32 make_srtp(struct xdp_md *context, const struct crossing *crossing, 
 	renumber_work(work, way, crossing->place);
 	if (keys->insert_bytes && insert(context, crossing->header_bytes & 127, work, insertion_of(keys), 0))
 		return 0;
+	__u32 kind = silence_of(way, crossing->place);
+	if (kind && silence(work, kind))
+		return 0;
 	work->sequence = from_be16(((struct rtp_header *)work->packet)->sequence);
-	__u32 problem;
+	__u32 problem = 0;
 	if (copy->flags & COPY_PASSES) {
 		work->index = (__u64)crossing->rollover << 16 | work->sequence;
 		problem = protect_packet(work, &keys->protect);
-	} else {
+	} else if (keys->steps & STEP_PROTECTS) {
 		problem = protect_next(work, &keys->protect, &order->protected);
 	}
 	if (problem == VERDICT_REPLAYED)

@@ -14,6 +14,9 @@
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
+/* Times a byte: that byte in all places of a word. */
+#define IN_EACH_BYTE 0x0101010101010101ULL
+
 /* Keeps the compiler from folding what the verifier has to see. */
 #define barrier_for(x) asm volatile("" : "+r"(x))
 

@@ -35,14 +35,20 @@ struct way {
 	__u32 ssrc;
 	__u8 tos;
 	__u8 renumbers; /* the SSRC or some payload type is another than the sender's */
-	__u16 zero;
+	__u16 silences; /* two bits for each place, SILENCE_*: what stands in for payloads */
 	__u8 payload_types[MOST_PAYLOAD_TYPES]; /* by place; NO_PLACE: the receiver gets none of these */
 };
+
+/* struct way, silences; the bytes are those of src/sdp/codec.rs */
+#define SILENCE_NONE 0
+#define SILENCE_PCMU 1
+#define SILENCE_PCMA 2
+#define SILENCE_G722 3
 
 /* struct flow, flags */
 #define FLOW_DROPS 1	    /* nobody is to hear it */
 #define FLOW_IS_STRICT 2    /* other sources are dropped */
-#define FLOW_IS_SRTP 4	    /* there are struct keys and struct order at the index of its stream */
+#define FLOW_IS_SRTP 4	    /* it is opened, protected or silenced: there are keys and order at the index of its stream */
 #define FLOW_IS_FOR_TC 64   /* rx leaves it to rx_tc */
 #define FLOW_IS_CAPTURED 128 /* its frames are copied for the daemon */
 #define FLOW_SHARES_PORT 512 /* another peer sends to the port, too, whose flow has the other side */
@@ -81,12 +87,12 @@ struct run {
 #define MOST_RUNS 4
 
 /* struct group, flags */
-#define GROUP_IS_SRTP 1 /* some copies are protected */
+#define GROUP_IS_SRTP 1 /* some copies are protected, or silenced */
 #define GROUP_INSERTS 2 /* some get a header extension: packets that have one, or contributing sources, do not pass */
 
 /* The receivers of a flow with several. A group is never changed, but for its users: another one takes its place. */
 struct group {
-	__u64 users; /* clones that are on their way, where copies are protected */
+	__u64 users; /* clones that are on their way, where GROUP_IS_SRTP */
 	__u32 copies;
 	__u32 flags;
 	__u32 devices; /* index of the list of devices, with one entry for each copy */
@@ -96,7 +102,7 @@ struct group {
 };
 
 /* struct copy, flags */
-#define COPY_IS_SRTP 1 /* there are struct keys and struct order at the index of the copy, with this bit: */
+#define COPY_IS_SRTP 1 /* protected or silenced: there are keys and order at the index of the copy, with this bit: */
 #define COPY_KEYS 0x80000000
 #define COPY_PASSES 2 /* the keys are the sender's: protected with the index that it came with, a packet is what it was */
 

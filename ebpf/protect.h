@@ -48,6 +48,7 @@ INLINE void renumber_work(struct work *work, const struct way *way, __u32 place)
 
 /* In the first byte of a packet: contributing sources and an extension of the header. */
 #define HAS_MORE_HEADER 0x1f
+#define HAS_PADDING 0x20
 
 /* The part of struct keys that says what is put into packets: functions of their own can't be given all of it, for its lock. */
 struct insertion {
@@ -83,6 +84,47 @@ SEPARATE __u32 insert(struct xdp_md *context, __u32 header_bytes, struct work *w
 	work->bytes = bytes + more;
 	work->header_bytes += more;
 	return 0;
+}
+
+/* Where silence is to be written. */
+struct silencing {
+	struct work *work;
+	__u32 at;
+	__u64 word;
+};
+
+static long silence_word(__u32 count, struct silencing *silencing)
+{
+	__u32 at = (silencing->at + 8 * count) & (PACKET_BYTES - 1);
+	*(__u64 *)(silencing->work->packet + at) = silencing->word;
+	return 0;
+}
+
+/* What stands in for payloads of a place. */
+INLINE __u32 silence_of(const struct way *way, __u32 place)
+{
+	return way->silences >> 2 * (place & (MOST_PAYLOAD_TYPES - 1)) & 3;
+}
+
+/* Puts silence in the place of the payload in work; padding stays. 0 or why not. */
+SEPARATE __u32 silence(struct work *work, __u32 kind)
+{
+	if (!work)
+		return VERDICT_PASSED_NO_KEYS;
+	__u32 begin = work->header_bytes & (PACKET_BYTES - 1), end = work->bytes & (PACKET_BYTES - 1);
+	if (work->packet[0] & HAS_PADDING) {
+		__u32 padding = work->packet[(end - 1) & (PACKET_BYTES - 1)];
+		if (!padding || begin + padding > end)
+			return VERDICT_PASSED_MALFORMED;
+		end = (end - padding) & (PACKET_BYTES - 1);
+	}
+	struct silencing silencing = { .work = work, .at = begin };
+	silencing.word = IN_EACH_BYTE * (kind == SILENCE_PCMU ? 0xff : kind == SILENCE_PCMA ? 0xd5 : 0xfa);
+	/* The last word reaches beyond the end. */
+	__u64 *behind = (__u64 *)(work->packet + end), kept = *behind;
+	long turns = begin < end ? bpf_loop((end - begin + 7) / 8, silence_word, &silencing, 0) : 0;
+	*behind = kept;
+	return turns < 0 ? VERDICT_PASSED_MALFORMED : 0;
 }
 
 /* Whether the tag that came is the beginning of the code; the time does not depend on where they differ. */

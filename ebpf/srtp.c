@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 OR GPL-2.0 */
-/* SRTP that is opened, protected, or both, each with any suite. rx goes on to here. */
+/* SRTP that is opened, protected, or both, each with any suite, and media that is silenced. rx goes on to here. */
 #include "capture.h"
 #include "fan.h"
 #include "protect.h"
@@ -68,6 +68,12 @@ INLINE __u32 pass_on(struct xdp_md *context, const struct arrival *arrival, stru
 	if (keys->insert_bytes && work->bytes > RTP_BYTES) {
 		__u32 problem = insert(context, arrival->datagram.header_bytes, work, insertion_of(keys),
 				       keys->steps & STEP_DECRYPTS);
+		if (problem)
+			return problem;
+	}
+	__u32 kind = silence_of(way, arrival->place);
+	if (kind) {
+		__u32 problem = silence(work, kind);
 		if (problem)
 			return problem;
 	}

@@ -1,6 +1,7 @@
 //! From a plan, and what the relay has learned, to an entry.
 
 use super::entry::{Action, Entry, MOST_COPIES, Output, Passing, Protection};
+use super::layout;
 use super::reason::Reason;
 use crate::base::id::CaptureId;
 use crate::plan::{
@@ -225,9 +226,6 @@ fn output(
     if sink.block == Some(Block::All) {
         return Ok(None);
     }
-    if sink.block.is_some_and(|block| block.muting() == Muting::Silenced) {
-        return Err(Reason::Silenced);
-    }
     if is_rewritten(ingress.plan, sink, egress.plan.security != Security::Plain && !sink.passes) {
         return Err(Reason::Rewritten);
     }
@@ -240,20 +238,41 @@ fn output(
         return Err(Reason::DestinationUnknown);
     }
     let rewrite = rewrite(ingress.plan, sink);
-    let number = |passing: &Passing| match (sink.block, passing.is_event) {
-        (Some(Block::Media), false) | (Some(Block::Dtmf), true) => None,
-        _ => rewrite.map_or(Some(passing.number), |rewrite| rewrite.payload_type(passing.number)),
+    let number = |passing: &Passing| {
+        passes(ingress.plan, sink, passing)?;
+        rewrite.map_or(Some(passing.number), |rewrite| rewrite.payload_type(passing.number))
     };
+    let silence = |passing: &Passing| passes(ingress.plan, sink, passing).flatten();
+    let silences: SmallVec<[_; PAYLOAD_TYPES]> = payload_types.iter().map(silence).collect();
+    let is_known = |silence: &Option<u8>| silence.is_none_or(|byte| layout::silence(byte).is_some());
+    if silences.iter().any(Option::is_some) && !(ingress.may_open && silences.iter().all(is_known)) {
+        return Err(Reason::Silenced);
+    }
     Ok(Some(Output {
         from,
         to,
         tos: egress.tos,
         ssrc: egress.shown_ssrc.ok_or(Reason::NoPackets)?,
         payload_types: payload_types.iter().map(number).collect(),
+        silences,
         protect: None,
         passes: false,
         mid: sink.mid,
     }))
+}
+
+/// What a sink gets of a payload type: none where nothing; else the byte that stands in for payloads, if any does.
+fn passes(plan: &ForwardingPlan, sink: &Sink, passing: &Passing) -> Option<Option<u8>> {
+    let Some(block) = sink.block else { return Some(None) };
+    match (passing.is_event, block.muting()) {
+        (true, _) => (!block.drops_events()).then_some(None),
+        (false, Muting::Passes) => Some(None),
+        (false, Muting::Dropped) => None,
+        (false, Muting::Silenced) => {
+            let known = plan.ingress.payload_types.iter().find(|known| known.number == passing.number)?;
+            known.silence.map(Some)
+        }
+    }
 }
 
 fn action(mut outputs: Vec<Output>, keying: Keying) -> Result<(Action, Option<Box<Protection>>), Reason> {
@@ -261,6 +280,7 @@ fn action(mut outputs: Vec<Output>, keying: Keying) -> Result<(Action, Option<Bo
         [] => Ok((Action::Drop, keying.protection(None, None))),
         [only] if only.gets_all() => {
             let protection = keying.protection(keying.protect.first().and_then(|(protect, _)| *protect), only.mid);
+            let protection = protection.or_else(|| only.is_silenced().then(|| Box::new(Protection::NONE)));
             Ok((Action::Forward(outputs.remove(0)), protection))
         }
         _ if outputs.len() > MOST_COPIES => Err(Reason::ManyReceivers),

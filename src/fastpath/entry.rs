@@ -33,6 +33,8 @@ pub struct Output {
     pub ssrc: u32,
     /// By place, the receiver's number; none where it gets no such packets.
     pub payload_types: SmallVec<[Option<u8>; PAYLOAD_TYPES]>,
+    /// By place, the byte that stands in for payloads (`Codec::silence`); none where they pass.
+    pub silences: SmallVec<[Option<u8>; PAYLOAD_TYPES]>,
     /// What a copy leaves with; none where it leaves plain, or as it came. Of an only receiver the entry says it.
     pub protect: Option<Box<Parameters>>,
     /// These are the sender's own keys: the copy leaves as the packet came.
@@ -42,10 +44,20 @@ pub struct Output {
 }
 
 impl Output {
-    /// SRTP of a copy.
+    /// What is done with the bytes of a copy; none where it leaves as it came, but for its numbers.
     pub fn protection(&self) -> Option<Protection> {
         let protect = self.protect.as_deref().cloned();
-        protect.map(|protect| Protection { open: None, protect: Some(protect), passes: false, mid: self.mid })
+        self.has_keys().then(|| Protection { protect, mid: self.mid, ..Protection::NONE })
+    }
+
+    /// Whether copies have keys in the maps: they are protected, or silenced.
+    pub fn has_keys(&self) -> bool {
+        self.protect.is_some() || self.is_silenced()
+    }
+
+    /// Whether silence stands in for some of what the receiver gets.
+    pub fn is_silenced(&self) -> bool {
+        self.silences.iter().any(Option::is_some)
     }
 
     /// Whether the receiver has other numbers than the sender of `entry`.
@@ -71,7 +83,7 @@ pub enum Action {
     Copy(Vec<Output>),
 }
 
-/// SRTP on the way in, on the way out, or both.
+/// SRTP on the way in, on the way out, or both; neither where media is silenced and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Protection {
     /// What packets come with.
@@ -85,6 +97,14 @@ pub struct Protection {
 }
 
 impl Protection {
+    /// Packets come and leave plain.
+    pub const NONE: Protection = Protection { open: None, protect: None, passes: false, mid: None };
+
+    /// Whether packets come, or leave, as SRTP.
+    pub fn is_srtp(&self) -> bool {
+        self.open.is_some() || self.protect.is_some()
+    }
+
     /// The bytes by which packets grow on their way.
     pub fn growth_bytes(&self) -> i64 {
         let appended = |parameters: &Option<Parameters>| match parameters {
@@ -124,7 +144,7 @@ pub struct Entry {
     /// Others are left to userspace.
     pub payload_types: SmallVec<[Passing; PAYLOAD_TYPES]>,
     pub action: Action,
-    /// None: RTP comes and leaves plain.
+    /// None: RTP comes and leaves plain, and is not silenced before there are copies.
     pub protection: Option<Box<Protection>>,
     /// Those who get copies of its frames.
     pub captures: SmallVec<[CaptureId; 1]>,

@@ -12,9 +12,9 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 const DROPS: u32 = 1;
 /// `FLOW_IS_STRICT`: other sources are dropped.
 const IS_STRICT: u32 = 2;
-/// `FLOW_IS_SRTP`: there are keys and an order at the index of its stream.
+/// `FLOW_IS_SRTP`: it is opened, protected or silenced: there are keys and an order at the index of its stream.
 const IS_SRTP: u32 = 4;
-/// `GROUP_IS_SRTP`: some copies are protected.
+/// `GROUP_IS_SRTP`: some copies are protected, or silenced.
 pub const GROUP_IS_SRTP: u32 = 1;
 /// `GROUP_INSERTS`: some get a header extension.
 pub const GROUP_INSERTS: u32 = 2;
@@ -49,6 +49,16 @@ pub const MOST_COPIES: usize = 32;
 pub const MOST_DEVICES: u32 = 1024;
 /// `MOST_RUNS`: interfaces that the copies of one packet can leave by.
 pub const MOST_RUNS: usize = 4;
+
+/// `SILENCE_PCMU` and those after it, of the byte that stands in for payloads; none of other bytes.
+pub fn silence(byte: u8) -> Option<u16> {
+    match byte {
+        0xff => Some(1),
+        0xd5 => Some(2),
+        0xfa => Some(3),
+        _ => None,
+    }
+}
 
 /// `struct endpoint`: an address and port in network byte order, IPv4 mapped into IPv6 (RFC 4291, section 2.5.5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -102,7 +112,8 @@ pub struct Way {
     pub ssrc: u32,
     pub tos: u8,
     pub renumbers: u8,
-    pub zero: u16,
+    /// Two bits for each place, `SILENCE_*`.
+    pub silences: u16,
     pub payload_types: [u8; PAYLOAD_TYPES],
 }
 
@@ -113,6 +124,7 @@ impl Way {
         for (place, number) in output.payload_types.iter().enumerate() {
             payload_types[place] = number.unwrap_or(NO_PLACE);
         }
+        let known = |(place, byte): (usize, &Option<u8>)| byte.and_then(silence).map_or(0, |kind| kind << (2 * place));
         Way {
             local: output.from.into(),
             destination: output.to.into(),
@@ -120,7 +132,7 @@ impl Way {
             ssrc: output.ssrc,
             tos: output.tos,
             renumbers: u8::from(output.renumbers(entry)),
-            zero: 0,
+            silences: output.silences.iter().enumerate().map(known).sum(),
             payload_types,
         }
     }
@@ -134,7 +146,7 @@ impl Way {
             ssrc: entry.ssrc,
             tos: 0,
             renumbers: 0,
-            zero: 0,
+            silences: 0,
             payload_types: [NO_PLACE; PAYLOAD_TYPES],
         }
     }
@@ -229,7 +241,7 @@ impl Flow {
             ssrc: 0,
             tos: 0,
             renumbers: 0,
-            zero: 0,
+            silences: 0,
             payload_types: [NO_PLACE; PAYLOAD_TYPES],
         };
         Flow {
@@ -329,7 +341,7 @@ pub struct Copy {
 impl Copy {
     /// What `output` of `entry` gets by `next_hop`; nothing so far.
     pub fn new(entry: &Entry, output: &Output, next_hop: u32) -> Copy {
-        let is_srtp = if output.protect.is_some() { COPY_IS_SRTP } else { 0 };
+        let is_srtp = if output.has_keys() { COPY_IS_SRTP } else { 0 };
         let flags = is_srtp | if output.passes { COPY_PASSES } else { 0 };
         Copy { way: Way::new(entry, output, next_hop), flags, ..Copy::default() }
     }

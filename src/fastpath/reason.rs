@@ -74,7 +74,7 @@ reasons! {
     NoReceiver, "no_receiver", Never;
     /// Packets are changed on the way.
     Rewritten, "rewritten", Never;
-    /// Some receiver gets silence in place of media.
+    /// Some receiver gets silence in place of media, and the program that would put it there, that for SRTP, is not loaded.
     Silenced, "silenced", Never;
     /// SRTP whose digits somebody is told of: packets of the same SSRC can't be opened at two places.
     Digits, "digits", Never;

@@ -88,7 +88,17 @@ fn compiled(
 /// What the receiver of the simplest case gets.
 fn output() -> Output {
     let payload_types = smallvec![Some(8), Some(101)];
-    Output { from: at(FOR_BOB), to: at(BOB), tos: 184, ssrc: 7, payload_types, protect: None, passes: false, mid: None }
+    Output {
+        from: at(FOR_BOB),
+        to: at(BOB),
+        tos: 184,
+        ssrc: 7,
+        payload_types,
+        silences: smallvec![None; 2],
+        protect: None,
+        passes: false,
+        mid: None,
+    }
 }
 
 fn keys(suite: Suite, seed: u64) -> Parameters {
@@ -237,6 +247,39 @@ fn who_gets_less_than_all_gets_copies() {
         let expected = Output { payload_types: numbers.into_iter().collect(), ..output() };
         assert_eq!(compiled(change).map(|entry| entry.action), Ok(Action::Copy(vec![expected])));
     }
+}
+
+#[test]
+fn silence_stands_in_for_media_and_not_for_events() {
+    let silenced = |byte, block| {
+        move |from: &mut ForwardingPlan, _: &mut ForwardingPlan, _: &mut Ingress, _: &mut Egress| {
+            from.ingress.payload_types[0].silence = byte;
+            from.media[0].block = Some(block);
+        }
+    };
+    for (byte, kind) in [(0xff, 1), (0xd5, 2), (0xfa, 3)] {
+        let entry = compiled(silenced(Some(byte), Block::Silence)).unwrap();
+        let expected = Output { silences: smallvec![Some(byte), None], ..output() };
+        assert_eq!((&entry.action, entry.protection.as_deref()), (&Action::Forward(expected), Some(&Protection::NONE)));
+        let flow = Flow::new(&entry, Target::Hop(3));
+        assert_eq!((flow.way.silences, flow.is_srtp()), (kind, true));
+    }
+    let without_events = compiled(silenced(Some(0xd5), Block::SilenceWithoutEvents)).unwrap();
+    let [Output { payload_types, silences, .. }] = without_events.outputs() else { panic!("{without_events:?}") };
+    assert_eq!(
+        (payload_types.as_slice(), silences.as_slice()),
+        ([Some(8), None].as_slice(), [Some(0xd5), None].as_slice())
+    );
+    assert_eq!(layout::Copy::new(&without_events, &without_events.outputs()[0], 3).flags, 1);
+    // A codec that has none to fill in, a byte that the program does not know, and no program.
+    let unknown = compiled(silenced(None, Block::Silence)).unwrap();
+    assert_eq!(unknown.outputs()[0].payload_types.as_slice(), [None, Some(101)]);
+    assert_eq!(compiled(silenced(Some(1), Block::Silence)), Err(Reason::Silenced));
+    let without = |from: &mut ForwardingPlan, to: &mut ForwardingPlan, ingress: &mut Ingress, egress: &mut Egress| {
+        silenced(Some(0xd5), Block::Silence)(from, to, ingress, egress);
+        ingress.may_open = false;
+    };
+    assert_eq!(compiled(without), Err(Reason::Silenced));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use crate::base::text::printable;
 use crate::fastpath::Counted;
-use crate::fastpath::entry::{self, Action, Entry, Passing};
+use crate::fastpath::entry::{self, Action, Entry, Passing, Protection};
 use crate::fastpath::layout::NextHop;
 use crate::fastpath::reason::Reason;
 use crate::fastpath::verdict::Verdict;
@@ -61,8 +61,11 @@ impl Row {
     ) -> Row {
         let protection = entry.protection.as_deref();
         let drops = entry.action == Action::Drop;
-        let flags = [("strict", entry.is_strict), ("drops", drops), ("srtp", protection.is_some())];
-        let more = [("captured", !entry.captures.is_empty()), ("shared port", entry.shares_port)];
+        let flags =
+            [("strict", entry.is_strict), ("drops", drops), ("srtp", protection.is_some_and(Protection::is_srtp))];
+        let is_silenced = entry.outputs().iter().any(entry::Output::is_silenced);
+        let more =
+            [("silenced", is_silenced), ("captured", !entry.captures.is_empty()), ("shared port", entry.shares_port)];
         let flags = flags.into_iter().chain(more);
         let suite = |parameters: &crate::srtp::Parameters| parameters.suite.name();
         let of_all = protection.and_then(|protection| protection.protect.as_ref()).map(suite);
@@ -348,6 +351,7 @@ mod tests {
             tos: 184,
             ssrc: 0xc0ffee,
             payload_types: [Some(8), Some(101)].into_iter().collect(),
+            silences: [None; 2].into_iter().collect(),
             protect: None,
             passes: false,
             mid: None,

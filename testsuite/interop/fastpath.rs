@@ -17,6 +17,7 @@ use millrace_testsuite::sdp;
 use serde_json::{Value, json};
 use std::cell::{Cell, RefCell};
 use std::net::{SocketAddr, UdpSocket};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -53,6 +54,13 @@ pub const ALL: &[Scenario] = &[
     Scenario { name: "same-bytes-sdes", what: "the same from SDES to plain RTP", needs: ours, run: sdes_to_plain },
     Scenario { name: "same-bytes-keys", what: "the same from one SDES key to another", needs: ours, run: other_keys },
     Scenario { name: "same-bytes-pass", what: "the same with SDES passed through", needs: ours, run: equal_keys },
+    Scenario { name: "same-bytes-silence", what: "the same with silence in place of media", needs: ours, run: silence },
+    Scenario {
+        name: "same-bytes-silence-srtp",
+        what: "the same from SDES to five, silence for all or for one",
+        needs: ours,
+        run: silenced_copies,
+    },
     Scenario { name: "same-bytes-gcm", what: "the same from one AES-GCM key to another", needs: ours, run: gcm },
 ];
 
@@ -78,9 +86,34 @@ struct Ends {
     callee: &'static str,
     cover: Cover,
     listeners: u16,
+    /// Who gets silence in place of what the caller says.
+    silence: Silence,
 }
 
-const IP4: Ends = Ends { caller: CALLER, callee: CALLEE, cover: Cover::None, listeners: 0 };
+#[derive(Clone, Copy)]
+enum Silence {
+    Nobody,
+    Callee,
+    All,
+}
+
+impl Silence {
+    fn ask(self, client: &mut Client) -> Result<(), String> {
+        let flow = match self {
+            Silence::Nobody => return Ok(()),
+            Silence::Callee => json!({"to-tag": "b", "flags": ["directional"]}),
+            Silence::All => json!({}),
+        };
+        let mut request = json!({"command": "silence media", "call-id": "same", "from-tag": "a"});
+        for (key, value) in flow.as_object().into_iter().flatten() {
+            request[key] = value.clone();
+        }
+        let reply = client.ask(&request).map_err(|error| error.to_string())?;
+        if reply["result"] == "ok" { Ok(()) } else { Err(format!("silence media: {reply}")) }
+    }
+}
+
+const IP4: Ends = Ends { caller: CALLER, callee: CALLEE, cover: Cover::None, listeners: 0, silence: Silence::Nobody };
 const IP4_TO_IP6: Ends = Ends { callee: CALLEE_IP6, ..IP4 };
 const IP6: Ends = Ends { caller: CALLER_IP6, callee: CALLEE_IP6, ..IP4 };
 
@@ -150,6 +183,19 @@ fn equal_keys(kind: Kind, folder: &Path) -> Result<String, String> {
 
 fn gcm(kind: Kind, folder: &Path) -> Result<String, String> {
     compare(kind, folder, Ends { cover: Cover::Both(Suite::AeadAes128Gcm), ..IP4 }, &[XDP])
+}
+
+fn silence(kind: Kind, folder: &Path) -> Result<String, String> {
+    compare(kind, folder, Ends { silence: Silence::All, ..IP4_TO_IP6 }, &[XDP])
+}
+
+fn silenced_copies(kind: Kind, folder: &Path) -> Result<String, String> {
+    let cover = Cover::Caller(Suite::AesCm128Sha1_80);
+    let [all, callee] = [Silence::All, Silence::Callee].map(|silence| {
+        let folder = folder.join(if matches!(silence, Silence::All) { "all" } else { "callee" });
+        compare(kind, &folder, Ends { cover, listeners: 4, silence, ..IP4 }, &[XDP])
+    });
+    Ok(format!("for all: {}; for one: {}", all?, callee?))
 }
 
 fn copies(kind: Kind, folder: &Path) -> Result<String, String> {
@@ -299,9 +345,10 @@ fn pass(kind: Kind, folder: &Path, ends: Ends, mode: Mode) -> Result<Run, String
     let taps = (0..homes.len()).filter(is_new).map(|at| Tap::start(homes[at].0, homes[at].1));
     let taps: Vec<Tap> = taps.collect::<Result<_, String>>()?;
     let talk = Talk { mouth: &mouth, stranger: &stranger, to, cover: RefCell::new(ends.cover.on()) };
-    for number in 0..WARM_UP {
-        talk.say(&packet(number, PCMA, &[0xd5; 160]))?;
-    }
+    talk.warm_up(0..WARM_UP / 5)?;
+    // Everybody knows the caller's SSRC by now.
+    ends.silence.ask(&mut client)?;
+    talk.warm_up(WARM_UP / 5..WARM_UP)?;
     let goes_its_way = |query: &Value| caller_stream(query).is_some_and(|stream| stream["fast path"] == mode.path);
     let is_in_kernel = mode.path != "userspace";
     let name = mode.name;
@@ -522,6 +569,10 @@ impl Talk<'_> {
         socket.send_to(datagram, self.to).map_err(|error| error.to_string())?;
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         Ok(())
+    }
+
+    fn warm_up(&self, mut numbers: Range<u16>) -> Result<(), String> {
+        numbers.try_for_each(|number| self.say(&packet(number, PCMA, &[0x55; 160])))
     }
 
     /// What an entry takes; how many packets of it count.

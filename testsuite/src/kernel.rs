@@ -98,6 +98,7 @@ impl Kernel {
                 tos: 0,
                 ssrc: SSRC,
                 payload_types: [Some(8)].into_iter().collect(),
+                silences: [None].into_iter().collect(),
                 protect: None,
                 passes: false,
                 mid: None,
@@ -132,6 +133,14 @@ impl Kernel {
             }
             inserted => inserted,
         }
+    }
+
+    /// Has a byte stand in for payloads from now on.
+    pub fn silence(&mut self, byte: u8) -> Result<(), String> {
+        let Action::Forward(output) = &mut self.entry.action else { return Err("nobody hears it".to_owned()) };
+        output.silences = [Some(byte)].into_iter().collect();
+        let flow = Flow::new(&self.entry, Target::Hop(HOP));
+        self.programs.flows().insert(flow, self.slot).map_err(|error| error.to_string())
     }
 
     /// Captures the flow's frames from now on.

@@ -23,6 +23,22 @@ pub fn rtp_packet(sequence: u16, bytes: usize) -> Vec<u8> {
     Header { marker: false, payload_type: 8, sequence, timestamp, ssrc: 0x1234_5678 }.write(&payload)
 }
 
+/// The same with contributing sources and an extension.
+pub fn adorned(sequence: u16, bytes: usize, sources: usize, extension_words: Option<u16>) -> Vec<u8> {
+    let mut packet = rtp_packet(sequence, bytes);
+    packet[0] |= sources as u8;
+    let mut header = vec![0; sources * 4];
+    Seeded(u64::from(sequence)).fill(&mut header);
+    if let Some(words) = extension_words {
+        packet[0] |= 0x10;
+        header.extend([0xbe, 0xde]);
+        header.extend(words.to_be_bytes());
+        header.extend(vec![0x11; usize::from(words) * 4]);
+    }
+    packet.splice(12..12, header);
+    packet
+}
+
 /// A receiver report of `blocks` random blocks.
 fn rtcp_packet(blocks: u8) -> Vec<u8> {
     let mut packet = vec![0x80 | blocks, 201, 0, blocks * 6 + 1, 0x12, 0x34, 0x56, 0x78];

@@ -6,7 +6,7 @@ use millrace::fastpath::Protection;
 use millrace::plan::MidElement;
 use millrace::srtp::{Parameters, Protector, Unprotector, Windows};
 use millrace_testsuite::kernel::{Kernel, Outcome, SSRC, obstacle};
-use millrace_testsuite::srtp::{parameters, rtp_packet};
+use millrace_testsuite::srtp::{adorned, parameters, rtp_packet};
 
 /// Pairs with each cipher on either side.
 const PAIRS: [(Suite, Suite); 6] = [
@@ -115,22 +115,6 @@ fn is_possible() -> bool {
             false
         }
     }
-}
-
-/// A packet with contributing sources and an extension.
-fn adorned(sequence: u16, bytes: usize, sources: usize, extension_words: Option<u16>) -> Vec<u8> {
-    let mut packet = rtp_packet(sequence, bytes);
-    packet[0] |= sources as u8;
-    let mut header = vec![0; sources * 4];
-    Seeded(u64::from(sequence)).fill(&mut header);
-    if let Some(words) = extension_words {
-        packet[0] |= 0x10;
-        header.extend([0xbe, 0xde]);
-        header.extend(words.to_be_bytes());
-        header.extend(vec![0x11; usize::from(words) * 4]);
-    }
-    packet.splice(12..12, header);
-    packet
 }
 
 #[test]

@@ -135,8 +135,7 @@ impl Copies {
             self.copies.write(own.copy, Copy::new(entry, output, own.hop));
         }
         let flag = |flag: u32, has: fn(&Output) -> bool| if outputs.iter().any(has) { flag } else { 0 };
-        let flags =
-            flag(GROUP_IS_SRTP, |output| output.protect.is_some()) | flag(GROUP_INSERTS, |output| output.mid.is_some());
+        let flags = flag(GROUP_IS_SRTP, Output::has_keys) | flag(GROUP_INSERTS, |output| output.mid.is_some());
         installed.value = Group { users: 0, copies: outputs.len() as u32, flags, devices, longest_bytes, runs, list };
         Ok(())
     }

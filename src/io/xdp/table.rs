@@ -66,10 +66,10 @@ fn limits_of_tc(entry: &Entry, reach: Reach) -> Result<(), Reason> {
     };
     match output {
         _ if !entry.captures.is_empty() => Err(Reason::Captured),
-        _ if entry.protection.is_some() => Err(Reason::TcEncrypted),
+        _ if entry.protection.as_ref().is_some_and(|protection| protection.is_srtp()) => Err(Reason::TcEncrypted),
         _ if reach.is_vlan => Err(Reason::TcVlan),
         Some(output) if output.from.is_ipv4() != entry.local.is_ipv4() => Err(Reason::TcFamily),
-        Some(output) if output.renumbers(entry) => Err(Reason::TcRewritten),
+        Some(output) if output.renumbers(entry) || output.is_silenced() => Err(Reason::TcRewritten),
         _ => Ok(()),
     }
 }

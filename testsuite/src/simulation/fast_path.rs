@@ -5,7 +5,7 @@ use millrace::base::time::Mono;
 use millrace::fastpath::{Action, Counted, Entry, Reason, Slot, Table, Withdrawn};
 use millrace::rtp::Loan;
 use millrace::srtp::{Error, Protector, Unprotector, Window, Windows};
-use millrace::wire::rtp::Header;
+use millrace::wire::rtp::{Header, Packet};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -71,7 +71,8 @@ impl Flow {
         if !is_known || datagram.from != self.entry.source {
             return Fate::Passed;
         }
-        let bytes = match self.dress(&datagram.bytes) {
+        let place = self.entry.numbers().iter().position(|number| *number == header.payload_type);
+        let bytes = match self.dress(&datagram.bytes, place) {
             Ok(bytes) => bytes,
             Err(Error::WrongTag) => {
                 self.loan.wrong_tag += 1;
@@ -91,7 +92,7 @@ impl Flow {
         }
     }
 
-    fn dress(&mut self, packet: &[u8]) -> Result<Vec<u8>, Error> {
+    fn dress(&mut self, packet: &[u8], place: Option<usize>) -> Result<Vec<u8>, Error> {
         let mut bytes = packet.to_vec();
         let passes = self.entry.protection.as_ref().is_some_and(|protection| protection.passes);
         if let Some(open) = &mut self.open {
@@ -102,6 +103,13 @@ impl Flow {
                     bytes.truncate(length);
                 }
             }
+        }
+        if let Action::Forward(output) = &self.entry.action
+            && let Some(Some(byte)) = place.and_then(|place| output.silences.get(place))
+            && let Ok(parsed) = Packet::parse(&bytes)
+        {
+            let (start, length) = (parsed.header_bytes(), parsed.payload().len());
+            bytes[start..start + length].fill(*byte);
         }
         if let Some(protect) = &mut self.protect {
             let length = bytes.len();
