@@ -163,17 +163,17 @@ INLINE void count(const struct arrival *arrival)
 	stream->payload_packets[place & (MOST_PAYLOAD_TYPES - 1)]++;
 }
 
-/* Counts a packet, and sends its frame away. */
-INLINE int finish(const struct arrival *arrival, const struct next_hop *hop)
+/* Counts a packet, and sends its frame away by an interface; 0: nobody is to hear it. */
+INLINE int finish(const struct arrival *arrival, __u32 interface)
 {
 	count(arrival);
-	if (arrival->flow->flags & FLOW_DROPS || !hop)
+	if (!interface)
 		return end_with(VERDICT_BLOCKED, XDP_DROP);
 	end_with(VERDICT_FORWARDED, XDP_REDIRECT);
 	__u32 zero = 0;
 	__u32 *may_fan_out = bpf_map_lookup_elem(&fanning, &zero);
 	/* Every interface of a way is there; else the frame, which is another one now, would have to go. */
 	if (may_fan_out && *may_fan_out)
-		return bpf_redirect_map(&devices, hop->interface, XDP_DROP);
-	return bpf_redirect_map(&singles, hop->interface, XDP_DROP);
+		return bpf_redirect_map(&devices, interface, XDP_DROP);
+	return bpf_redirect_map(&singles, interface, XDP_DROP);
 }

@@ -11,8 +11,8 @@ int rx_captured(struct xdp_md *context)
 	if (verdict)
 		return refuse(verdict);
 	keep_frame(context, &arrival.datagram);
-	struct next_hop *hop = 0;
-	verdict = forward_plain(context, &arrival, &hop);
-	emit_frames(context, &arrival, hop, verdict);
-	return verdict ? refuse(verdict) : finish(&arrival, hop);
+	__u32 interface = 0;
+	verdict = forward_plain(context, &arrival, &interface);
+	emit_frames(context, interface, verdict);
+	return verdict ? refuse(verdict) : finish(&arrival, interface);
 }

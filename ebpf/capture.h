@@ -87,9 +87,14 @@ SEPARATE int keep_frame(struct xdp_md *context, const struct datagram *datagram)
 	return 0;
 }
 
-/* Captures the frame that was kept, and the one that leaves by an interface; 0: none does. */
-SEPARATE int emit_both(struct xdp_md *context, __u32 interface, __u32 verdict)
+/* Captures the frame that was kept, and the one that leaves by an interface; 0: none does. Frames that are left to the daemon
+ * are not. */
+SEPARATE int emit_frames(struct xdp_md *context, __u32 interface, __u32 verdict)
 {
+	if (!verdict && !interface)
+		verdict = VERDICT_BLOCKED;
+	if (verdict && !drops_frame(verdict))
+		return 0;
 	__u32 zero = 0;
 	struct captured *copy = bpf_map_lookup_elem(&captured, &zero);
 	if (!copy)
@@ -97,7 +102,7 @@ SEPARATE int emit_both(struct xdp_md *context, __u32 interface, __u32 verdict)
 	copy->verdict = verdict;
 	copy->is_sent = 0;
 	emit(copy);
-	if (!interface)
+	if (verdict)
 		return 0;
 	copy = copy_frame(context);
 	if (!copy)
@@ -106,14 +111,4 @@ SEPARATE int emit_both(struct xdp_md *context, __u32 interface, __u32 verdict)
 	copy->is_sent = 1;
 	emit(copy);
 	return 0;
-}
-
-/* Captures what came and what became of it. */
-INLINE void emit_frames(struct xdp_md *context, const struct arrival *arrival, const struct next_hop *hop, __u32 verdict)
-{
-	__u32 interface = !verdict && hop && !(arrival->flow->flags & FLOW_DROPS) ? hop->interface : 0;
-	if (!verdict && !interface)
-		verdict = VERDICT_BLOCKED;
-	if (!verdict || drops_frame(verdict))
-		emit_both(context, interface, verdict);
 }

@@ -24,7 +24,7 @@ int rx(struct xdp_md *context)
 		bpf_tail_call(context, &watchers, 0);
 	if (arrival.flow->group)
 		return fan_out_plain(context, &arrival);
-	struct next_hop *hop = 0;
-	verdict = forward_plain(context, &arrival, &hop);
-	return verdict ? refuse(verdict) : finish(&arrival, hop);
+	__u32 interface = 0;
+	verdict = forward_plain(context, &arrival, &interface);
+	return verdict ? refuse(verdict) : finish(&arrival, interface);
 }

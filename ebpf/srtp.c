@@ -121,8 +121,16 @@ INLINE __u32 settle(struct work *work, __u32 verdict)
 
 /* From a packet that belongs to the flow to what its receivers get. */
 INLINE __u32 work_off(struct xdp_md *context, const struct arrival *arrival, __u32 group, struct work *work,
-		      struct keys *keys, struct order *order, const struct next_hop *hop, struct fan *fan)
+		      struct keys *keys, struct order *order, struct fan *fan)
 {
+	struct next_hop *hop = 0;
+	__u32 unknown = group ? 0 : find_hop(arrival->flow, &hop);
+	if (unknown)
+		return unknown;
+	if (arrival->flow->flags & FLOW_DROPS)
+		hop = 0;
+	if (hop)
+		work->interface = hop->interface;
 	work->ssrc = arrival->stream->ssrc;
 	work->sequence = arrival->sequence;
 	__u32 tag_bytes = keys->steps & STEP_OPENS ? keys->open.tag_bytes : 0;
@@ -169,17 +177,10 @@ int srtp(struct xdp_md *context)
 		keep_frame(context, &arrival.datagram);
 	verdict = accept(context, &arrival);
 	if (verdict && unlikely(is_captured(&arrival)))
-		emit_frames(context, &arrival, 0, verdict);
+		emit_frames(context, 0, verdict);
 	if (verdict)
 		return refuse(verdict);
 	__u32 group = arrival.flow->group;
-	struct next_hop *hop = 0;
-	if (!group)
-		verdict = find_hop(arrival.flow, &hop);
-	if (verdict)
-		return refuse(verdict);
-	if (arrival.flow->flags & FLOW_DROPS)
-		hop = 0;
 	__u32 zero = 0, index = arrival.slot;
 	struct work *work = bpf_map_lookup_elem(&works, &zero);
 	struct order *order = bpf_map_lookup_elem(&orders, &index);
@@ -192,7 +193,8 @@ int srtp(struct xdp_md *context)
 	__sync_fetch_and_add(&order->users, 1);
 	__u64 lead = lead_to(&arrival.datagram);
 	keys = lead && lead >> 32 == index ? bpf_map_lookup_elem(&keys_of, &index) : 0;
-	verdict = keys ? work_off(context, &arrival, group, work, keys, order, hop, &fan) : VERDICT_PASSED_NO_KEYS;
+	work->interface = 0;
+	verdict = keys ? work_off(context, &arrival, group, work, keys, order, &fan) : VERDICT_PASSED_NO_KEYS;
 	__sync_fetch_and_add(&order->users, -1);
 	verdict = settle(work, verdict);
 	if (verdict == VERDICT_WRONG_TAG)
@@ -200,8 +202,8 @@ int srtp(struct xdp_md *context)
 	if (verdict == VERDICT_REPLAYED)
 		arrival.stream->replayed++;
 	if (unlikely(is_captured(&arrival)))
-		emit_frames(context, &arrival, hop, verdict);
+		emit_frames(context, work->interface, verdict);
 	if (verdict)
 		return refuse(verdict);
-	return group ? fan_out(context, &arrival, &fan) : finish(&arrival, hop);
+	return group ? fan_out(context, &arrival, &fan) : finish(&arrival, work->interface);
 }

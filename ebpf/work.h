@@ -25,6 +25,7 @@ struct work {
 	__u32 ssrc;
 	__u32 sequence;
 	__u32 verdict; /* on its way from where it is found to where it is acted upon, see settle() */
+	__u32 interface; /* that the packet leaves by; 0: nobody is to hear it, or it goes to several */
 	__u64 index;
 	__u64 sum[2]; /* the hash of GCM, both halves */
 };

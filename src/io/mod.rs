@@ -5,6 +5,8 @@
 
 // This floor is where clocks, sockets and the like are meant to be.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
+// Without clang there are no programs for the kernel, and much of what is there for them has no use.
+#![cfg_attr(not(has_ebpf), allow(dead_code, unused_imports))]
 
 mod address;
 pub mod affinity;

@@ -90,18 +90,31 @@ fn compared(name: &str, count: u32) -> String {
     }
 }
 
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// How often programs are loaded.
+const LOADS: usize = 9;
+
 /// How long loading takes, and how many instructions the verifier has looked at.
 fn load() -> Result<(), String> {
     for (with_srtp, what) in [(false, "for plain RTP"), (true, "for SRTP too")] {
-        let start = now_ns();
-        let mut programs = Programs::load(4, true, with_srtp).map_err(|why| why.to_string())?;
-        let milliseconds = (now_ns() - start) as f64 / 1e6;
-        let start = now_ns();
-        programs.load_late("egress").map_err(|why| why.to_string())?;
-        let for_copies = (now_ns() - start) as f64 / 1e6;
-        let counts: Vec<String> = programs.verified().map(|(name, count)| compared(name, count)).collect();
+        let (mut at_start, mut for_copies, mut counts) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..LOADS {
+            let start = now_ns();
+            let mut programs = Programs::load(4, true, with_srtp).map_err(|why| why.to_string())?;
+            at_start.push((now_ns() - start) as f64 / 1e6);
+            let start = now_ns();
+            programs.load_late("egress").map_err(|why| why.to_string())?;
+            for_copies.push((now_ns() - start) as f64 / 1e6);
+            counts = programs.verified().map(|(name, count)| compared(name, count)).collect();
+        }
         println!(
-            "loaded {what} in {milliseconds:.1} ms, what makes copies, when they are first wanted, in {for_copies:.1} ms; verified instructions, and against verified.txt: {}",
+            "loaded {what} in {:.1} ms, what makes copies, when they are first wanted, in {:.1} ms (medians of {LOADS})\n  verified instructions, and against verified.txt: {}",
+            median(&mut at_start),
+            median(&mut for_copies),
             counts.join(", ")
         );
     }

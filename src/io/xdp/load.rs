@@ -19,6 +19,9 @@ use std::sync::Arc;
 #[cfg(has_ebpf)]
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/programs.o"));
 
+/// `MOST_NEXT_HOPS`.
+#[cfg(has_ebpf)]
+const MOST_NEXT_HOPS: u32 = 65_536;
 /// The number of the program that opens and protects SRTP, `PROGRAM_SRTP`.
 const SRTP: u32 = 0;
 
@@ -122,9 +125,10 @@ impl Programs {
     ) -> Result<Programs, Unavailable> {
         let object = open_object(room, checksums_are_partial, pins)?;
         let flows = open_flows(&object, flows::sizes(room.ports))?;
-        let names: &[&str] = if with_srtp { &["srtp", "rx", "rx_captured"] } else { &["rx", "rx_captured"] };
+        let (alone, others): (_, &[&str]) =
+            if with_srtp { ("srtp", &["rx", "rx_captured"]) } else { ("rx_captured", &["rx"]) };
         let (mut loaded, mut refused) = (BTreeMap::new(), BTreeMap::new());
-        for (name, outcome) in verify(&object, names) {
+        for (name, outcome) in verify(&object, alone, others) {
             match outcome {
                 Ok(program) => drop(loaded.insert(name, program)),
                 Err(why) => drop(refused.insert(name, why)),
@@ -305,6 +309,8 @@ fn open_object(room: Room, checksums_are_partial: bool, pins: Option<&Pins>) -> 
     let mut max_entries = std::collections::HashMap::from([("fronts", fronts), ("flows", flows)]);
     max_entries.extend(["streams", "keys_of", "orders"].map(|name| (name, streams)));
     max_entries.extend(["groups", "copies"].map(|name| (name, most)));
+    // The first one is none; each flow and each copy has one at most.
+    max_entries.insert("next_hops", most.saturating_mul(2).saturating_add(1).min(MOST_NEXT_HOPS));
     let plan = Plan {
         globals: [("checksums_are_partial", partial.as_slice()), ("front_mask", front_mask.as_slice())].into(),
         max_entries,
@@ -319,15 +325,18 @@ fn open_flows(object: &Object, sizes: (u32, u32)) -> Result<Arc<FlowMap>, Unavai
     FlowMap::open((descriptor("fronts")?, descriptor("flows")?), sizes).map(Arc::new)
 }
 
-/// Has the verifier look at programs, at all of them at once: most of what loading takes is its time. What became of each.
+/// Has the verifier look at programs: at one, which takes as long as the others together, and at those meanwhile. What became
+/// of each.
 #[cfg(has_ebpf)]
-fn verify<'n>(object: &Object, names: &[&'n str]) -> Vec<(&'n str, Result<Program, Unavailable>)> {
+fn verify<'n>(object: &Object, alone: &'n str, others: &[&'n str]) -> Vec<(&'n str, Result<Program, Unavailable>)> {
     let load = |name: &str| object.program(name)?.load();
     let load = |name: &str| load(name).map_err(|error| unavailable(&error));
     std::thread::scope(|scope| {
-        let threads: Vec<_> = names.iter().map(|name| (*name, scope.spawn(move || load(name)))).collect();
+        let thread = scope.spawn(|| load(alone));
+        let mut loaded: Vec<_> = others.iter().map(|name| (*name, load(name))).collect();
         let ended = || Err(Unavailable::Kernel("the thread that loaded it ended by a fault".to_owned()));
-        threads.into_iter().map(|(name, thread)| (name, thread.join().unwrap_or_else(|_| ended()))).collect()
+        loaded.push((alone, thread.join().unwrap_or_else(|_| ended())));
+        loaded
     })
 }
 
