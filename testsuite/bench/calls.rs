@@ -20,8 +20,10 @@ use std::time::{Duration, Instant};
 /// The first port of the phones, and of the daemon.
 const FIRST_PHONE: u16 = 2_000;
 const PORTS: (u16, u16) = (10_000, 65_535);
-/// Frames that are sent in one go, and of these at once: fewer than a cable between namespaces holds.
-const BURST: u32 = 2048;
+/// Frames that are sent in one go: such a frame takes a page, and what both sides send is to fit into the queue of a socket,
+/// for phones don't speak all at once.
+const BURST: u32 = 256;
+/// And of these at once: fewer than a cable between namespaces holds.
 const BATCH: u32 = 64;
 /// RTP of 20 ms of G.711.
 const PACKET_BYTES: usize = 172;
