@@ -141,7 +141,7 @@ pub(super) fn fast_path(
         Ok(path) => {
             announce(&path);
             for why in path.refused() {
-                tracing::warn!(target: "core", "no program for the kernel, media is relayed in userspace: {why}");
+                tracing::warn!(target: "core", "not all of the fast path is there: {why}");
             }
             Ok(Some(path))
         }

@@ -11,6 +11,7 @@ pub(super) struct Capability {
 const SYS_ADMIN: u32 = 21;
 
 pub(super) const BPF: Capability = Capability { name: "CAP_BPF", number: 39, within: Some(SYS_ADMIN) };
+pub(super) const IPC_LOCK: Capability = Capability { name: "CAP_IPC_LOCK", number: 14, within: None };
 pub(super) const NET_ADMIN: Capability = Capability { name: "CAP_NET_ADMIN", number: 12, within: None };
 pub(super) const NET_RAW: Capability = Capability { name: "CAP_NET_RAW", number: 13, within: None };
 pub(super) const PERFMON: Capability = Capability { name: "CAP_PERFMON", number: 38, within: Some(SYS_ADMIN) };

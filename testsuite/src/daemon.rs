@@ -220,7 +220,8 @@ fn command(settings: &Settings) -> Command {
     }
     if let Some(capabilities) = &settings.capabilities {
         let all: String = capabilities.iter().map(|name| format!(",+{name}")).collect();
-        words.extend(["setpriv", "--inh-caps=-all"].map(String::from));
+        // As little memory to lock as ordinary users have.
+        words.extend(["prlimit", "--memlock=8388608", "setpriv", "--inh-caps=-all"].map(String::from));
         words.push(format!("--bounding-set=-all{all}"));
     }
     words.push(program.to_string_lossy().into_owned());

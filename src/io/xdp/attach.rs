@@ -105,7 +105,7 @@ impl FastPath {
         programs.any_key_maps()?.retain(|slot| taken.contains(&slot.0) || is_of_copy(slot));
         let hops = Array::try_from(programs.map("next_hops")?).map_err(|error| unavailable(&error))?;
         let (lists, mut devices) = (DeviceLists::new(&programs)?, Devices::new(&programs)?);
-        found.lists().try_for_each(|(index, interfaces)| lists.adopt(index, &interfaces, &mut devices))?;
+        found.lists().try_for_each(|(index, interfaces)| lists.make(index, &interfaces, &mut devices))?;
         let lists = Arc::new(lists);
         let (next_hops, seeker) = NextHops::start(hops, (devices, lists.clone()), &found.ways()).map_err(kernel)?;
         let mut path = FastPath {

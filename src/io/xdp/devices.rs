@@ -172,12 +172,11 @@ impl DeviceLists {
         }
     }
 
-    /// A list that a dead daemon has left, at its index: what leaves by it gets this daemon's program.
-    pub(super) fn adopt(&self, index: u32, interfaces: &[u32], devices: &mut Devices) -> Result<(), Unavailable> {
-        self.make(index, interfaces, devices)
-    }
-
-    fn make(&self, index: u32, interfaces: &[u32], devices: &mut Devices) -> Result<(), Unavailable> {
+    /// Makes the list at an index, in the place of one that a dead daemon may have left there.
+    ///
+    /// # Errors
+    /// When the kernel refuses it, or the program that makes copies; then it is not asked again.
+    pub(super) fn make(&self, index: u32, interfaces: &[u32], devices: &mut Devices) -> Result<(), Unavailable> {
         let kernel = |error: io::Error| Unavailable::Kernel(error.to_string());
         let (pattern, _) = pattern(interfaces).map_err(|reason| Unavailable::Kernel(reason.name().to_owned()))?;
         self.claim(interfaces).map_err(kernel)?;

@@ -12,6 +12,7 @@ use super::load::Programs;
 use super::next_hops::NextHops;
 use super::{Unavailable, unavailable};
 use crate::fastpath::layout::InterfaceLines;
+use crate::io::capabilities::{self, Capability, IPC_LOCK, NET_RAW};
 use crate::io::headers::{HEAD_ROOM, IPV4_BYTES, Origin, UDP_BYTES, complete_ipv4, write_ipv4, write_ipv6};
 use aya::maps::{HashMap, XskMap};
 use socket::Line;
@@ -90,12 +91,23 @@ pub(super) fn open(
         });
         match opened {
             Ok(lines) => share(lines, *number, queues, &mut shares),
-            Err(error) => refused.push(format!("{}: AF_XDP: {error}", interface.name)),
+            Err(error) => refused.push(format!("{}: AF_XDP: {}", interface.name, why(&error))),
         }
         first += queues * shards;
     }
     shares.retain(|share| !share.lines.is_empty());
     Ok(shares)
+}
+
+/// Why there are no lines, by what would help.
+fn why(error: &io::Error) -> String {
+    let lacks = |one: Capability| !capabilities::missing(&[one]).is_empty();
+    match error.raw_os_error() {
+        Some(libc::EPERM) if lacks(NET_RAW) => "missing CAP_NET_RAW".to_owned(),
+        // Their frames are memory that is locked.
+        Some(libc::ENOBUFS) if lacks(IPC_LOCK) => "missing CAP_IPC_LOCK, or more memory to lock (ulimit -l)".to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 /// By shard, and by queue for each.
