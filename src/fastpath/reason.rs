@@ -68,7 +68,7 @@ reasons! {
     /// SRTP whose packets are so long that AES in the processor's own instructions makes up for the way through the
     /// daemon.
     LargeSrtp, "large_srtp", Less;
-    /// More receivers than a device takes copies for at once.
+    /// More receivers than a device takes copies for at once, or the kernel refuses the program that makes copies.
     ManyReceivers, "many_receivers", Never;
     /// Nobody receives.
     NoReceiver, "no_receiver", Never;

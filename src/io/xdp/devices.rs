@@ -108,7 +108,7 @@ type Pattern = Vec<(u32, u32)>;
 
 /// The map `device_lists`. A list is made for the first group of its pattern, and stays.
 pub(super) struct DeviceLists {
-    map: OwnedFd,
+    map: MapData,
     capacity: u32,
     lists: Mutex<Lists>,
 }
@@ -126,11 +126,10 @@ struct Lists {
 
 impl DeviceLists {
     pub(super) fn new(programs: &Programs) -> Result<DeviceLists, Unavailable> {
-        let fault = |error: &dyn std::error::Error| Unavailable::Kernel(error.to_string());
-        let map = programs.map("device_lists")?;
-        let Map::ArrayOfMaps(data) = &map else { return Err(fault(&io::Error::other("device_lists is no array"))) };
-        let capacity = data.info().map_err(|error| unavailable(&error))?.max_entries();
-        let map = data.fd().as_fd().try_clone_to_owned().map_err(|error| fault(&error))?;
+        let Map::ArrayOfMaps(map) = programs.map("device_lists")? else {
+            return Err(Unavailable::Kernel("device_lists is no array".to_owned()));
+        };
+        let capacity = map.info().map_err(|error| unavailable(&error))?.max_entries();
         Ok(DeviceLists { map, capacity, lists: Mutex::default() })
     }
 
@@ -184,7 +183,7 @@ impl DeviceLists {
         let list = new_list(interfaces, program)?;
         let descriptor = list.fd().as_fd().as_raw_fd().to_ne_bytes();
         // Nobody waits for a lock meanwhile: it takes the kernel some milliseconds.
-        call::update(self.map.as_fd(), &index.to_ne_bytes(), &descriptor, 0).map_err(kernel)?;
+        call::update(self.map.fd().as_fd(), &index.to_ne_bytes(), &descriptor, 0).map_err(kernel)?;
         self.lock().known.insert(pattern, index);
         Ok(())
     }

@@ -26,7 +26,8 @@ const MOST_NEXT_HOPS: u32 = 65_536;
 const SRTP: u32 = 0;
 
 /// The maps that outlive the daemon, where anything does: all that hold what the daemon has written, or counts. Programs
-/// must find each other, too, and for a moment one of the old ones goes on to one of the new ones. Others are filled when programs are loaded, or within a packet.
+/// must find each other, too, and for a moment one of the old ones goes on to one of the new ones. Others are filled when
+/// programs are loaded, or within a packet.
 pub(super) const PINNED: [&str; 14] = [
     "fronts",
     "flows",
