@@ -47,6 +47,8 @@ pub struct Sipp {
     role: Role,
     child: Child,
     log: PathBuf,
+    /// Where SIPp says why it fails.
+    errors: PathBuf,
 }
 
 /// What the daemon wrote into the SDP that a phone received.
@@ -69,8 +71,9 @@ impl Sipp {
         let file = |ending: &str| folder.join(format!("{name}{ending}"));
         let fault = |error: std::io::Error| format!("SIPp {name}: {error}");
         fs::write(file(".xml"), scenario(role, steps)).map_err(fault)?;
-        let log = file(".log");
+        let (log, errors) = (file(".log"), file("-errors.log"));
         let _ = fs::remove_file(&log);
+        let _ = fs::remove_file(&errors);
 
         let mut command = namespace.command("sipp");
         if role == Role::Caller {
@@ -89,7 +92,7 @@ impl Sipp {
             "-trace_msg",
         ]);
         command.args(["-timeout", "60", "-timeout_error", "-recv_timeout", "20000"]);
-        command.arg("-log_file").arg(&log).arg("-error_file").arg(file("-errors.log"));
+        command.arg("-log_file").arg(&log).arg("-error_file").arg(&errors);
         command.arg("-message_file").arg(file("-messages.log"));
         let claimed = phone.claims.ip();
         command.args(["-key", "claimed_host", &bracketed(claimed), "-key", "claimed_address", &claimed.to_string()]);
@@ -100,7 +103,7 @@ impl Sipp {
         command.stdout(File::create(file("-screen.log")).map_err(fault)?).stderr(Stdio::null());
         system::end_with_parent(&mut command);
         let child = command.spawn().map_err(fault)?;
-        Ok(Sipp { role, child, log })
+        Ok(Sipp { role, child, log, errors })
     }
 
     /// Waits for the `count`th SDP that this phone receives.
@@ -113,7 +116,7 @@ impl Sipp {
                 return parse_offered(line).ok_or(format!("{:?}: SDP without an address: {line}", self.role));
             }
             if let Ok(Some(status)) = self.child.try_wait() {
-                return Err(format!("SIPp {:?} ended early: {status}", self.role));
+                return Err(format!("SIPp {:?} ended early: {status}{}", self.role, self.complaint()));
             }
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -125,12 +128,21 @@ impl Sipp {
         while !system::interrupted() {
             match self.child.try_wait() {
                 Ok(Some(status)) if status.success() => return Ok(()),
-                Ok(Some(status)) => return Err(format!("SIPp {:?} failed: {status}", self.role)),
+                Ok(Some(status)) => {
+                    return Err(format!("SIPp {:?} failed: {status}{}", self.role, self.complaint()));
+                }
                 Ok(None) => std::thread::sleep(Duration::from_millis(10)),
                 Err(error) => return Err(error.to_string()),
             }
         }
         Err("interrupted".into())
+    }
+
+    /// What SIPp wrote of its failure, in one line.
+    fn complaint(&self) -> String {
+        let text = fs::read_to_string(&self.errors).unwrap_or_default();
+        let words: Vec<&str> = text.split_whitespace().collect();
+        if words.is_empty() { String::new() } else { format!(": {}", words.join(" ")) }
     }
 }
 
@@ -168,7 +180,8 @@ fn scenario(role: Role, steps: &[Step]) -> String {
             (_, Step::Talk(time)) if steps.get(index + 1).map(actor) == Some(role) => writer.pause(time),
             (_, Step::Talk(_)) => {}
             (own, Step::Bye(side)) if own == side => writer.hang_up(own),
-            (_, Step::Bye(_) | Step::HungUp) => writer.await_bye(),
+            (_, Step::Bye(_)) => writer.await_bye(Duration::ZERO),
+            (_, Step::HungUp) => writer.await_bye(HESITATION),
         }
     }
     format!(
@@ -184,6 +197,10 @@ fn actor(step: &Step) -> Role {
         _ => Role::Caller,
     }
 }
+
+/// How long a phone takes to answer a BYE of the proxy. Kamailio sends none to the second phone when the first answers before
+/// its turn (kamailio/kamailio, issues 4169 and 4268).
+const HESITATION: Duration = Duration::from_millis(100);
 
 /// Notes where the received SDP wants media; the final dot says that the line is whole.
 const LEARN: &str = r#"<action>
@@ -255,8 +272,11 @@ impl Writer {
         self.receive(&["response=\"200\""]);
     }
 
-    fn await_bye(&mut self) {
+    fn await_bye(&mut self, hesitation: Duration) {
         self.receive(&["request=\"BYE\""]);
+        if !hesitation.is_zero() {
+            self.pause(hesitation);
+        }
         let text = "SIP/2.0 200 OK\n[last_Via:]\n[last_From:]\n[last_To:]\n[last_Call-ID:]\n[last_CSeq:]\nContent-Length: 0\n\n";
         self.send("", text);
     }
