@@ -208,10 +208,9 @@ SEPARATE __u32 write_headers(struct xdp_md *context, const struct way *way, cons
 	void *end = (void *)(long)context->data_end;
 	struct ethhdr *ethernet = data;
 	/* There is more than this in every frame that comes here; the verifier wants to see it. */
-	if (data + sizeof(*ethernet) + VLAN_BYTES + sizeof(struct ipv6hdr) + sizeof(struct udphdr) > end &&
-	    (hop->vlan || !is_ip4))
+	if (data + sizeof(*ethernet) + VLAN_BYTES + sizeof(struct ipv6hdr) + sizeof(struct udphdr) > end && !is_ip4)
 		return VERDICT_PASSED_NO_ROOM;
-	if ((void *)(ethernet + 1) + sizeof(struct iphdr) + sizeof(struct udphdr) > end)
+	if (data + sizeof(*ethernet) + VLAN_BYTES + sizeof(struct iphdr) + sizeof(struct udphdr) > end)
 		return VERDICT_PASSED_NO_ROOM;
 	__builtin_memcpy(ethernet->h_dest, hop->destination, 6);
 	__builtin_memcpy(ethernet->h_source, hop->source, 6);

@@ -121,3 +121,15 @@ fn both(plain: &[u8], what: &str, protect: [Protect; 2], unprotect: [Unprotect; 
     }
     Ok(())
 }
+
+/// More than any suite appends to a packet.
+const ROOM_FOR_TAG_BYTES: usize = 32;
+
+/// A packet as it is sent: as it is, without a protector. Panics if it can't be protected, which is for tests.
+pub fn protected(protector: Option<&mut Protector>, plain: &[u8]) -> Vec<u8> {
+    let mut bytes = plain.to_vec();
+    bytes.resize(plain.len() + ROOM_FOR_TAG_BYTES, 0);
+    let length = protector.map_or(plain.len(), |one| one.protect_rtp(&mut bytes, plain.len()).unwrap());
+    bytes.truncate(length);
+    bytes
+}

@@ -5,7 +5,7 @@ use millrace::fastpath::Protection;
 use millrace::plan::MidElement;
 use millrace::srtp::{Parameters, Protector, Windows};
 use millrace_testsuite::kernel::{Kernel, Outcome, obstacle};
-use millrace_testsuite::srtp::{adorned, parameters, rtp_packet};
+use millrace_testsuite::srtp::{adorned, parameters, protected, rtp_packet};
 
 /// Of PCMU, PCMA and G.722.
 const SILENCES: [u8; 3] = [0xff, 0xd5, 0xfa];
@@ -28,25 +28,17 @@ impl Trial {
     }
 
     fn send(&mut self, plain: &[u8]) -> Outcome {
-        self.kernel.send(&protected(&mut self.sender, plain)).unwrap().0
+        self.kernel.send(&protected(self.sender.as_mut(), plain)).unwrap().0
     }
 
     /// A packet leaves with silence from `begin` to `end`.
     fn is_silenced(&mut self, plain: &[u8], begin: usize, end: usize) {
         let mut expected = plain.to_vec();
         expected[begin..end].fill(self.byte);
-        let expected = protected(&mut self.receiver, &expected);
+        let expected = protected(self.receiver.as_mut(), &expected);
         let outcome = self.send(plain);
         assert!(outcome == Outcome::Sent(expected), "{} bytes, silent to {end}: {outcome:02x?}", plain.len());
     }
-}
-
-fn protected(protector: &mut Option<Protector>, plain: &[u8]) -> Vec<u8> {
-    let mut bytes = plain.to_vec();
-    bytes.resize(plain.len() + 32, 0);
-    let length = protector.as_mut().map_or(plain.len(), |one| one.protect_rtp(&mut bytes, plain.len()).unwrap());
-    bytes.truncate(length);
-    bytes
 }
 
 /// Between all kinds of sides.
@@ -128,7 +120,7 @@ fn a_mid_is_put_before_silence() {
             silent[0] |= 0x10;
             silent[12..].fill(0xff);
             silent.splice(12..12, [0xbe, 0xde, 0, 2, 0x34, b'a', b'u', b'd', b'i', b'o', 0, 0]);
-            let expected = protected(&mut trial.receiver, &silent);
+            let expected = protected(trial.receiver.as_mut(), &silent);
             let outcome = trial.send(&plain);
             assert!(outcome == Outcome::Sent(expected), "{bytes} bytes: {outcome:02x?}");
         }
