@@ -29,6 +29,8 @@ const PROGRAM: &str = "baresip";
 const MODULES: &str = "/usr/lib/baresip/modules";
 /// When the caller hangs up, in seconds after its start.
 const CALL_S: u32 = 4;
+/// How much longer it may take to go: on a busy machine phones are slow.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Parameters of an account, as baresip writes them.
 const PLAIN: &str = "";
@@ -114,7 +116,7 @@ impl Baresip {
 
     /// Waits until the phone has hung up and gone.
     fn wait_for_end(&mut self) -> Result<(), String> {
-        let deadline = Instant::now() + Duration::from_secs(u64::from(CALL_S) + 5);
+        let deadline = Instant::now() + Duration::from_secs(u64::from(CALL_S)) + PATIENCE;
         while matches!(self.child.try_wait(), Ok(None)) {
             if Instant::now() > deadline || system::interrupted() {
                 return Err(format!("{:?} does not end\n{}", self.role, tail(&self.log)));
