@@ -52,7 +52,11 @@ struct way {
 #define FLOW_IS_FOR_TC 64   /* rx leaves it to rx_tc */
 #define FLOW_IS_CAPTURED 128 /* its frames are copied for the daemon */
 #define FLOW_SHARES_PORT 512 /* another peer sends to the port, too, whose flow has the other side */
+#define FLOW_IS_AT_LOOPBACK 1024 /* its sender is on this host: it is for rx_tc at the loopback device alone */
 #define FLOW_IS_LIFTED 256   /* what comes from the peer goes to a line of the daemon; group is the number of the shard */
+
+/* The number of the loopback device, the first of each network namespace. */
+#define LOOPBACK 1
 
 /* The bits of struct flow, flags, above this: bit n says that the payload type with place n is a telephone-event. */
 #define FLOW_EVENTS 24

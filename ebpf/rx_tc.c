@@ -75,6 +75,12 @@ INLINE __u32 rewrite_tc(struct __sk_buff *context, const struct datagram *from, 
 	return 0;
 }
 
+INLINE int is_for(const struct __sk_buff *context, const struct flow *flow)
+{
+	__u32 here = context->ifindex == LOOPBACK ? FLOW_IS_AT_LOOPBACK : 0;
+	return flow->flags & FLOW_IS_FOR_TC && (flow->flags & FLOW_IS_AT_LOOPBACK) == here;
+}
+
 SECTION("classifier")
 int rx_tc(struct __sk_buff *context)
 {
@@ -88,8 +94,7 @@ int rx_tc(struct __sk_buff *context)
 	void *data = (void *)(long)context->data;
 	void *end = (void *)(long)context->data_end;
 	struct arrival arrival = {};
-	if (parse_frame(data, end, bytes, &arrival.datagram) || look_up(&arrival) ||
-	    !(arrival.flow->flags & FLOW_IS_FOR_TC))
+	if (parse_frame(data, end, bytes, &arrival.datagram) || look_up(&arrival) || !is_for(context, arrival.flow))
 		return GO_ON;
 	__u32 verdict = accept_within(data, end, &arrival);
 	if (verdict)
@@ -108,6 +113,9 @@ int rx_tc(struct __sk_buff *context)
 	count(&arrival);
 	if (drops)
 		return end_with(VERDICT_BLOCKED, TC_ACT_SHOT);
+	/* To this host: the frame is where it should be, with the route that its sender found, which a redirection would take. */
+	if (hop->interface == LOOPBACK)
+		return end_with(VERDICT_FORWARDED, GO_ON);
 	end_with(VERDICT_FORWARDED, TC_ACT_REDIRECT);
 	return bpf_redirect(hop->interface, 0);
 }

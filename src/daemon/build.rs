@@ -160,7 +160,8 @@ pub(super) fn fast_path(
 /// Says what forwards where.
 fn announce(path: &FastPath) {
     let ends = if path.is_pinned() { ", which outlive this daemon if it dies" } else { "" };
-    for (kind, name) in [(fastpath::Path::Xdp, "XDP programs"), (fastpath::Path::Tc, "TC")] {
+    let by_tc = [fastpath::Path::Tc, fastpath::Path::Loopback].map(|kind| (kind, "TC"));
+    for (kind, name) in [(fastpath::Path::Xdp, "XDP programs")].into_iter().chain(by_tc) {
         let interfaces = path.interfaces(kind).join(", ");
         if !interfaces.is_empty() {
             let what = if path.forwards() { "is forwarded" } else { "is given to the daemon" };

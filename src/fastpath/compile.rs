@@ -297,8 +297,8 @@ fn action(mut outputs: Vec<Output>, keying: Keying) -> Result<(Action, Option<Bo
 /// Whether an address means the same on every interface.
 fn is_routed(address: SocketAddr) -> bool {
     match address.ip() {
-        IpAddr::V4(ip4) => !ip4.is_loopback() && !ip4.is_unspecified(),
-        IpAddr::V6(ip6) => !ip6.is_loopback() && !ip6.is_unspecified() && !ip6.is_unicast_link_local(),
+        IpAddr::V4(ip4) => !ip4.is_unspecified(),
+        IpAddr::V6(ip6) => !ip6.is_unspecified() && !ip6.is_unicast_link_local(),
     }
 }
 

@@ -31,6 +31,10 @@ const IS_CAPTURED: u32 = 128;
 const IS_LIFTED: u32 = 256;
 /// `FLOW_SHARES_PORT`: another peer sends to the port, too.
 const SHARES_PORT: u32 = 512;
+/// `FLOW_IS_AT_LOOPBACK`: it is for the classifier at the loopback device alone.
+const IS_AT_LOOPBACK: u32 = 1024;
+/// `LOOPBACK`: the number of the loopback device, the first of each network namespace.
+pub const LOOPBACK: u32 = 1;
 /// `FLOW_EVENTS`: the bits above say which payload types are telephone-events, by place.
 const EVENTS: u32 = 24;
 /// `MOST_CHAINED`: flows that share an element of the map `fronts`.
@@ -269,13 +273,21 @@ impl Flow {
 
     /// The same for the program of a path.
     pub fn by(mut self, path: Path) -> Flow {
-        self.flags |= if path == Path::Tc { IS_FOR_TC } else { 0 };
+        self.flags |= match path {
+            Path::Xdp => 0,
+            Path::Tc => IS_FOR_TC,
+            Path::Loopback => IS_FOR_TC | IS_AT_LOOPBACK,
+        };
         self
     }
 
     /// The program that it is for.
     pub fn path(&self) -> Path {
-        if self.flags & IS_FOR_TC == 0 { Path::Xdp } else { Path::Tc }
+        match (self.flags & IS_FOR_TC != 0, self.flags & IS_AT_LOOPBACK != 0) {
+            (false, _) => Path::Xdp,
+            (true, false) => Path::Tc,
+            (true, true) => Path::Loopback,
+        }
     }
 
     /// Whether there are keys for it.

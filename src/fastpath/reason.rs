@@ -47,6 +47,7 @@ impl Reason {
             | Reason::SeveralPorts
             | Reason::DeviceSendsNone => true,
             Reason::TcEncrypted | Reason::TcFamily | Reason::TcRewritten | Reason::TcVlan => true,
+            Reason::Loopback => true,
             Reason::Captured | Reason::NotForwarded | Reason::TableFull => true,
         }
     }
@@ -82,7 +83,7 @@ reasons! {
     SeveralPorts, "several_ports", Never;
     /// Both sides of a call have one port, and there is more to do than to forward plain RTP.
     SharedPort, "shared_port", Never;
-    /// One of the addresses is of the loopback device, or of a link only.
+    /// One of the addresses is of a link only, or none at all.
     NotRouted, "not_routed", Never;
     /// The sender's address is not final.
     SourceUnknown, "source_unknown", Soon;
@@ -102,6 +103,8 @@ reasons! {
     TcRewritten, "tc_rewritten", Less;
     /// From or to a VLAN, where only the classifier (TC) could forward, which leaves tags alone.
     TcVlan, "tc_vlan", Less;
+    /// To a receiver on this host from elsewhere, or from a sender on this host where the loopback device has no program.
+    Loopback, "loopback", Less;
     /// Somebody captures it, and no program of the kernel copies its frames: there is none, or there are several receivers.
     Captured, "captured", Never;
     /// Packets came to the daemon that an entry should have taken: the stream stays for a while.

@@ -38,6 +38,8 @@ pub enum Path {
     Xdp,
     /// The classifier behind it.
     Tc,
+    /// The classifier at the loopback device: the sender is on this host.
+    Loopback,
 }
 
 impl Path {
@@ -46,6 +48,7 @@ impl Path {
         match self {
             Path::Xdp => "xdp",
             Path::Tc => "tc",
+            Path::Loopback => "loopback",
         }
     }
 }

@@ -99,7 +99,7 @@ fn line(kind: Kind, f: &Figures) -> String {
     )
 }
 
-/// Starts a daemon for measurements on loopback.
+/// Starts a daemon for measurements on loopback. Media is relayed in userspace, as theirs is.
 pub fn start(kind: Kind, cores: Option<&str>, folder: &Path) -> Result<Daemon<'static>, String> {
     start_with(kind, cores, Vec::new(), folder)
 }
@@ -108,9 +108,10 @@ pub fn start(kind: Kind, cores: Option<&str>, folder: &Path) -> Result<Daemon<'s
 pub fn start_with(
     kind: Kind,
     cores: Option<&str>,
-    options: Vec<String>,
+    mut options: Vec<String>,
     folder: &Path,
 ) -> Result<Daemon<'static>, String> {
+    options.extend((kind == Kind::Millrace).then(|| "--fastpath=off".to_owned()));
     let fault = |error: std::io::Error| error.to_string();
     Daemon::start(Settings {
         kind,

@@ -6,12 +6,14 @@ use crate::Scenario;
 use crate::cover::{Cover, put_on, take_off};
 use crate::scenarios::{at, parsed};
 use crate::sip::Role;
-use crate::stage::{CALLEE, CALLEE_IP6, CALLER, CALLER_IP6, Networks, start_daemon_with};
+use crate::stage::{
+    CALLEE, CALLEE_IP6, CALLER, CALLER_IP6, INSIDE, Networks, OUTSIDE, start_daemon_as, start_daemon_with,
+};
 use crate::tap::Tap;
 use millrace::base::suite::Suite;
 use millrace::srtp::{Parameters, Protector};
-use millrace_testsuite::daemon::Kind;
-use millrace_testsuite::netns;
+use millrace_testsuite::daemon::{Daemon, Kind};
+use millrace_testsuite::netns::{self, Namespace};
 use millrace_testsuite::ng::{Client, Encoding};
 use millrace_testsuite::sdp;
 use serde_json::{Value, json};
@@ -51,6 +53,12 @@ pub const ALL: &[Scenario] = &[
         run: protected_copies,
     },
     Scenario { name: "same-bytes-32", what: "the same to 32", needs: ours, run: many_copies },
+    Scenario {
+        name: "same-bytes-loopback",
+        what: "the same between two on the daemon's host, and from one there to another host",
+        needs: ours,
+        run: loopback,
+    },
     Scenario { name: "same-bytes-sdes", what: "the same from SDES to plain RTP", needs: ours, run: sdes_to_plain },
     Scenario { name: "same-bytes-keys", what: "the same from one SDES key to another", needs: ours, run: other_keys },
     Scenario { name: "same-bytes-pass", what: "the same with SDES passed through", needs: ours, run: equal_keys },
@@ -88,7 +96,30 @@ struct Ends {
     listeners: u16,
     /// Who gets silence in place of what the caller says.
     silence: Silence,
+    /// Which of them are on the daemon's host.
+    here: [bool; 2],
 }
+
+impl Ends {
+    /// The daemon's interfaces on both sides.
+    fn directions(self) -> [&'static str; 2] {
+        let [caller, callee] = self.here;
+        [if caller { HERE } else { "external" }, if callee { HERE } else { "internal" }]
+    }
+
+    fn home(self, networks: &Networks, role: Role) -> &Namespace {
+        let is_here = self.here[usize::from(role == Role::Callee)];
+        if is_here { &networks.proxy } else { networks.home(role) }
+    }
+
+    fn socket(self, networks: &Networks, role: Role, at: SocketAddr) -> Result<UdpSocket, String> {
+        let socket = self.home(networks, role).within(|| UdpSocket::bind(at)).and_then(|socket| socket);
+        socket.map_err(|error| format!("{role:?} cannot bind {at}: {error}"))
+    }
+}
+
+/// The interface of the daemon for those on its host.
+const HERE: &str = "here";
 
 #[derive(Clone, Copy)]
 enum Silence {
@@ -113,9 +144,20 @@ impl Silence {
     }
 }
 
-const IP4: Ends = Ends { caller: CALLER, callee: CALLEE, cover: Cover::None, listeners: 0, silence: Silence::Nobody };
+const IP4: Ends = Ends {
+    caller: CALLER,
+    callee: CALLEE,
+    cover: Cover::None,
+    listeners: 0,
+    silence: Silence::Nobody,
+    here: [false; 2],
+};
 const IP4_TO_IP6: Ends = Ends { callee: CALLEE_IP6, ..IP4 };
 const IP6: Ends = Ends { caller: CALLER_IP6, callee: CALLEE_IP6, ..IP4 };
+const HERE_IP4: Ends = Ends { caller: "127.0.0.1", callee: "127.0.0.5", here: [true; 2], ..IP4 };
+const HERE_IP6: Ends = Ends { caller: "::1", callee: "::1", ..HERE_IP4 };
+/// At an address that other hosts know.
+const FROM_HERE: Ends = Ends { caller: OUTSIDE, here: [true, false], ..IP4 };
 
 /// How a call is to be forwarded.
 #[derive(Clone, Copy)]
@@ -157,6 +199,7 @@ const SLOW: Mode = Mode { name: "off", option: "off", path: "userspace", cables:
 const XDP: Mode = Mode { name: "xdp", option: "xdp", path: "xdp", cables: &[] };
 const AF_XDP: Mode = Mode { name: "af-xdp", option: "af-xdp", path: "af_xdp", cables: &[] };
 const AF_XDP_WHOLE: Mode = Mode { name: "af-xdp-whole", cables: WHOLE_CHECKSUMS, ..AF_XDP };
+const LOOPBACK: Mode = Mode { name: "loopback", option: "auto", path: "loopback", cables: &[] };
 const TC: Mode = Mode { name: "tc", option: "tc", path: "tc", cables: NO_GRO };
 const TC_BY_ITSELF: Mode = Mode { name: "auto", option: "auto", path: "tc", cables: NO_GRO };
 const TC_WHOLE: Mode = Mode { name: "tc-whole", option: "tc", path: "tc", cables: WHOLE_CHECKSUMS };
@@ -167,6 +210,12 @@ fn ip4(kind: Kind, folder: &Path) -> Result<String, String> {
 
 fn ip4_to_ip6(kind: Kind, folder: &Path) -> Result<String, String> {
     compare(kind, folder, IP4_TO_IP6, &[XDP])
+}
+
+fn loopback(kind: Kind, folder: &Path) -> Result<String, String> {
+    let cases = [("ip4", HERE_IP4), ("ip6", HERE_IP6), ("out", FROM_HERE)];
+    let note = |(name, ends)| Ok(format!("{name}: {}", compare(kind, &folder.join(name), ends, &[LOOPBACK])?));
+    cases.into_iter().map(note).collect::<Result<Vec<String>, String>>().map(|notes| notes.join("; "))
 }
 
 fn sdes_to_plain(kind: Kind, folder: &Path) -> Result<String, String> {
@@ -283,7 +332,11 @@ fn compare(kind: Kind, folder: &Path, ends: Ends, modes: &[Mode]) -> Result<Stri
         }
         notes.push(format!("{}: {} and more of them that way", mode.name, fast.in_kernel));
     }
-    Ok(format!("{} datagrams alike, {}; the same counts", slow.arrived.len(), notes.join(", ")))
+    let alike = slow.arrived.len().max(slow.heard.len());
+    if alike == 0 {
+        return Err("nothing arrived".to_owned());
+    }
+    Ok(format!("{alike} datagrams alike, {}; the same counts", notes.join(", ")))
 }
 
 fn compare_datagrams(slow: &[Arrived], fast: &[Arrived]) -> Result<(), String> {
@@ -324,14 +377,14 @@ fn pass(kind: Kind, folder: &Path, ends: Ends, mode: Mode) -> Result<Run, String
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let networks = Networks::make()?;
     mode.prepare(&networks)?;
-    let daemon = start_daemon_with(&networks, kind, &format!("--fastpath={}", mode.option), &folder)?;
+    let daemon = start(&networks, kind, ends, mode, &folder)?;
     let mut client = daemon.client(Encoding::Bencode)?;
     let (caller, callee) = (at(ends.caller, 6000)?, at(ends.callee, 7000)?);
-    let ([to, _], on_arrival) = set_up(&mut client, caller, callee, ends.cover)?;
-    let mouth = networks.socket(Role::Caller, caller)?;
-    let stranger = networks.socket(Role::Caller, at(ends.caller, 6666)?)?;
+    let ([to, _], on_arrival) = set_up_between(&mut client, (caller, callee), ends.directions(), ends.cover)?;
+    let mouth = ends.socket(&networks, Role::Caller, caller)?;
+    let stranger = ends.socket(&networks, Role::Caller, at(ends.caller, 6666)?)?;
     // Somebody is there: a port that is closed would answer. And who hears checks what a tap does not.
-    let ear = Ear::start(networks.socket(Role::Callee, callee)?)?;
+    let ear = Ear::start(ends.socket(&networks, Role::Callee, callee)?)?;
     let mut keys: Vec<(u16, Parameters)> = on_arrival.map(|own| (callee.port(), own)).into_iter().collect();
     let mut sockets = Vec::new();
     for number in 0..ends.listeners {
@@ -340,10 +393,7 @@ fn pass(kind: Kind, folder: &Path, ends: Ends, mode: Mode) -> Result<Run, String
         keys.extend(own.map(|own| (port, own)));
         sockets.push(socket);
     }
-    let homes = [(&networks.callee, callee.ip()), (&networks.callee, parsed(CALLEE)?), (&networks.caller, caller.ip())];
-    let is_new = |at: &usize| homes[..*at].iter().all(|known| known.1 != homes[*at].1);
-    let taps = (0..homes.len()).filter(is_new).map(|at| Tap::start(homes[at].0, homes[at].1));
-    let taps: Vec<Tap> = taps.collect::<Result<_, String>>()?;
+    let taps = tap(&networks, ends, caller, callee)?;
     let talk = Talk { mouth: &mouth, stranger: &stranger, to, cover: RefCell::new(ends.cover.on()) };
     talk.warm_up(0..WARM_UP / 5)?;
     // Everybody knows the caller's SSRC by now.
@@ -358,7 +408,8 @@ fn pass(kind: Kind, folder: &Path, ends: Ends, mode: Mode) -> Result<Run, String
     }
     let by_stack = sent_by_stack(&networks)?;
     let usual = talk.usual()?;
-    let by_stack = sent_by_stack(&networks)? - by_stack;
+    let by_caller = if ends.here[0] { usual } else { 0 };
+    let by_stack = (sent_by_stack(&networks)? - by_stack).saturating_sub(by_caller);
     if is_in_kernel && by_stack > usual / 4 {
         return Err(format!("{name}: the host's stack has sent {by_stack} packets while there were {usual}"));
     }
@@ -388,6 +439,30 @@ fn pass(kind: Kind, folder: &Path, ends: Ends, mode: Mode) -> Result<Run, String
     }
     client.ask(&json!({"command": "delete", "call-id": "same", "from-tag": "a"})).map_err(|error| error.to_string())?;
     Ok(Run { arrived, heard, counts, in_kernel: usual })
+}
+
+fn start<'a>(networks: &'a Networks, kind: Kind, ends: Ends, mode: Mode, folder: &Path) -> Result<Daemon<'a>, String> {
+    let option = format!("--fastpath={}", mode.option);
+    if ends.here == [false; 2] {
+        return start_daemon_with(networks, kind, &option, folder);
+    }
+    // The loopback device has a program where one of its addresses is listed.
+    let here = if ends.caller == OUTSIDE {
+        [(HERE, OUTSIDE), ("local", "127.0.0.1")]
+    } else {
+        [(HERE, "127.0.0.1"), (HERE, "::1")]
+    };
+    let interfaces = [("internal", INSIDE)].into_iter().chain(here);
+    let interfaces = interfaces.map(|(name, address)| format!("{name}/{address}")).collect();
+    start_daemon_as(networks, kind, interfaces, vec![option], folder)
+}
+
+/// Taps wherever something may arrive, but at the loopback device: there they see frames before the program does.
+fn tap(networks: &Networks, ends: Ends, caller: SocketAddr, callee: SocketAddr) -> Result<Vec<Tap>, String> {
+    let homes = [(&networks.callee, callee.ip()), (&networks.callee, parsed(CALLEE)?), (&networks.caller, caller.ip())];
+    let is_there = |at: usize| !ends.here[usize::from(at < 2)];
+    let is_new = |at: &usize| is_there(*at) && homes[..*at].iter().all(|known| known.1 != homes[*at].1);
+    (0..homes.len()).filter(is_new).map(|at| Tap::start(homes[at].0, homes[at].1)).collect()
 }
 
 /// A socket that is read.
@@ -437,6 +512,16 @@ pub fn set_up(
     callee: SocketAddr,
     cover: Cover,
 ) -> Result<([SocketAddr; 2], Option<Parameters>), String> {
+    set_up_between(client, (caller, callee), ["external", "internal"], cover)
+}
+
+/// The same between two interfaces of the daemon.
+fn set_up_between(
+    client: &mut Client,
+    (caller, callee): (SocketAddr, SocketAddr),
+    directions: [&str; 2],
+    cover: Cover,
+) -> Result<([SocketAddr; 2], Option<Parameters>), String> {
     let mut ask = |request: Value| {
         let reply = client.ask(&request).map_err(|error| error.to_string())?;
         if reply["result"] == "ok" { Ok(reply) } else { Err(format!("{}: {reply}", request["command"])) }
@@ -450,7 +535,7 @@ pub fn set_up(
     };
     let reply = ask(json!({
         "command": "offer", "call-id": "same", "from-tag": "a", "sdp": describe(caller, true, ""), "DTLS": "off",
-        "direction": ["external", "internal"], "flags": cover.flags(), "transport-protocol": cover.protocols()[1],
+        "direction": directions, "flags": cover.flags(), "transport-protocol": cover.protocols()[1],
         "address family": if callee.is_ipv4() { "IP4" } else { "IP6" },
     }))?;
     let shown = reply["sdp"].as_str().unwrap_or_default();

@@ -85,7 +85,7 @@ impl FastPath {
     pub fn open(wanted: &Wanted) -> Result<FastPath, Unavailable> {
         let kernel = |error: io::Error| Unavailable::Kernel(error.to_string());
         let mut socket = RouteSocket::for_questions().map_err(kernel)?;
-        let (links, mut refused) = links::find(&mut socket, &wanted.addresses);
+        let (links, mut refused) = links::find(&mut socket, &wanted.addresses, wanted.by_tc);
         if links.by_number.is_empty() {
             return Err(Unavailable::NoInterface(refused.join(", ")));
         }
@@ -130,8 +130,7 @@ impl FastPath {
         let kinds = (wanted.by_xdp, wanted.by_tc);
         path.interfaces.attach(&mut path.programs, path.pins.as_ref(), kinds, &mut refused);
         path.programs.end_loading();
-        let reach = path.interfaces.reach().elsewhere;
-        if !reach.by_xdp && !reach.by_tc {
+        if !path.interfaces.by_number.values().any(Interface::is_served) {
             return Err(Unavailable::NoInterface(refused.join(", ")));
         }
         if wanted.lines_for > 0 {
@@ -167,7 +166,8 @@ impl FastPath {
     pub fn interfaces(&self, path: fastpath::Path) -> Vec<&str> {
         let has_it = |interface: &&Interface| match path {
             fastpath::Path::Xdp => interface.by_xdp,
-            fastpath::Path::Tc => interface.by_tc,
+            fastpath::Path::Tc => interface.by_tc && !interface.is_loopback,
+            fastpath::Path::Loopback => interface.by_tc && interface.is_loopback,
         };
         self.interfaces.by_number.values().filter(has_it).map(|interface| interface.name.as_str()).collect()
     }
@@ -204,7 +204,7 @@ impl FastPath {
             lines_of: (index < self.lines.len()).then_some(index as u32),
             forwards: self.forwards,
             reach: Arc::new(self.interfaces.reach()),
-            by_tc: HashSet::new(),
+            paths: HashMap::new(),
             sides: HashMap::new(),
             orphans: self.orphans.clone(),
         }))

@@ -19,6 +19,9 @@ const BUFFER_BYTES: usize = 65536;
 /// Groups that tell of changes (linux/rtnetlink.h): links, neighbours, routes of IPv4 and of IPv6.
 const GROUPS: [u32; 4] = [1, 3, 7, 11];
 
+/// `RT_TABLE_LOCAL`: the routes to this host itself.
+const LOCAL_TABLE: u8 = 255;
+
 /// A route to one destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Route {
@@ -113,7 +116,7 @@ impl RouteSocket {
         }
     }
 
-    /// The route from a local address; none for what is delivered on this host, or nowhere.
+    /// The route from a local address, to this host itself by the loopback device; none where there is none.
     pub(super) fn route(&mut self, from: IpAddr, to: IpAddr) -> io::Result<Option<Route>> {
         let mut question = RouteMessage::default();
         question.header.address_family = family(to);
@@ -126,7 +129,28 @@ impl RouteSocket {
             RouteNetlinkMessage::NewRoute(route) => Some(route),
             _ => None,
         });
-        Ok(answer.filter(|route| route.header.kind == RouteType::Unicast).and_then(|route| read_route(&route, to)))
+        let leads = |route: &RouteMessage| matches!(route.header.kind, RouteType::Unicast | RouteType::Local);
+        Ok(answer.filter(leads).and_then(|route| read_route(&route, to)))
+    }
+
+    /// The addresses that this host takes for its own, as the beginnings that they share: so many bits of each.
+    pub(super) fn own_prefixes(&mut self) -> io::Result<Vec<(IpAddr, u8)>> {
+        let answers = self.ask(RouteNetlinkMessage::GetRoute(RouteMessage::default()), NLM_F_DUMP)?;
+        let own = |answer| match answer {
+            RouteNetlinkMessage::NewRoute(route)
+                if route.header.table == LOCAL_TABLE && route.header.kind == RouteType::Local =>
+            {
+                let bits = route.header.destination_prefix_length;
+                let destination = route.attributes.into_iter().find_map(|attribute| match attribute {
+                    RouteAttribute::Destination(RouteAddress::Inet(ip4)) => Some(IpAddr::V4(ip4)),
+                    RouteAttribute::Destination(RouteAddress::Inet6(ip6)) => Some(IpAddr::V6(ip6)),
+                    _ => None,
+                });
+                destination.map(|destination| (destination, bits))
+            }
+            _ => None,
+        };
+        Ok(answers.into_iter().filter_map(own).collect())
     }
 
     /// The interface with this number.

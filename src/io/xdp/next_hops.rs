@@ -4,7 +4,7 @@
 use super::devices::{DeviceLists, Devices};
 use super::features::Features;
 use super::netlink::RouteSocket;
-use crate::fastpath::layout::NextHop;
+use crate::fastpath::layout::{LOOPBACK, NextHop};
 use crate::fastpath::{Path, Reason};
 use crate::io::Waker;
 use aya::maps::{Array, MapData};
@@ -367,6 +367,10 @@ impl Seeker {
         let nowhere = Ok((NextHop::default(), None));
         let Some(route) = self.questions.route(from, to)? else { return nowhere };
         let link = self.questions.link(route.interface)?;
+        if link.is_loopback {
+            let mtu = link.mtu.min(u32::from(u16::MAX)) as u16;
+            return Ok((NextHop { interface: route.interface, mtu, ..NextHop::default() }, None));
+        }
         let neighbour = Some((route.interface, route.neighbour));
         let Some(destination) = self.questions.neighbour(route.interface, route.neighbour)? else {
             return Ok((NextHop::default(), neighbour));
@@ -381,10 +385,11 @@ impl Seeker {
     fn judge(&mut self, hop: NextHop, path: Path) -> (NextHop, State) {
         match path {
             _ if hop.interface == 0 => (hop, State::Unknown),
+            Path::Xdp | Path::Tc if hop.interface == LOOPBACK => (NextHop::default(), State::Barred(Reason::Loopback)),
             Path::Xdp if !self.learn_sends(hop.interface) => {
                 (NextHop::default(), State::Barred(Reason::DeviceSendsNone))
             }
-            Path::Tc if hop.vlan != 0 => (NextHop::default(), State::Barred(Reason::TcVlan)),
+            Path::Tc | Path::Loopback if hop.vlan != 0 => (NextHop::default(), State::Barred(Reason::TcVlan)),
             _ => (hop, State::Known),
         }
     }

@@ -11,7 +11,7 @@ use crate::fastpath::layout::{Endpoint, Flow, NextHop, Stream, Target};
 use crate::fastpath::{Action, CopyWindows, Counted, Entry, Path, Reason, Slot, Table, Withdrawn};
 use crate::rtp::Loan;
 use crate::srtp::{Window, Windows};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -23,7 +23,8 @@ pub(super) struct XdpTable {
     pub(super) free: Vec<Slot>,
     /// The programs that see what comes to a local address.
     pub(super) reach: Arc<Reaches>,
-    pub(super) by_tc: HashSet<Slot>,
+    /// Of entries that are not for the program at the driver.
+    pub(super) paths: HashMap<Slot, Path>,
     /// The entries at ports that two peers send to, by side.
     pub(super) sides: HashMap<SocketAddr, [Option<Slot>; 2]>,
     /// What a dead daemon has left.
@@ -55,10 +56,34 @@ pub(super) struct Reaches {
     pub(super) of: HashMap<IpAddr, Reach>,
     /// To all other addresses.
     pub(super) elsewhere: Reach,
+    /// The beginnings of this host's own addresses, with their lengths in bits: what comes from there comes by the loopback
+    /// device, which has a program. Empty where it has none.
+    pub(super) own: Vec<(IpAddr, u8)>,
+}
+
+impl Reaches {
+    /// Whether packets from a source come by the loopback device, as far as it is of interest.
+    fn is_here(&self, source: IpAddr) -> bool {
+        source.is_loopback() || self.own.iter().any(|(prefix, bits)| shares(source, *prefix, *bits))
+    }
+
+    fn of(&self, local: IpAddr) -> Reach {
+        self.of.get(&local).copied().unwrap_or(self.elsewhere)
+    }
+}
+
+/// Whether two addresses have so many bits in common at their beginning.
+fn shares(one: IpAddr, other: IpAddr, bits: u8) -> bool {
+    let differing = match (one, other) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => (one.to_bits() ^ other.to_bits()).leading_zeros(),
+        (IpAddr::V6(one), IpAddr::V6(other)) => (one.to_bits() ^ other.to_bits()).leading_zeros(),
+        _ => return false,
+    };
+    differing >= u32::from(bits)
 }
 
 /// Why the classifier would not forward what comes.
-fn limits_of_tc(entry: &Entry, reach: Reach) -> Result<(), Reason> {
+fn limits_of_tc(entry: &Entry, is_vlan: bool) -> Result<(), Reason> {
     let output = match &entry.action {
         Action::Drop => None,
         Action::Forward(output) => Some(output),
@@ -67,7 +92,7 @@ fn limits_of_tc(entry: &Entry, reach: Reach) -> Result<(), Reason> {
     match output {
         _ if !entry.captures.is_empty() => Err(Reason::Captured),
         _ if entry.protection.as_ref().is_some_and(|protection| protection.is_srtp()) => Err(Reason::TcEncrypted),
-        _ if reach.is_vlan => Err(Reason::TcVlan),
+        _ if is_vlan => Err(Reason::TcVlan),
         Some(output) if output.from.is_ipv4() != entry.local.is_ipv4() => Err(Reason::TcFamily),
         Some(output) if output.renumbers(entry) || output.is_silenced() => Err(Reason::TcRewritten),
         _ => Ok(()),
@@ -82,10 +107,17 @@ impl XdpTable {
     /// The program for an entry, and what the entry points to: a next hop, in use once more, or a new group. The program is
     /// the one at the driver where it can.
     fn take_target(&mut self, slot: Slot, entry: &Entry, windows: &[Option<Window>]) -> Result<(Path, Target), Reason> {
-        let reach = self.reach.of.get(&entry.local.ip()).copied().unwrap_or(self.reach.elsewhere);
+        if self.reach.is_here(entry.source.ip()) {
+            if self.reach.own.is_empty() {
+                return Err(Reason::Loopback);
+            }
+            limits_of_tc(entry, false)?;
+            return Ok((Path::Loopback, self.take_by(Path::Loopback, slot, entry, windows)?));
+        }
+        let reach = self.reach.of(entry.local.ip());
         match reach.by_xdp.then(|| self.take_by(Path::Xdp, slot, entry, windows)) {
             Some(Err(Reason::DeviceSendsNone)) | None if reach.by_tc => {
-                limits_of_tc(entry, reach)?;
+                limits_of_tc(entry, reach.is_vlan)?;
                 Ok((Path::Tc, self.take_by(Path::Tc, slot, entry, windows)?))
             }
             by_xdp => Ok((Path::Xdp, by_xdp.unwrap_or(Err(Reason::DeviceSendsNone))?)),
@@ -158,11 +190,10 @@ impl XdpTable {
             self.put_target(slot, entry, path);
             Reason::TableFull
         })?;
-        if path == Path::Tc {
-            self.by_tc.insert(slot);
-        } else {
-            self.by_tc.remove(&slot);
-        }
+        match path {
+            Path::Xdp => self.paths.remove(&slot),
+            Path::Tc | Path::Loopback => self.paths.insert(slot, path),
+        };
         Ok(())
     }
 }
@@ -220,13 +251,13 @@ impl Table for XdpTable {
         }
         let counted = self.read(slot);
         let copies = self.put_target(slot, entry, self.path(slot));
-        self.by_tc.remove(&slot);
+        self.paths.remove(&slot);
         self.free.push(slot);
         Withdrawn { counted, windows, copies }
     }
 
     fn path(&self, slot: Slot) -> Path {
-        if self.by_tc.contains(&slot) { Path::Tc } else { Path::Xdp }
+        self.paths.get(&slot).copied().unwrap_or(Path::Xdp)
     }
 
     fn way(&self, from: IpAddr, to: IpAddr) -> Option<NextHop> {
@@ -236,8 +267,7 @@ impl Table for XdpTable {
 
     fn lift(&mut self, local: SocketAddr, source: SocketAddr) -> bool {
         let Some(shard) = self.lines_of else { return false };
-        let reach = self.reach.of.get(&local.ip()).copied().unwrap_or(self.reach.elsewhere);
-        if !reach.by_xdp {
+        if !self.reach.of(local.ip()).by_xdp || self.reach.is_here(source.ip()) {
             return false;
         }
         self.orphans.iter().for_each(|orphans| orphans.displace(local));
@@ -269,5 +299,27 @@ impl Table for XdpTable {
 
     fn tidy(&mut self) {
         self.copies.iter_mut().for_each(|copies| copies.tidy(&self.next_hops));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_host_is_known_by_its_prefixes() {
+        let at = |text: &str| text.parse::<IpAddr>().unwrap();
+        let own = [("127.0.0.0", 8), ("192.0.2.7", 32), ("198.51.100.0", 24), ("2001:db8::7", 128), ("::1", 128)];
+        let own = own.map(|(prefix, bits)| (at(prefix), bits)).into();
+        let reaches = Reaches { own, ..Reaches::default() };
+        for here in ["127.9.8.7", "192.0.2.7", "198.51.100.255", "2001:db8::7", "::1"] {
+            assert!(reaches.is_here(at(here)), "{here}");
+        }
+        for there in ["128.0.0.1", "192.0.2.6", "198.51.101.0", "2001:db8::8", "::2"] {
+            assert!(!reaches.is_here(at(there)), "{there}");
+        }
+        let unserved = Reaches::default();
+        assert!(unserved.is_here(at("127.0.0.1")) && !unserved.is_here(at("192.0.2.7")));
+        assert!(shares(at("10.0.0.1"), at("0.0.0.0"), 0) && !shares(at("10.0.0.1"), at("::"), 0));
     }
 }

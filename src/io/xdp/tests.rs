@@ -106,7 +106,7 @@ fn live_and_die(pins: Pins) {
         next_hops,
         free: vec![Slot(2)],
         reach: Arc::new(Reaches { elsewhere: Reach { by_xdp: true, ..Reach::default() }, ..Reaches::default() }),
-        by_tc: HashSet::new(),
+        paths: HashMap::new(),
         sides: HashMap::new(),
         lines_of: None,
         forwards: true,
