@@ -210,8 +210,6 @@ mod tests {
 
     #[test]
     fn addresses_without_a_program_of_their_own_are_reached_elsewhere() {
-        let interface =
-            |by_xdp, by_tc| Interface { name: String::new(), is_virtual: false, is_loopback: false, by_xdp, by_tc };
         let [near, tagged, far] = [1, 2, 3].map(|last| IpAddr::from([192, 0, 2, last]));
         let interfaces = Interfaces {
             by_number: [(2, interface(false, true, true)), (3, interface(false, false, false))].into(),
