@@ -5,6 +5,9 @@ CARGO ?= cargo
 KEEP = MILLRACE_CONVERSATIONS,MILLRACE_DAEMON,MILLRACE_ROOM_SECONDS
 AS_ROOT := $(shell if [ "$$(id -u)" = 0 ]; then echo env; elif sudo -n true 2>/dev/null; then echo sudo --preserve-env=$(KEEP); fi)
 
+# With tests, whose dependencies want other features of some crates: else all of them would be built twice.
+BUILD = $(CARGO) build --workspace --all-targets
+
 .PHONY: help run demo room test check bench interop attack rust
 
 help:
@@ -35,12 +38,12 @@ test: rust
 # Calls of SIPp, Chromium and baresip, in network namespaces.
 interop: rust
 	@$(if $(AS_ROOT),testsuite/install-packages interop,:)
-	$(CARGO) build --workspace
+	$(BUILD)
 	@$(AS_ROOT) target/debug/millrace-interop
 
 # Attacks on media ports, in network namespaces.
 attack: rust
-	$(CARGO) build --workspace
+	$(BUILD)
 	@$(AS_ROOT) target/debug/millrace-attack
 
 check: rust

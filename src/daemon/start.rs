@@ -32,6 +32,8 @@ use std::thread::JoinHandle;
 
 /// Runs the daemon as the command line says; the exit status is 0 for a clean stop and 1 for an error.
 pub fn main() -> ExitCode {
+    // Before memory is taken. A kernel without huge pages has nothing to refuse.
+    let _ = limits::refuse_huge_pages();
     let arguments: Vec<String> = std::env::args().collect();
     let loaded = match config::load(&arguments, &Host) {
         Ok(Outcome::Print(text)) => {
