@@ -8,6 +8,7 @@ use super::pins::{Pins, remove_link};
 use super::table::{Reach, Reaches};
 use crate::fastpath::layout::LOOPBACK;
 use crate::io::bpf::{Link as ProgramLink, Program};
+use netlink_packet_route::AddressFamily;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::IpAddr;
@@ -161,9 +162,12 @@ pub(super) fn find(socket: &mut RouteSocket, addresses: &[IpAddr], wants_loopbac
         }
     }
     if found.by_number.values().any(|interface| interface.is_loopback) {
-        match socket.own_prefixes() {
-            Ok(own) => found.own = own,
-            Err(error) => refused.push(format!("this host's own addresses: {error}")),
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            match socket.own_prefixes(family) {
+                Ok(own) => found.own.extend(own),
+                // A host without IPv6.
+                Err(error) => tracing::debug!(target: "core", "this host's own addresses of {family:?}: {error}"),
+            }
         }
     }
     if found.by_number.is_empty() && refused.is_empty() {

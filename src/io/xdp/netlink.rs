@@ -133,24 +133,16 @@ impl RouteSocket {
         Ok(answer.filter(leads).and_then(|route| read_route(&route, to)))
     }
 
-    /// The addresses that this host takes for its own, as the beginnings that they share: so many bits of each.
-    pub(super) fn own_prefixes(&mut self) -> io::Result<Vec<(IpAddr, u8)>> {
-        let answers = self.ask(RouteNetlinkMessage::GetRoute(RouteMessage::default()), NLM_F_DUMP)?;
-        let own = |answer| match answer {
-            RouteNetlinkMessage::NewRoute(route)
-                if route.header.table == LOCAL_TABLE && route.header.kind == RouteType::Local =>
-            {
-                let bits = route.header.destination_prefix_length;
-                let destination = route.attributes.into_iter().find_map(|attribute| match attribute {
-                    RouteAttribute::Destination(RouteAddress::Inet(ip4)) => Some(IpAddr::V4(ip4)),
-                    RouteAttribute::Destination(RouteAddress::Inet6(ip6)) => Some(IpAddr::V6(ip6)),
-                    _ => None,
-                });
-                destination.map(|destination| (destination, bits))
-            }
-            _ => None,
-        };
-        Ok(answers.into_iter().filter_map(own).collect())
+    /// The addresses of a family that this host takes for its own, as the beginnings that they share: so many bits of each.
+    pub(super) fn own_prefixes(&mut self, family: AddressFamily) -> io::Result<Vec<(IpAddr, u8)>> {
+        // The kernel heeds what is asked for: there may be a million routes to elsewhere.
+        self.socket.set_netlink_get_strict_chk(true)?;
+        let mut question = RouteMessage::default();
+        question.header.address_family = family;
+        question.header.table = LOCAL_TABLE;
+        let answers = self.ask(RouteNetlinkMessage::GetRoute(question), NLM_F_DUMP);
+        self.socket.set_netlink_get_strict_chk(false)?;
+        Ok(answers?.into_iter().filter_map(own_prefix).collect())
     }
 
     /// The interface with this number.
@@ -208,6 +200,19 @@ impl RouteSocket {
             _ => None,
         }))
     }
+}
+
+fn own_prefix(answer: RouteNetlinkMessage) -> Option<(IpAddr, u8)> {
+    let RouteNetlinkMessage::NewRoute(route) = answer else { return None };
+    if route.header.table != LOCAL_TABLE || route.header.kind != RouteType::Local {
+        return None;
+    }
+    let bits = route.header.destination_prefix_length;
+    route.attributes.into_iter().find_map(|attribute| match attribute {
+        RouteAttribute::Destination(RouteAddress::Inet(ip4)) => Some((ip4.into(), bits)),
+        RouteAttribute::Destination(RouteAddress::Inet6(ip6)) => Some((ip6.into(), bits)),
+        _ => None,
+    })
 }
 
 fn neighbour_of(interface: u32, address: IpAddr) -> NeighbourMessage {
