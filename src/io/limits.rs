@@ -14,8 +14,8 @@ pub fn raise_descriptors() -> io::Result<u64> {
     Ok(limit.rlim_cur)
 }
 
-/// Has memory come by small pages from now on. By huge ones it grows by 2 MiB at a time, most of which few calls leave unused,
-/// and nothing is faster (prctl(2), `PR_SET_THP_DISABLE`).
+/// Has memory come by small pages from now on (prctl(2), `PR_SET_THP_DISABLE`). By huge ones it grows by 2 MiB at a time, most
+/// of which few calls leave unused.
 pub fn refuse_huge_pages() -> io::Result<()> {
     let (on, unused): (libc::c_ulong, libc::c_ulong) = (1, 0);
     // SAFETY: the call takes numbers alone.
